@@ -1,0 +1,69 @@
+"""The certificate authority of the sandbox: made once per cache, trusted by every machine, signs the names that the internet machine answers for."""
+
+import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sandbox import cache
+
+_VALID = datetime.timedelta(days=3650)
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + _VALID)
+    )
+
+
+def authority() -> tuple[Path, Path]:
+    """Return the files of the authority's certificate and private key (PEM), made on first use."""
+    folder = cache.ROOT / "ca"
+    certificate, private = folder / "ca.pem", folder / "ca.key"
+    with cache.locked(cache.ROOT / "locks" / "ca"):
+        if not certificate.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            key = ec.generate_private_key(ec.SECP256R1())
+            builder = _builder("KoproGo sandbox CA", _name("KoproGo sandbox CA"), key)
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            signed = builder.sign(key, hashes.SHA256())
+            private.touch(mode=0o600)
+            private.write_bytes(_pem(key))
+            # Last, since its presence says that the pair is complete.
+            certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    return certificate, private
+
+
+def issue(names: list[str]) -> tuple[bytes, bytes]:
+    """Return a certificate for these DNS names (PEM, with the authority's behind it) and its private key (PEM)."""
+    certificate, private = authority()
+    issuer = x509.load_pem_x509_certificate(certificate.read_bytes())
+    issuer_key = serialization.load_pem_private_key(private.read_bytes(), None)
+    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{private} is not an elliptic curve key")
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _builder(names[0], issuer.subject, key)
+    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    signed = builder.add_extension(alternative, critical=False).sign(issuer_key, hashes.SHA256())
+    chain = signed.public_bytes(serialization.Encoding.PEM) + certificate.read_bytes()
+    return chain, _pem(key)

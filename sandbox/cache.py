@@ -1,0 +1,91 @@
+"""Templates that are built once and used many times: one folder outside the checkout, keyed by what they are made of.
+
+A template is immutable once its folder has its final name. It is built under a lock into a folder with another name and renamed when complete, so that neither a killed build nor
+two runs at once can leave a half-made one behind.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.mounts import mounted_below, unmount_below
+from sandbox.progress import say, step
+
+ROOT = Path(os.environ.get("KOPROGO_SANDBOX_CACHE", "/var/cache/koprogo-sandbox"))
+"""Where templates live, from one run to the next."""
+
+KEEP_SECONDS = 7 * 24 * 3600
+"""An older template of the same name that nobody used for this long is removed."""
+
+
+@contextmanager
+def locked(path: Path, waiting: str | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; it ends with the process, however that ends. `waiting` is said if another run has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                say(waiting)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder that may still have mounts below it (an interrupted build, a killed machine)."""
+    unmount_below(path)
+    shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+
+
+def key_of(*materials: str | bytes | Path) -> str:
+    """12 hexadecimal digits that change when any of the materials (texts, bytes, files or folders of files) does."""
+    digest = hashlib.sha256()
+    for material in materials:
+        if isinstance(material, Path):
+            files = sorted(p for p in material.rglob("*") if p.is_file()) if material.is_dir() else [material]
+            for file in files:
+                if "__pycache__" in file.parts:
+                    continue
+                digest.update(f"{file.relative_to(material)}\0{file.stat().st_mode:o}\0".encode())
+                digest.update(file.read_bytes())
+        else:
+            digest.update(material.encode() if isinstance(material, str) else material)
+        digest.update(b"\0")
+    return digest.hexdigest()[:12]
+
+
+def template(name: str, key_material: str | bytes, build: Callable[[Path], None]) -> Path:
+    """Return the folder of the template `name` for this key, built by `build(folder)` if it is not there yet."""
+    key = key_of(key_material)
+    final = ROOT / "templates" / f"{name}-{key}"
+    with locked(ROOT / "locks" / f"{name}-{key}", f"another run is building the template {name}; waiting for it"):
+        if final.exists():
+            os.utime(final)
+            return final
+        partial = final.with_name(f".{final.name}.partial")
+        remove_tree(partial)
+        partial.mkdir(parents=True)
+        with step(f"template {name}"):
+            try:
+                build(partial)
+            except BaseException:
+                remove_tree(partial)
+                raise
+            partial.rename(final)
+        os.utime(final)
+        _prune(name, final)
+    return final
+
+
+def _prune(name: str, keep: Path) -> None:
+    """Remove templates of this name that have not been used for long and are not mounted."""
+    for sibling in keep.parent.glob(f"{name}-" + "[0-9a-f]" * 12):
+        old = time.time() - sibling.stat().st_mtime > KEEP_SECONDS
+        if sibling != keep and old and not mounted_below(sibling):
+            remove_tree(sibling)
