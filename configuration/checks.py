@@ -1,0 +1,240 @@
+"""Checks of single values. Each returns the value to use, or raises ValueError saying what to put instead."""
+
+import ipaddress
+import re
+import zoneinfo
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509 import load_pem_x509_certificates
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def domain(value: str) -> str:
+    """A public host name of two labels or more, in lower case."""
+    name = value.strip().lower().removesuffix(".")
+    if "://" in name or "/" in name:
+        raise ValueError("is an address; put the bare name, as in koprogo.com")
+    if not name.isascii():
+        raise ValueError(f"has letters outside a-z; put its ASCII form, {name.encode('idna').decode()}")
+    labels = name.split(".")
+    if len(labels) < 2 or len(name) > 253 or not all(LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004
+        raise ValueError("is not a domain name; put one like koprogo.com")
+    if labels[-1].isdigit():
+        raise ValueError("is an IP address; certificates are made for names, put one like koprogo.com")
+    return name
+
+
+def email(value: str) -> str:
+    """An address with one @ and a domain name behind it."""
+    local, _, host = value.strip().rpartition("@")
+    if not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+", local):
+        raise ValueError("is not an e-mail address; put one like you@koprogo.com")
+    try:
+        return f"{local}@{domain(host)}"
+    except ValueError:
+        raise ValueError("is not an e-mail address; put one like you@koprogo.com") from None
+
+
+def http_url(value: str) -> str:
+    """An http or https address, without credentials, query or a slash at the end."""
+    url = value.strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+        raise ValueError("is not a web address; it begins with https:// and a host name")
+    if parts.username or parts.password:
+        raise ValueError("holds a user name or a password, which would be copied to places that others read")
+    if parts.query or parts.fragment:
+        raise ValueError("has a ? or # in it; put the plain address")
+    return url
+
+
+def auth_url(value: str) -> str:
+    """The address of Keystone, version 3."""
+    url = http_url(value)
+    if not url.endswith("/v3"):
+        raise ValueError("has to end in /v3; for OVH it is https://auth.cloud.ovh.net/v3")
+    return url
+
+
+def ovh_endpoint(value: str) -> str:
+    """One of OVH's endpoints by name, or the base address of another."""
+    names = ("ovh-eu", "ovh-ca", "ovh-us")
+    if value in names:
+        return value
+    if "://" in value:
+        return http_url(value)
+    raise ValueError(f"is not an endpoint of OVH; put one of {', '.join(names)}")
+
+
+def repository_url(value: str) -> str:
+    """A Git address that a server without any key can read."""
+    if value.startswith(("git@", "ssh://")):
+        raise ValueError(
+            "needs an SSH key, and the server has none; put the https form, https://github.com/owner/name.git"
+        )
+    return http_url(value)
+
+
+def branch(value: str) -> str:
+    """A branch, by the rules of git-check-ref-format."""
+    wrong = r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^[-/]|[./]$"
+    if not value or re.search(wrong, value):
+        raise ValueError("is not a name that Git allows for a branch; put one like main")
+    return value
+
+
+def compose_file(value: str) -> str:
+    """A path inside the repository."""
+    if value.startswith(("/", "~")) or ".." in Path(value).parts or not value.endswith((".yml", ".yaml")):
+        raise ValueError(
+            "is no YAML file inside the repository; put a relative path: deploy/production/docker-compose.yml"
+        )
+    return value
+
+
+def url_path(value: str) -> str:
+    """The path part of an address."""
+    if not re.fullmatch(r"/[A-Za-z0-9._~/%-]*", value):
+        raise ValueError("is not a path; it begins with a slash, as in /api/v1/health")
+    return value
+
+
+def github_repository(value: str) -> str:
+    """owner/name, in lower case because image names are."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?/[a-z0-9]([a-z0-9._-]*[a-z0-9])?", value):
+        raise ValueError("is not owner/name in lower case (as image names are); put one like gilmry/koprogo")
+    return value
+
+
+def image_tag(value: str) -> str:
+    """A tag of an image; {sha7} and {sha} stand for the commit that is deployed."""
+    tag = value.replace("{sha7}", "0123456").replace("{sha}", "0123456789" * 4)
+    if "{" in tag or "}" in tag:
+        raise ValueError(
+            "knows only {sha7} and {sha} between braces; put main-{sha7}, or a fixed tag as v1.4.2"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
+        raise ValueError(
+            "is not a tag of an image (letters, digits, _ . -); put main-{sha7}, or a fixed v1.4.2"
+        )
+    return value
+
+
+def host_label(value: str) -> str:
+    """One label of a host name."""
+    if not LABEL.fullmatch(value):
+        raise ValueError("becomes a host name: a-z, 0-9 and - only, 63 at most; put one like koprogo")
+    return value
+
+
+def plain_name(value: str) -> str:
+    """An identifier that no shell, SQL or YAML reads as anything else."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", value):
+        raise ValueError("may hold letters, digits, _ and - only, and begins with a letter")
+    return value
+
+
+def timezone(value: str) -> str:
+    """A name of the tz database."""
+    known = zoneinfo.available_timezones()
+    if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", value) or (known and value not in known):
+        raise ValueError("is not a time zone; put one like Europe/Brussels or UTC")
+    return value
+
+
+def addresses(value: object) -> object:
+    """IP addresses between commas."""
+    if not isinstance(value, str):
+        return value
+    found = [part.strip() for part in value.split(",") if part.strip()]
+    for part in found:
+        try:
+            ipaddress.ip_address(part)
+        except ValueError:
+            raise ValueError(f"has {part!r}, which is no IP address; put addresses between commas") from None
+    return tuple(found)
+
+
+def env_value(value: str) -> str:
+    """A value that every reader of a .env file understands alike when it stands between single quotes."""
+    if "'" in value or not value.isprintable():
+        raise ValueError("holds a single quote or a line break, which a .env file cannot carry safely")
+    return value
+
+
+def public_key(path: Path) -> Path:
+    """The file of an SSH public key that can be given to the server, with its private key beside it."""
+    if path.suffix != ".pub":
+        raise ValueError(f"has to end in .pub; the public key is usually {path}.pub")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"cannot be read ({error.strerror}); make one: ssh-keygen -t ed25519 -f {path.with_suffix('')}"
+        ) from None
+    if b"PRIVATE KEY" in content:
+        raise ValueError("is a private key; put the path of its .pub file")
+    try:
+        key = serialization.load_ssh_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(
+            "is not an SSH public key (ed25519, ecdsa or rsa); it is one line: ssh-ed25519 AAAA… you@host"
+        ) from None
+    _private_key_beside(path.with_suffix(""), key)
+    return path
+
+
+def _private_key_beside(path: Path, public: serialization.SSHPublicKeyTypes) -> None:
+    try:
+        private = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise ValueError(
+            f"has no private key beside it: {path} cannot be read ({error.strerror}); logging in needs both"
+        ) from None
+    except TypeError:
+        return  # protected by a passphrase: ssh and ssh-agent deal with it, and it cannot be compared here
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"has something beside it that is not an SSH private key: {path}") from None
+    form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    if private.public_key().public_bytes(*form) != public.public_bytes(*form):
+        raise ValueError(
+            f"does not belong to {path}; make it again with: ssh-keygen -y -f {path} > {path}.pub"
+        )
+
+
+def pem_file(path: Path) -> Path:
+    """A file of certificates."""
+    try:
+        load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ValueError(
+            f"cannot be read ({error.strerror}); put the path of a PEM file, or leave it out"
+        ) from None
+    except ValueError:
+        raise ValueError("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
+    return path
+
+
+Domain = Annotated[str, AfterValidator(domain)]
+Email = Annotated[str, AfterValidator(email)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
+AuthUrl = Annotated[str, AfterValidator(auth_url)]
+OvhEndpoint = Annotated[str, AfterValidator(ovh_endpoint)]
+RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
+Branch = Annotated[str, AfterValidator(branch)]
+ComposeFile = Annotated[str, AfterValidator(compose_file)]
+UrlPath = Annotated[str, AfterValidator(url_path)]
+GithubRepository = Annotated[str, AfterValidator(github_repository)]
+ImageTag = Annotated[str, AfterValidator(image_tag)]
+HostLabel = Annotated[str, AfterValidator(host_label)]
+PlainName = Annotated[str, AfterValidator(plain_name)]
+Timezone = Annotated[str, AfterValidator(timezone)]
+EnvValue = Annotated[str, AfterValidator(env_value)]
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(addresses)]

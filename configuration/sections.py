@@ -1,0 +1,196 @@
+"""The variables of the project itself, by what they decide."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+
+from configuration import checks as check
+from configuration.section import Section
+
+
+class OpenStack(Section):
+    """Where the cloud is and who we are there: the variables of the openrc.sh that OVH lets one download."""
+
+    auth_url: check.AuthUrl = Field(
+        "https://auth.cloud.ovh.net/v3", alias="OS_AUTH_URL", description="Address of Keystone."
+    )
+    username: str = Field(alias="OS_USERNAME", description="The OpenStack user, user-…, from openrc.sh.")
+    password: SecretStr = Field(alias="OS_PASSWORD", description="Its password, shown once when it was made.")
+    project_name: str = Field(
+        "",
+        validation_alias=AliasChoices("OS_PROJECT_NAME", "OS_TENANT_NAME"),
+        description="Name of the project, where its id is not given.",
+    )
+    project_id: str = Field(
+        "",
+        validation_alias=AliasChoices("OS_PROJECT_ID", "OS_TENANT_ID"),
+        description="Id of the Public Cloud project, 32 digits and letters.",
+    )
+    user_domain_name: str = Field("Default", alias="OS_USER_DOMAIN_NAME", description="Domain of the user.")
+    project_domain_name: str = Field("Default", alias="OS_PROJECT_DOMAIN_NAME", description="Of the project.")
+    region: str = Field("GRA11", alias="OS_REGION_NAME", description="Region, as openrc.sh has it.")
+    identity_api_version: str = Field(
+        "3", alias="OS_IDENTITY_API_VERSION", pattern=r"^3(\.\d+)?$", description="3; Keystone has no other."
+    )
+
+    @field_validator("project_id")
+    @classmethod
+    def _a_project(cls, value: str, info: ValidationInfo) -> str:
+        if not value and not info.data.get("project_name"):
+            raise ValueError("missing. Put OS_PROJECT_ID (or OS_TENANT_ID), from openrc.sh")
+        return value
+
+
+class Ovh(Section):
+    """The rights to write DNS records through OVH's own API."""
+
+    endpoint: check.OvhEndpoint = Field(
+        "ovh-eu", alias="OVH_ENDPOINT", description="ovh-eu, ovh-ca or ovh-us."
+    )
+    configure_dns: bool = Field(
+        True, alias="CONFIGURE_DNS_AUTO", description="false if the DNS records are yours to keep."
+    )
+    client_id: str = Field(
+        "", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys."
+    )
+    client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
+    application_key: SecretStr | None = Field(
+        None, alias="OVH_APPLICATION_KEY", description="Made on https://eu.api.ovh.com/createToken/."
+    )
+    application_secret: SecretStr | None = Field(
+        None, alias="OVH_APPLICATION_SECRET", description="Comes with the application key."
+    )
+    consumer_key: SecretStr | None = Field(
+        None, alias="OVH_CONSUMER_KEY", description="Comes with the application key, once validated."
+    )
+
+    @field_validator("client_secret")
+    @classmethod
+    def _secret_of_the_account(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if info.data.get("configure_dns") and bool(info.data.get("client_id")) != bool(value):
+            raise ValueError("goes with OVH_CLIENT_ID; put both, or neither")
+        return value
+
+    @field_validator("application_key", "application_secret", "consumer_key")
+    @classmethod
+    def _all_three(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if not info.data.get("configure_dns"):
+            return value
+        account = info.data.get("client_id")
+        if account and value:
+            raise ValueError("is set and so is OVH_CLIENT_ID; keep the service account or the three keys")
+        if not account and not value:
+            raise ValueError(
+                "missing. DNS records need the three keys of https://eu.api.ovh.com/createToken/;"
+                " put CONFIGURE_DNS_AUTO=false to keep the records yourself"
+            )
+        return value
+
+
+class Instance(Section):
+    """The server to rent."""
+
+    name: check.HostLabel = Field("koprogo", alias="INSTANCE_NAME", description="Name and host name.")
+    flavor: str = Field("d2-2", alias="FLAVOR", description="Size; d2-2 is 1 vCPU and 2 GB of memory.")
+    image: str = Field("Ubuntu 22.04", alias="IMAGE", description="System, as OVH names it.")
+    network: str = Field("Ext-Net", alias="NETWORK", description="Network with public addresses.")
+    environment: check.HostLabel = Field(
+        "production", alias="ENVIRONMENT", description="Marks what is ours, with the project's name."
+    )
+    ssh_public_key: Path = Field(
+        Path("~/.ssh/id_ed25519.pub"),
+        alias="SSH_PUBLIC_KEY",
+        description="Public key that may log in; the private one is the same path without .pub.",
+    )
+
+    @field_validator("ssh_public_key")
+    @classmethod
+    def _key(cls, value: Path, info: ValidationInfo) -> Path:
+        return check.public_key(info.data["folder"] / value.expanduser())
+
+    @property
+    def ssh_private_key(self) -> Path:
+        """The key to log in with."""
+        return self.ssh_public_key.with_suffix("")
+
+
+class Site(Section):
+    """The public names, and how they are looked up and verified."""
+
+    domain: check.Domain = Field(alias="KOPROGO_DOMAIN", description="Your domain, as in koprogo.com.")
+    frontend_domain: check.Domain = Field(
+        alias="KOPROGO_FRONTEND_DOMAIN",
+        default_factory=lambda data: data["domain"],
+        description="Name of the web site; KOPROGO_DOMAIN when left out.",
+    )
+    api_domain: check.Domain = Field(
+        alias="KOPROGO_API_DOMAIN",
+        default_factory=lambda data: f"api.{data['domain']}",
+        description="Name of the API; api.KOPROGO_DOMAIN when left out.",
+    )
+    acme_email: check.Email = Field(
+        alias="ACME_EMAIL", description="Where Let's Encrypt writes when a certificate is about to expire."
+    )
+    health_path: check.UrlPath = Field(
+        "/api/v1/health", alias="HEALTH_PATH", description="Path on the API that says that it works."
+    )
+    dns_resolvers: check.Addresses = Field(
+        (),
+        alias="DNS_RESOLVERS",
+        description="Name servers to ask, between commas; the system's when left out.",
+    )
+    tls_ca_file: Path | None = Field(
+        None,
+        alias="TLS_CA_FILE",
+        description="PEM of the CA to verify the site with; the usual ones otherwise.",
+    )
+
+    @field_validator("frontend_domain", "api_domain")
+    @classmethod
+    def _within_the_domain(cls, value: str, info: ValidationInfo) -> str:
+        above = info.data.get("domain")
+        if above and value != above and not value.endswith(f".{above}"):
+            raise ValueError(f"is outside KOPROGO_DOMAIN; put {above} or a name that ends in .{above}")
+        if value == info.data.get("frontend_domain"):
+            raise ValueError(f"is the name of the frontend too; put another, as in api.{above or value}")
+        return value
+
+    @field_validator("tls_ca_file")
+    @classmethod
+    def _certificates(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        return None if value is None else check.pem_file(info.data["folder"] / value.expanduser())
+
+    @property
+    def health_urls(self) -> tuple[str, str]:
+        """What has to answer 200 for the site to be well, as the public sees it."""
+        return f"https://{self.api_domain}{self.health_path}", f"https://{self.frontend_domain}/"
+
+
+class Source(Section):
+    """What is deployed, and from where."""
+
+    repository_url: check.RepositoryUrl = Field(
+        "https://github.com/gilmry/koprogo.git",
+        alias="REPOSITORY_URL",
+        description="Git repository, by https.",
+    )
+    branch: check.Branch = Field("main", alias="BRANCH", description="Branch that is kept live.")
+    compose_file: check.ComposeFile = Field(
+        "deploy/production/docker-compose.yml", alias="COMPOSE_FILE", description="Compose file in it."
+    )
+    github_repository: check.GithubRepository = Field(
+        "gilmry/koprogo", alias="GITHUB_REPOSITORY", description="owner/name, in the names of the images."
+    )
+    image_tag: check.ImageTag = Field(
+        "main-{sha7}", alias="IMAGE_TAG", description="Tag for a commit, of {sha7} and {sha}; or a fixed one."
+    )
+
+
+class Server(Section):
+    """How the server keeps itself."""
+
+    backup_days: int = Field(7, alias="BACKUP_DAYS", ge=1, le=3650, description="Days that backups are kept.")
+    swap_mb: int = Field(1024, alias="SWAP_MB", ge=0, le=16384, description="Swap in MB; 0 for none.")
+    timezone: check.Timezone = Field(
+        "Europe/Brussels", alias="TIMEZONE", description="For cron and the logs."
+    )

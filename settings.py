@@ -1,0 +1,186 @@
+"""What the operator decides: read once, from `.env` and the environment, and checked as a whole.
+
+`load()` gives a `Settings`, whose sections (in `configuration/`) hold the values under short names, or raises
+`SettingsError`, which lists every mistake at once. Names and defaults of variables are known nowhere else;
+`.env.example` documents them. A variable of the environment wins over the same one in the file.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from configuration import checks, dotenv_file
+from configuration.application import INTERNAL_STORAGE, Application
+from configuration.section import Section
+from configuration.sections import Instance, OpenStack, Ovh, Server, Site, Source
+
+ROOT = Path(__file__).resolve().parent
+MADE_ON_THE_SERVER = {"POSTGRES_PASSWORD": 32, "JWT_SECRET": 64}
+"""Secrets that are made on the server, once, and their lengths; of letters and digits only."""
+
+
+class SettingsError(Exception):
+    """One or more mistakes in what the operator wrote; str() has a line for each."""
+
+
+SECTIONS = (OpenStack, Ovh, Instance, Site, Source, Server, Application)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the operator decides; each section is checked, and so is the whole."""
+
+    env_file: Path
+    openstack: OpenStack
+    ovh: Ovh
+    instance: Instance
+    site: Site
+    source: Source
+    server: Server
+    application: Application
+    extra: dict[str, SecretStr] = field(default_factory=dict)
+    """Lines for the server's .env that the operator added with APP_NAME=value."""
+
+    @property
+    def folder(self) -> Path:
+        """Where .env is, and what provision.py writes."""
+        return self.env_file.parent
+
+    @property
+    def inventory_file(self) -> Path:
+        """The servers that exist."""
+        return self.folder / "inventory.json"
+
+    @property
+    def known_hosts_file(self) -> Path:
+        """Their pinned SSH host keys."""
+        return self.folder / "known_hosts"
+
+    @property
+    def server_env(self) -> dict[str, str]:
+        """The lines of the server's .env that anyone may see, in order. IMAGE_TAG comes from the commit."""
+        head = {
+            "GITHUB_REPOSITORY": self.source.github_repository,
+            "ACME_EMAIL": self.site.acme_email,
+            "API_DOMAIN": self.site.api_domain,
+            "FRONTEND_DOMAIN": self.site.frontend_domain,
+            "PUBLIC_API_URL": f"https://{self.site.api_domain}/api/v1",
+        }
+        lines = {name: value for name, value in self.application.lines().items() if isinstance(value, str)}
+        own = f"https://{self.site.frontend_domain},https://{self.site.api_domain}"
+        lines["CORS_ALLOWED_ORIGINS"] = lines["CORS_ALLOWED_ORIGINS"] or own
+        return head | lines
+
+    @property
+    def server_secrets(self) -> dict[str, SecretStr]:
+        """The lines that nobody may see: secrets that the operator gave, and whatever was added with APP_."""
+        lines = self.application.lines().items()
+        return {name: value for name, value in lines if isinstance(value, SecretStr)} | self.extra
+
+    @property
+    def secrets_to_make(self) -> dict[str, int]:
+        """Names and lengths of the secrets to make on the server, once."""
+        own_storage = self.application.s3_endpoint == INTERNAL_STORAGE and not self.application.s3_secret_key
+        return MADE_ON_THE_SERVER | ({"S3_SECRET_KEY": 40} if own_storage else {})
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Every variable there is, with its field; a field with two names is there twice."""
+    return {
+        name: info
+        for section in SECTIONS
+        for attribute, info in section.model_fields.items()
+        if attribute != "folder"
+        for name in _names(info)
+    }
+
+
+def load(env_file: Path | None = None) -> Settings:
+    """Read and check everything. ENV_FILE names the file; without it, .env beside this module.
+
+    Raises SettingsError with every mistake.
+    """
+    path = env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env")
+    path = path.expanduser().absolute()
+    if not path.is_file():
+        raise SettingsError(f"{path}: there is no such file; cp {ROOT / '.env.example'} {path}, then edit it")
+    bindings, mistakes = dotenv_file.read(path)
+    if not bindings and mistakes:
+        raise SettingsError("\n".join(mistakes))
+    written = {binding.key: binding.value or "" for binding in bindings if binding.key}
+    mistakes += dotenv_file.typos(written, variables())
+    mistakes += [
+        f"{name}: is made on the server, once; take it out" for name in MADE_ON_THE_SERVER if name in written
+    ]
+    sections: dict[str, Any] = {}
+    for section in SECTIONS:
+        try:
+            sections[section.__name__.lower()] = section.read(path)
+        except ValidationError as error:
+            mistakes += _explained(section, error)
+    extra, more = _extra(written)
+    if mistakes + more:
+        raise SettingsError("\n".join(mistakes + more))
+    return Settings(env_file=path, extra=extra, **sections)
+
+
+def _extra(written: dict[str, str]) -> tuple[dict[str, SecretStr], list[str]]:
+    """APP_NAME=value lines of the file; the environment may change a value and cannot add one."""
+    extra, mistakes = dict[str, SecretStr](), list[str]()
+    for variable, value in written.items():
+        name = variable.removeprefix(dotenv_file.APPLICATION_PREFIX)
+        if name == variable:
+            continue
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            mistakes.append(f"{variable}: what follows APP_ has to be a variable's name: A-Z, 0-9 and _")
+        elif name in variables() or name in (
+            *MADE_ON_THE_SERVER,
+            "API_DOMAIN",
+            "FRONTEND_DOMAIN",
+            "PUBLIC_API_URL",
+        ):
+            mistakes.append(f"{variable}: {name} is a line that the server's .env has anyway; take it out")
+        else:
+            try:
+                extra[name] = SecretStr(checks.env_value(os.environ.get(variable, value)))
+            except ValueError as error:
+                mistakes.append(f"{variable}: {error}")
+    return extra, mistakes
+
+
+def _names(info: FieldInfo) -> list[str]:
+    choices = info.validation_alias
+    return [str(name) for name in choices.choices] if isinstance(choices, AliasChoices) else [str(choices)]
+
+
+def _explained(section: type[Section], error: ValidationError) -> Iterator[str]:
+    """A line for each mistake. A value is quoted only where it cannot be a secret."""
+    for mistake in error.errors():
+        place, kind, context = str(mistake["loc"][0]), mistake["type"], mistake.get("ctx", {})
+        info = section.model_fields.get(place) or variables()[place]  # pydantic names a default by its field
+        name = _names(info)[0]
+        if kind == "default_factory_not_called":
+            continue  # follows from another mistake, which is listed
+        if kind == "missing":
+            yield f"{name}: missing. {info.description}"
+            continue
+        said = {
+            "int_parsing": "is not a whole number",
+            "bool_parsing": "is neither true nor false",
+            "literal_error": f"is not one of {context.get('expected')}",
+            "greater_than_equal": f"is below {context.get('ge')}, the least",
+            "less_than_equal": f"is above {context.get('le')}, the most",
+            "value_error": str(context.get("error")),
+        }.get(kind, f"is not right. {info.description}")
+        yield f"{name}{_quoted(info, mistake['input'])}: {said}"
+
+
+def _quoted(info: FieldInfo, value: object) -> str:
+    secret = "SecretStr" in str(info.annotation) or ("@" in str(value).split("//")[-1] and "//" in str(value))
+    return "" if secret or not isinstance(value, str) or not value else f" ({value})"
