@@ -1,0 +1,193 @@
+"""The zones of the account, in one JSON file. What is served changes only when a zone is refreshed."""
+
+import copy
+import datetime
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+from .errors import ApiError, business
+from .records import Record
+
+FIRST_ID = 5_000_000_001  # OVH's ids do not fit in 32 bits
+
+
+class Task(TypedDict):
+    """One change of a zone on its way to the name servers; status: todo, doing, done or error."""
+
+    id: int
+    function: str
+    status: str
+    creationDate: str
+    lastUpdate: str
+
+
+class Zone(TypedDict):
+    """`records` are what the API shows, `served` what the name servers were given at the last refresh."""
+
+    name: str
+    records: list[Record]
+    served: list[Record]
+    serial: int
+    errors: list[str]
+    tasks: list[Task]
+    lastUpdate: str
+
+
+class Publisher(Protocol):
+    """Makes name servers serve the records; raises OSError or PublishError with the reason if they cannot."""
+
+    def __call__(self, name: str, serial: int, records: Sequence[Record]) -> None:
+        """Serve exactly these records of the zone from now on."""
+
+
+class PublishError(Exception):
+    """The name servers refused a zone."""
+
+
+class Store:
+    """Thread-safe. Every change is on disk before its call returns."""
+
+    def __init__(self, path: Path, publish: Publisher, deploy_seconds: float = 1.0) -> None:
+        self._path = path
+        self._publish = publish
+        self._deploy_seconds = deploy_seconds
+        self._lock = threading.RLock()
+        self._zones: dict[str, Zone] = {}
+        self._next_id = FIRST_ID
+        if path.exists():
+            saved = json.loads(path.read_text())
+            self._zones, self._next_id = saved["zones"], saved["next_id"]
+
+    def add_zone(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Make a zone with these records, served at once, unless it exists."""
+        with self._lock:
+            if name in self._zones:
+                return
+            rows = [Record(**{**r, "id": self._new_id(), "zone": name}) for r in records]  # type: ignore[typeddict-item]
+            self._zones[name] = Zone(
+                name=name,
+                records=rows,
+                served=copy.deepcopy(rows),
+                serial=_next_serial(0),
+                errors=[],
+                tasks=[],
+                lastUpdate=now_text(),
+            )
+            self._save()
+
+    def names(self) -> list[str]:
+        """Return the names of the account's zones, sorted."""
+        with self._lock:
+            return sorted(self._zones)
+
+    def zone(self, name: str) -> Zone:
+        """Return a copy of the zone; 404 if the account has none of that name."""
+        with self._lock:
+            return copy.deepcopy(self._zone(name))
+
+    def record(self, name: str, identifier: int) -> Record:
+        """Return a copy of the record; 404 if it does not exist."""
+        with self._lock:
+            return copy.deepcopy(self._record(name, identifier))
+
+    def create(self, name: str, make: Callable[[list[Record]], Record]) -> Record:
+        """Store and return the record that `make` builds from the zone's present ones."""
+        with self._changing(name) as zone:
+            record = make(zone["records"])
+            record["id"] = self._new_id()
+            zone["records"].append(record)
+            return copy.deepcopy(record)
+
+    def update(self, name: str, identifier: int, make: Callable[[Record, list[Record]], Record]) -> None:
+        """Put what `make` builds from the record and the zone's present ones in the record's place."""
+        with self._changing(name) as zone:
+            old = self._record(name, identifier)
+            zone["records"][zone["records"].index(old)] = make(old, zone["records"])
+
+    def delete(self, name: str, identifier: int) -> None:
+        """Remove the record; 404 if it does not exist."""
+        with self._changing(name) as zone:
+            zone["records"].remove(self._record(name, identifier))
+
+    def refresh(self, name: str) -> None:
+        """Send the zone's present records to its name servers; they serve them a moment later."""
+        with self._changing(name) as zone:
+            zone["serial"] = _next_serial(zone["serial"])
+            zone["served"] = copy.deepcopy(zone["records"])
+            zone["lastUpdate"] = now_text()
+            zone["tasks"].append(
+                Task(
+                    id=self._new_id(),
+                    function="DnsZoneRefresh",
+                    status="doing",
+                    creationDate=now_text(),
+                    lastUpdate=now_text(),
+                )
+            )
+        threading.Thread(target=self._deploy, args=(name, self._deploy_seconds), daemon=True).start()
+
+    def deploy_all(self) -> None:
+        """Give the name servers what they were last told to serve (a start after a stop in the middle)."""
+        for name in self.names():
+            self._deploy(name, 0)
+
+    def _deploy(self, name: str, delay: float) -> None:
+        time.sleep(delay)
+        with self._lock:
+            zone = self._zone(name)
+            try:
+                self._publish(name, zone["serial"], zone["served"])
+                zone["errors"] = []
+            except (OSError, PublishError) as error:
+                zone["errors"] = [str(error)]
+            for task in zone["tasks"]:
+                if task["status"] == "doing":
+                    task["status"] = "error" if zone["errors"] else "done"
+                    task["lastUpdate"] = now_text()
+            self._save()
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Zone]:
+        with self._lock:
+            yield self._zone(name)
+            self._save()
+
+    def _zone(self, name: str) -> Zone:
+        try:
+            return self._zones[name]
+        except KeyError:
+            raise business(404, "NotFound", "This service does not exist") from None
+
+    def _record(self, name: str, identifier: int) -> Record:
+        for record in self._zone(name)["records"]:
+            if record["id"] == identifier:
+                return record
+        raise _no_object(identifier)
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _save(self) -> None:
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps({"zones": self._zones, "next_id": self._next_id}))
+        new.replace(self._path)
+
+
+def now_text() -> str:
+    """Return the present time as OVH writes it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _next_serial(serial: int) -> int:
+    """Return the next SOA serial: YYYYMMDDnn, and one more than before whatever the date."""
+    return max(serial + 1, int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d")) * 100)
+
+
+def _no_object(identifier: int) -> ApiError:
+    return business(404, "NotFound", f"The requested object (id = {identifier}) does not exist")

@@ -1,0 +1,60 @@
+"""From records to a zone file, and from there to knot."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .records import Record
+from .store import PublishError
+
+DEFAULT_TTL = 3600  # seconds: what a record's ttl 0 stands for
+SOA = {"refresh": 86400, "retry": 3600, "expire": 3600000, "nxDomainTtl": 60, "ttl": DEFAULT_TTL}
+# OVH's own names for what the DNS knows as TXT.
+AS_TEXT = ("TXT", "SPF", "DKIM", "DMARC")
+
+
+def render(name: str, serial: int, records: Sequence[Record], server: str) -> str:
+    """Return the zone file (RFC 1035) of `name`, whose first name server is `server` (without final dot)."""
+    timers = " ".join(str(SOA[k]) for k in ("refresh", "retry", "expire", "nxDomainTtl"))
+    lines = [
+        f"$ORIGIN {name}.",
+        f"$TTL {DEFAULT_TTL}",
+        f"@ IN SOA {server}. tech.{name}. {serial} {timers}",
+    ]
+    return "\n".join(lines + [_line(record) for record in records]) + "\n"
+
+
+def _line(record: Record) -> str:
+    kind = "TXT" if record["fieldType"] in AS_TEXT else record["fieldType"]
+    target = _quoted(record["target"]) if kind == "TXT" else record["target"]
+    return f"{record['subDomain'] or '@'} {record['ttl'] or ''} IN {kind} {target}"
+
+
+def _quoted(text: str) -> str:
+    """Quote a text unless it is quoted, in the pieces of 255 characters that the DNS allows."""
+    if text.startswith('"') and text.endswith('"'):
+        return text
+    pieces = [text[i : i + 255] for i in range(0, len(text), 255)]
+    return " ".join('"' + p.replace("\\", "\\\\").replace('"', '\\"') + '"' for p in pieces)
+
+
+class KnotPublisher:
+    """Writes the zone's file into knot's folder and has knot load it; returns once it is served."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self._folder = folder
+        self._server = server
+
+    def __call__(self, name: str, serial: int, records: Sequence[Record]) -> None:
+        """Serve the zone; raises PublishError with knot's reason, and the old one stays served."""
+        new = self._folder / f"{name}.new"
+        new.write_text(render(name, serial, records, self._server))
+        self._knot("kzonecheck", "-o", name, str(new))
+        new.replace(self._folder / f"{name}.zone")
+        self._knot("knotc", "-b", "zone-reload", name)
+
+    @staticmethod
+    def _knot(*command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        if done.returncode != 0:
+            raise PublishError((done.stdout + done.stderr).strip())

@@ -1,0 +1,73 @@
+"""OVH's account in a test: the stand-in for its API on loopback, and what its name servers would serve."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ovh
+
+from sandbox.internet.ovh_api.access import Account, ConsumerKey
+from sandbox.internet.ovh_api.records import Record
+from sandbox.internet.ovh_api.server import Server
+from sandbox.internet.ovh_api.store import PublishError, Store
+
+KEY, SECRET, CONSUMER = "appkey0123456789", "appsecret0123456789abcdef", "consumer0123456789abcdef"
+EVERYTHING = tuple((method, "/*") for method in ("GET", "POST", "PUT", "DELETE"))
+FOREIGN = [
+    {"fieldType": "NS", "subDomain": "", "target": "ns1.sandbox.test.", "ttl": 0},
+    {"fieldType": "MX", "subDomain": "", "target": "1 mx1.mail.ovh.net.", "ttl": 0},
+    {"fieldType": "A", "subDomain": "mail", "target": "203.0.113.25", "ttl": 0},
+    {"fieldType": "CNAME", "subDomain": "www", "target": "koprogo.test.", "ttl": 0},
+]
+
+
+class FakePublisher:
+    """Remembers what would be served."""
+
+    def __init__(self) -> None:
+        self.served: dict[str, tuple[int, list[tuple[str, str, str]]]] = {}
+        self.refuses: str | None = None
+
+    def __call__(self, name: str, serial: int, records: Sequence[Record]) -> None:
+        """Take the place of knot."""
+        if self.refuses:
+            raise PublishError(self.refuses)
+        self.served[name] = (serial, [(r["subDomain"], r["fieldType"], r["target"]) for r in records])
+
+    def names(self, zone: str, sub: str, kind: str) -> list[str]:
+        """Return the targets that would be served for a name and type."""
+        return [target for s, k, target in self.served[zone][1] if (s, k) == (sub, kind)]
+
+
+class Api:
+    """A running stand-in; `client()` is python-ovh talking to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.publisher = FakePublisher()
+        self.store = Store(folder / "store.json", self.publisher, deploy_seconds=0)
+        self.store.add_zone("koprogo.test", FOREIGN)
+        self.store.deploy_all()
+        self.account = Account(
+            {KEY: SECRET, "otherkey": "othersecret"},
+            {
+                CONSUMER: ConsumerKey(KEY, "validated", EVERYTHING),
+                "pending": ConsumerKey(KEY, "pendingValidation", EVERYTHING),
+                "readonly": ConsumerKey(KEY, "validated", (("GET", "/domain/zone/*"),)),
+            },
+        )
+        self.ahead = 0.0
+        self.server = Server(("127.0.0.1", 0), self.account, self.store, lambda: time.time() + self.ahead)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/1.0"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Let go of the port."""
+        self.server.shutdown()
+        self.server.server_close()
+
+    def client(self, key: str = KEY, secret: str = SECRET, consumer: str = CONSUMER) -> Any:
+        """Return python-ovh's client with these credentials."""
+        ovh.client.ENDPOINTS["test"] = self.url
+        return ovh.Client("test", key, secret, consumer, timeout=5)
