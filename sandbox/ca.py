@@ -1,4 +1,7 @@
-"""The certificate authority of the sandbox: made once per cache, trusted by every machine, signs the names that the internet machine answers for."""
+"""The certificate authority of the sandbox: made once per cache and trusted by every machine.
+
+It signs the names that the internet machine answers for.
+"""
 
 import datetime
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Templates that are built once and used many times: one folder outside the checkout, keyed by what they are made of.
 
-A template is immutable once its folder has its final name. It is built under a lock into a folder with another name and renamed when complete, so that neither a killed build nor
-two runs at once can leave a half-made one behind.
+A template is immutable once its folder has its final name. It is built under a lock into a folder
+with another name and renamed when complete, so that neither a killed build nor two runs at once can leave a half-made
+one behind.
 """
 
 import fcntl
@@ -25,7 +26,10 @@ KEEP_SECONDS = 7 * 24 * 3600
 
 @contextmanager
 def locked(path: Path, waiting: str | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; it ends with the process, however that ends. `waiting` is said if another run has it."""
+    """Hold an exclusive lock on `path`; it ends with the process, however that ends.
+
+    `waiting` is said if another run has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

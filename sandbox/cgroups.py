@@ -27,7 +27,7 @@ def _enable_controllers(folder: Path) -> None:
 
 
 def create(group: str, memory: int | None) -> list[Path]:
-    """Make the groups `group` (world/machine) with a limit of `memory` bytes and return their folders, one per hierarchy."""
+    """Make the groups `group` (world/machine) with a limit of `memory` bytes; returns a folder per hierarchy."""
     folders = []
     for hierarchy in _hierarchies():
         folder = hierarchy

@@ -1,4 +1,7 @@
-"""Run a command as a daemon of a sandbox: `python -m sandbox.daemon WORLD LOCK COMMAND…`, which holds LOCK as long as it lives."""
+"""Run a command as a daemon of a sandbox: `python -m sandbox.daemon WORLD LOCK COMMAND…`.
+
+The command holds LOCK as long as it lives.
+"""
 
 import fcntl
 import os
@@ -9,7 +12,7 @@ from sandbox import cgroups
 
 
 def main() -> None:
-    """Take the lock, write the process id into it, join the sandbox's own group, and become the command; the lock stays with the process."""
+    """Take the lock, write the process id into it, join the sandbox's own group, and become the command."""
     world, lock, *command = sys.argv[1:]
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,6 +1,7 @@
 """A machine of the sandbox: its own systemd, network, control groups and disk, on an overlay of templates.
 
-A supervisor process (supervisor.py) keeps it running through reboots; everything it mounts and the network namespace are private to that process, so a killed one leaves none behind.
+A supervisor process (supervisor.py) keeps it running through reboots; everything it mounts and the network namespace
+are private to that process, so a killed one leaves none behind.
 """
 
 import contextlib
@@ -30,9 +31,10 @@ _POWER_OFF = signal.SIGRTMIN + 4
 
 @dataclass
 class Machine:
-    """A machine. `layers` are templates, top first; `binds` are (folder here, path inside); `memory` is a limit in bytes.
+    """A machine. `layers` are templates, top first; `binds` are (folder here, path inside); `memory` is in bytes.
 
-    With `docker`, /var/lib/docker and /var/lib/containerd are folders of the host's own file system, since Docker's overlay does not work on an overlay.
+    With `docker`, /var/lib/docker and /var/lib/containerd are folders of the host's own file system, since Docker's
+    overlay does not work on an overlay.
     """
 
     world: World
@@ -160,7 +162,17 @@ class Machine:
         leader = self.leader
         if leader is None:
             raise SandboxError(f"{self.name} is not running")
-        enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/"]
+        enter = [
+            "nsenter",
+            f"--target={leader}",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+            "--wd=/",
+        ]
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
@@ -168,12 +180,17 @@ class Machine:
         }
         return subprocess.run(
             [*enter, "--", *command], capture_output=True, text=True, check=False, env=environment,
-            preexec_fn=lambda: cgroups.enter_existing(self.group),  # noqa: PLW1509  # must be this very process
+            preexec_fn=lambda: cgroups.enter_existing(self.group),  # must be this very process
             **options,
         )  # fmt: skip
 
     def run(
-        self, command: list[str], *, check: bool = True, input: str | None = None, timeout: float | None = None
+        self,
+        command: list[str],
+        *,
+        check: bool = True,
+        input: str | None = None,
+        timeout: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside as root. With `check`, a failure raises SandboxError with what it printed."""
         done = self._run(command, input=input, timeout=timeout)
@@ -213,11 +230,14 @@ class Machine:
 
 
 def mount_root(machine: Machine, root: Path) -> None:
-    """Mount the overlay of a machine's templates and its own changes on `root`, in the mount namespace of the caller."""
+    """Mount the overlay of a machine's templates and its own changes on `root`, in the caller's mount namespace."""
     lower = ":".join(str(layer) for layer in machine.layers)
     options = f"lowerdir={lower},upperdir={machine.upper},workdir={machine.folder / 'work'}"
     done = subprocess.run(
-        ["mount", "-t", "overlay", "overlay", "-o", options, root], capture_output=True, text=True, check=False
+        ["mount", "-t", "overlay", "overlay", "-o", options, root],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SandboxError(f"the disk of {machine.name} can't be mounted: {done.stderr.strip()}")

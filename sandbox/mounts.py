@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def mounted_below(path: Path) -> list[Path]:
-    """Mount points at or below `path`, deepest first; a path that is only a lower layer of an overlay counts as well."""
+    """Mount points at or below `path`, deepest first; being a lower layer of an overlay counts as well."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         # Fields: id, parent, device, root, mount point, options … with octal escapes (proc(5)).

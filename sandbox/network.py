@@ -73,7 +73,7 @@ def create(index: int) -> None:
     bridge = bridge_name(index)
     if not Path(f"/sys/class/net/{bridge}").exists():
         ip("link", "add", bridge, "type", "bridge")
-    # A bridge takes the lowest address of its ports unless told otherwise: machines would lose their gateway's for a while.
+    # A bridge takes the lowest address of its ports unless told otherwise: machines would lose their gateway's.
     ip("link", "set", bridge, "address", f"02:77:00:00:{index:02x}:01")
     ip("addr", "replace", f"{subnet(index)[1]}/24", "dev", bridge)
     ip("-6", "addr", "replace", f"{SIX}:{index}::1/64", "dev", bridge, "nodad")

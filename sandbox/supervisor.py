@@ -1,6 +1,7 @@
 """Keep one machine running: `python -m sandbox.supervisor WORLD MACHINE`, started by Machine.start.
 
-The mounts live in this process' own mount namespace and the network in a namespace that ends with the machine: both are gone when this process is, however it ends.
+The mounts live in this process' own mount namespace and the network in a namespace that ends with the machine: both
+are gone when this process is, however it ends.
 """
 
 import contextlib
@@ -26,9 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _INTERFACE = "ens3"
 
 # Writable control groups have to be there before systemd starts, or it does not enforce its units' limits.
-_INIT = (
-    'for c in /sys/fs/cgroup/*/; do mount -o remount,rw,bind "$c" 2>/dev/null; done; exec /lib/systemd/systemd'
-)
+_INIT = 'for c in /sys/fs/cgroup/*/; do mount -o remount,rw,bind "$c" 2>/dev/null; done; exec /lib/systemd/systemd'
 
 # Without these a machine could set the host's clock and load its kernel modules.
 _DROPPED = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_WAKE_ALARM"
@@ -50,7 +49,20 @@ def _network(machine: Machine, holder: int) -> None:
     world = machine.world
     outside = f"k{world.index}{machine.mac.replace(':', '')[2:]}"
     ip("link", "del", outside, check=False)
-    ip("link", "add", outside, "type", "veth", "peer", "name", _INTERFACE, "address", machine.mac, "netns", str(holder))
+    ip(
+        "link",
+        "add",
+        outside,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        _INTERFACE,
+        "address",
+        machine.mac,
+        "netns",
+        str(holder),
+    )
     ip("link", "set", outside, "master", world.bridge, "up")
     inside = ["nsenter", f"--target={holder}", "--net", "ip"]
     for arguments in (

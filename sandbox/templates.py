@@ -1,5 +1,6 @@
 """Root file systems: the base of every machine, and layers on top of it."""
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -8,10 +9,27 @@ from pathlib import Path
 from sandbox import ca, cache
 from sandbox.errors import SandboxError
 
-BASE_PACKAGES = (
-    "systemd systemd-sysv libpam-systemd dbus openssh-server sudo python3 ca-certificates curl gnupg iproute2 procps "
-    "iputils-ping locales tzdata less openssl kmod unattended-upgrades"
-).split()
+BASE_PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "libpam-systemd",
+    "dbus",
+    "openssh-server",
+    "sudo",
+    "python3",
+    "ca-certificates",
+    "curl",
+    "gnupg",
+    "iproute2",
+    "procps",
+    "iputils-ping",
+    "locales",
+    "tzdata",
+    "less",
+    "openssl",
+    "kmod",
+    "unattended-upgrades",
+]
 
 # Every start of a service inside a layer's build is refused: there is no init in a chroot.
 _POLICY = "#!/bin/sh\nexit 101\n"
@@ -58,7 +76,7 @@ def debootstrap(folder: Path, suite: str, packages: list[str], *, extra: list[st
 
 
 def _finish_base(folder: Path) -> None:
-    """What a cloud image has been given beyond its packages: a locale, the sandbox's authority, no identity of its own."""
+    """What a cloud image has beyond its packages: a locale, the sandbox's authority, no identity of its own."""
     certificate, _ = ca.authority()
     shutil.copy(certificate, folder / "usr/local/share/ca-certificates/koprogo-sandbox.crt")
     script = (
@@ -79,16 +97,23 @@ def base(suite: str = "trixie", packages: tuple[str, ...] = ()) -> Path:
         debootstrap(folder, suite, wanted)
         _finish_base(folder)
 
-    return cache.template(f"base-{suite}", cache.key_of(suite, " ".join(wanted), certificate, _source()), build)
+    return cache.template(
+        f"base-{suite}",
+        cache.key_of(
+            suite, " ".join(wanted), certificate, inspect.getsource(debootstrap), inspect.getsource(_finish_base)
+        ),
+        build,
+    )
 
 
 def layer(name: str, below: list[Path], script: str, key: str = "", files: dict[str, Path] | None = None) -> Path:
-    """An upper directory: what `script` (sh, as root, chrooted, network of the host, no services) changes on top of `below` (top first).
+    """An upper directory: what `script` changes on top of `below` (top first).
 
-    `files` are copied in before the script runs: path inside → file or folder here. `key` names what else the result depends on.
+    It is run by sh, as root, chrooted, with the host's network and without services. `files` are copied in before: path
+    inside → file or folder here. `key` names what else the result depends on.
     """
     files = files or {}
-    parts = [*(str(path) for path in below), script, key, _source()]
+    parts = [*(str(path) for path in below), script, key, _CHROOT]
     materials = [f"{inside}={cache.key_of(path)}" for inside, path in sorted(files.items())]
 
     def build(folder: Path) -> None:
@@ -124,8 +149,3 @@ def apt_layer(name: str, below: list[Path], packages: list[str], then: str = "tr
         "apt-get clean"
     )
     return layer(name, below, script)
-
-
-def _source() -> str:
-    """This file is part of every key: a change of how templates are made makes new ones."""
-    return Path(__file__).read_text()

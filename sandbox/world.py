@@ -125,7 +125,7 @@ def find(name: str) -> World | None:
 def create(name: str) -> World:
     """Return the sandbox `name` with its network up; it is made if it isn't there."""
     with cache.locked(RUN / "lock"):
-        world = find(name) or World(name, _free_index())
+        world = find(name) or World(name, free_index())
         world.state.mkdir(parents=True, exist_ok=True)
         partial = world.state / "world.json.new"
         partial.write_text(json.dumps({"index": world.index}))
@@ -135,7 +135,8 @@ def create(name: str) -> World:
     return world
 
 
-def _free_index() -> int:
+def free_index() -> int:
+    """The lowest index whose addresses nobody uses. Raises SandboxError that says who uses them."""
     taken = {world.index for world in worlds()}
     why = "every one is taken by a sandbox"
     for index in range(_MOST):

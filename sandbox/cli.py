@@ -1,0 +1,86 @@
+"""`python -m sandbox`: OVH and the internet on this machine."""
+
+import os
+import sys
+
+import click
+from rich.table import Table
+
+from sandbox import demo as the_demo
+from sandbox import lifecycle, world
+from sandbox.errors import SandboxError
+from sandbox.machine import load
+from sandbox.progress import console, say
+
+_NAME = click.argument("name", default="demo")
+
+
+@click.group()
+def main() -> None:
+    """OVH and the internet on this machine, to rehearse and test the real thing."""
+
+
+@main.command()
+@_NAME
+def up(name: str) -> None:
+    """Start a sandbox: an OpenStack, DNS, the OVH API, ACME, a registry, Git, mail."""
+    made = lifecycle.up(name)
+    say(f"The sandbox {name} runs. Use it with ENV_FILE={lifecycle.env_file(made)}")
+
+
+@main.command()
+@_NAME
+def down(name: str) -> None:
+    """Remove every trace of a sandbox, also of one that was interrupted."""
+    say(f"The sandbox {name} is gone." if lifecycle.down(name) else f"There is no sandbox {name}.")
+
+
+@main.command()
+def build() -> None:
+    """Make the templates that a sandbox starts from, without starting any."""
+    lifecycle.build()
+
+
+@main.command()
+def status() -> None:
+    """List the sandboxes and their machines."""
+    table = Table("sandbox", "machine", "state", "address", box=None)
+    for each in world.worlds():
+        for machine, state, address in lifecycle.describe(each):
+            table.add_row(each.name, machine, state, address)
+    console.print(table if table.rows else "No sandbox.")
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("machine")
+@click.argument("command", nargs=-1, required=True)
+def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
+    """Run a command as root on a machine of a sandbox, e.g. `exec demo internet curl …`."""
+    done = load(name, machine).run(list(command), check=False)
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    sys.exit(done.returncode)
+
+
+@main.command()
+@_NAME
+def demo(name: str) -> None:
+    """Do the whole main job in a sandbox and leave it running."""
+    the_demo.run(name)
+
+
+def run() -> None:
+    """The entry point: problems are a line or two, never a traceback."""
+    try:
+        main(standalone_mode=False)
+    except SandboxError as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        console.print("Interrupted. What was made stays for the next run; `make demo-down` removes it.")
+        # The threads that build templates would otherwise be waited for.
+        os._exit(130)
