@@ -2,8 +2,10 @@
 
 import queue
 import threading
+from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 # Applied in this order, each once; two versions may share one schema while one takes over from the other,
 # so a step only ever adds.
@@ -30,13 +32,13 @@ class Database:
 
     def __init__(self, url: str, size: int) -> None:
         self._url = url
-        self._slots: queue.LifoQueue = queue.LifoQueue()
+        self._slots: queue.LifoQueue[Connection | None] = queue.LifoQueue()
         for _ in range(size):
             self._slots.put(None)
         self._migration = threading.Lock()
         self._migrated = False
 
-    def query(self, statement: str, values: tuple = ()) -> list[tuple]:
+    def query(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in a transaction of its own and return its rows."""
         try:
             connection = self._slots.get(timeout=PATIENCE)
@@ -46,13 +48,13 @@ class Database:
             connection = self._alive(connection)
             with connection, connection.cursor() as cursor:
                 cursor.execute(statement, values)
-                return cursor.fetchall()
+                return list(cursor.fetchall())
         except psycopg2.Error as error:
             raise Unavailable(str(error).strip()) from None
         finally:
             self._slots.put(connection)
 
-    def _alive(self, connection):
+    def _alive(self, connection: Connection | None) -> Connection:
         """Return this connection if it still answers, else a new one: a restart costs no request."""
         if connection is not None:
             try:
@@ -61,9 +63,7 @@ class Database:
                 return connection
             except psycopg2.Error:
                 connection.close()
-        connection = psycopg2.connect(
-            self._url, connect_timeout=3, options=f"-c statement_timeout={PATIENCE}s"
-        )
+        connection = psycopg2.connect(self._url, connect_timeout=3, options=f"-c statement_timeout={PATIENCE}s")
         with self._migration:
             if not self._migrated:
                 migrate(connection)
@@ -71,7 +71,7 @@ class Database:
         return connection
 
 
-def migrate(connection) -> None:
+def migrate(connection: Connection) -> None:
     """Apply the migrations that this database has not had, all of them or none."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))

@@ -7,6 +7,7 @@ POST /api/v1/buildings  {"name": "…"} adds one
 
 import json
 import os
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -19,6 +20,9 @@ LONGEST_BODY = 65_536  # bytes
 LONGEST_NAME = 200  # characters
 
 database = Database(os.environ["DATABASE_URL"], int(os.environ.get("DB_POOL_MAX_CONNECTIONS", "8")))
+
+
+Answer = tuple[int, dict[str, object]]
 
 
 class Mistake(Exception):
@@ -39,7 +43,7 @@ class Api(Handler):
         """Add a building."""
         self.route({"/api/v1/buildings": self.add_building}.get(self.path))
 
-    def route(self, action) -> None:
+    def route(self, action: Callable[[], Answer] | None) -> None:
         """Run an action; say so in JSON if there is none, or the client or the database is at fault."""
         origin = self.headers.get("Origin", "")
         cors = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in ORIGINS - {""} else {}
@@ -52,20 +56,20 @@ class Api(Handler):
             status, value = HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unhealthy", "version": VERSION}
         self.answer_json(status, value, cors)
 
-    def health(self) -> tuple[int, dict]:
+    def health(self) -> Answer:
         """Be healthy only when the database answers a query."""
         database.query("SELECT 1")
         if VERSION == "sick":  # the release that starts well and never becomes healthy
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unhealthy", "version": VERSION}
         return HTTPStatus.OK, {"status": "healthy", "version": VERSION}
 
-    def list_buildings(self) -> tuple[int, dict]:
+    def list_buildings(self) -> Answer:
         """Count the buildings and name the newest."""
         ((count,),) = database.query("SELECT count(*) FROM buildings")
         rows = database.query("SELECT id, name FROM buildings ORDER BY id DESC LIMIT 50")
         return HTTPStatus.OK, {"count": count, "buildings": [{"id": i, "name": name} for i, name in rows]}
 
-    def add_building(self) -> tuple[int, dict]:
+    def add_building(self) -> Answer:
         """Insert a row; the answer comes after the commit."""
         name = self.sent_name()
         ((number,),) = database.query("INSERT INTO buildings (name) VALUES (%s) RETURNING id", (name,))

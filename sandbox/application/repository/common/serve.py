@@ -30,9 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
     timeout = 10  # seconds that a client may keep us waiting for its request
 
-    def answer(
-        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def answer(self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole answer; a HEAD request gets its headers only."""
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Type": content_type}.items():
