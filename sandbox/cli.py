@@ -6,8 +6,8 @@ import sys
 import click
 from rich.table import Table
 
+from sandbox import application, lifecycle, world
 from sandbox import demo as the_demo
-from sandbox import lifecycle, world
 from sandbox.errors import SandboxError
 from sandbox.machine import load
 from sandbox.progress import console, say
@@ -61,6 +61,18 @@ def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     sys.exit(done.returncode)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("version")
+def push(name: str, version: str) -> None:
+    """Commit VERSION (1, 2, 3 or sick) to the application's repository, as a developer of it would."""
+    made = world.find(name)
+    if made is None:
+        raise SandboxError(f"there is no sandbox {name}; `make demo` makes one")
+    commit = application.push(made, version, f"Version {version}")
+    say(f"Version {version} is commit {commit[:7]}. GitOps looks every 3 minutes.")
 
 
 @main.command()
