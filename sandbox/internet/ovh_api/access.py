@@ -85,6 +85,5 @@ def signature(secret: str, request: Request) -> str:
 def granted(rules: tuple[tuple[str, str], ...], method: str, path: str) -> bool:
     """Say whether a rule allows the call: `/domain/zone/*` covers what is below it, not `/domain/zone`."""
     return any(
-        allowed == method and re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), path)
-        for allowed, pattern in rules
+        allowed == method and re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), path) for allowed, pattern in rules
     )

@@ -1,0 +1,20 @@
+"""The internet as far as KoproGo needs it, in one machine: DNS, OVH's API, ACME, a registry, Git, mail.
+
+layers()             the templates of the machine; built if they are not in the cache
+start(world, above)  runs it, with further layers on top; returns once every service answers
+credentials(world)   OVH_* as an operator writes them in .env
+acme_root(world)     what the public certificates of this sandbox are verified with
+git_push_url(world)  where tests push
+mails(world)         what was sent
+"""
+
+from sandbox.internet.machine import (
+    acme_root,
+    credentials,
+    git_push_url,
+    layers,
+    mails,
+    start,
+)
+
+__all__ = ["acme_root", "credentials", "git_push_url", "layers", "mails", "start"]

@@ -1,0 +1,47 @@
+"""The names of the sandbox's internet: which are ours to answer, and what the OVH account starts with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+DOMAIN = "sandbox.test"
+HOSTS = ("git", "mail", "ns1", "ovh")  # names within DOMAIN
+NAME_SERVER = f"ns1.{DOMAIN}"
+
+# Names of the real internet that this machine answers for. Each is a zone of its own, so that their neighbours
+# (docker.io, letsencrypt.org, …) stay what they are.
+OVERRIDDEN = (
+    "ghcr.io",
+    "registry-1.docker.io",
+    "auth.docker.io",
+    "acme-v02.api.letsencrypt.org",
+    "acme-staging-v02.api.letsencrypt.org",
+)
+
+# What the certificate of the sandbox's authority is for; localhost is pebble, asked by nginx.
+TLS_NAMES = [*OVERRIDDEN, *(f"{host}.{DOMAIN}" for host in HOSTS), "localhost"]
+
+# Records that a customer's zone has before we come, none of which is ours: mail, texts, other names.
+_MAIL = (
+    {"fieldType": "NS", "subDomain": "", "target": f"{NAME_SERVER}.", "ttl": 0},
+    {"fieldType": "MX", "subDomain": "", "target": "1 mx1.mail.ovh.net.", "ttl": 0},
+    {"fieldType": "MX", "subDomain": "", "target": "5 mx2.mail.ovh.net.", "ttl": 0},
+    {"fieldType": "SPF", "subDomain": "", "target": "v=spf1 include:mx.ovh.com -all", "ttl": 600},
+    {"fieldType": "TXT", "subDomain": "", "target": '"site-verification=3f7c"', "ttl": 0},
+    {"fieldType": "A", "subDomain": "mail", "target": "203.0.113.25", "ttl": 0},
+    {"fieldType": "CNAME", "subDomain": "autoconfig", "target": "mailconfig.ovh.net.", "ttl": 0},
+)
+
+# Zone -> its first records. The apex of example.test is taken, as OVH's parking page takes it.
+ACCOUNT_ZONES: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "koprogo.test": _MAIL,
+    "example.test": (*_MAIL, {"fieldType": "A", "subDomain": "", "target": "203.0.113.80", "ttl": 0}),
+}
+
+
+def static_zones(ipv4: str, ipv6: str) -> dict[str, str]:
+    """Return zone -> zone file of everything that is not in the OVH account, all at these addresses."""
+    head = f"$TTL 60\n@ IN SOA {NAME_SERVER}. tech.{DOMAIN}. 1 3600 600 86400 60\n@ IN NS {NAME_SERVER}.\n"
+    here = f"@ IN A {ipv4}\n@ IN AAAA {ipv6}\n"
+    hosts = "".join(f"{host} IN A {ipv4}\n{host} IN AAAA {ipv6}\n" for host in HOSTS)
+    own = f"{head}@ IN MX 10 mail\n{hosts}"
+    return {DOMAIN: own} | dict.fromkeys(OVERRIDDEN, head + here)
