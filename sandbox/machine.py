@@ -25,6 +25,11 @@ from sandbox.world import World, find, holder, wait_for
 BOOT_SECONDS = 120
 """How long a machine may take from its start until systemd says that it runs (busy two-core hosts included)."""
 
+DROPPED = ["sys_time", "sys_module", "sys_rawio", "wake_alarm"]
+"""Capabilities no machine has: with them it could set the host's clock and load modules into the host's kernel."""
+
+_WITHOUT = ",".join(f"-{name}" for name in DROPPED)
+
 # Ends systemd in a container cleanly, as `systemctl poweroff` does (systemd(1), signals).
 _POWER_OFF = signal.SIGRTMIN + 4
 
@@ -162,24 +167,16 @@ class Machine:
         leader = self.leader
         if leader is None:
             raise SandboxError(f"{self.name} is not running")
-        enter = [
-            "nsenter",
-            f"--target={leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--cgroup",
-            "--wd=/",
-        ]
+        enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/"]
+        # A process that enters from the host brings the host's capabilities; it gets no more than the machine has.
+        confine = ["setpriv", "--inh-caps=-all", f"--bounding-set={_WITHOUT}"]
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
             "LC_ALL": "C.UTF-8",
         }
         return subprocess.run(
-            [*enter, "--", *command], capture_output=True, text=True, check=False, env=environment,
+            [*enter, "--", *confine, "--", *command], capture_output=True, text=True, check=False, env=environment,
             preexec_fn=lambda: cgroups.enter_existing(self.group),  # must be this very process
             **options,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sandbox import cgroups
-from sandbox.machine import Machine, load, mount_root
+from sandbox.machine import DROPPED, Machine, load, mount_root
 from sandbox.network import ip
 from sandbox.world import wait_for
 
@@ -29,8 +29,7 @@ _INTERFACE = "ens3"
 # Writable control groups have to be there before systemd starts, or it does not enforce its units' limits.
 _INIT = 'for c in /sys/fs/cgroup/*/; do mount -o remount,rw,bind "$c" 2>/dev/null; done; exec /lib/systemd/systemd'
 
-# Without these a machine could set the host's clock and load its kernel modules.
-_DROPPED = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_WAKE_ALARM"
+_DROPPED = ",".join(f"CAP_{name.upper()}" for name in DROPPED)
 
 
 def _dies_with_parent(groups: list[Path] | None = None) -> Callable[[], None]:
