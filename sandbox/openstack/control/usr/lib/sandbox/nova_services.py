@@ -1,0 +1,42 @@
+"""nova-conductor, nova-scheduler and nova-compute from one process that has read their code once, which takes a third of the time."""
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+
+import nova.monkey_patch  # noqa: F401  # first of all
+
+_SERVICES = ("conductor", "scheduler", "compute")
+
+
+def main():
+    """Start the three, and end all of them as soon as one ends, so that systemd starts them again."""
+    modules = {name: importlib.import_module(f"nova.cmd.{name}") for name in _SERVICES}
+    importlib.import_module("nova.compute.manager")
+    importlib.import_module("nova.conductor.manager")
+    importlib.import_module("nova.scheduler.manager")
+    importlib.import_module("nova.virt.sandbox")
+    children = []
+    for name, module in modules.items():
+        child = os.fork()
+        if child == 0:
+            sys.argv = [f"nova-{name}"]
+            sys.exit(module.main())
+        children.append(child)
+
+    def end(_signal, _frame):
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGCHLD, end)
+    # Not os.wait, which is patched here and would poll.
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()
