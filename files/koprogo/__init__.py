@@ -1,0 +1,1 @@
+"""The program on the server: deploys from Git, backs up, watches, and tells. Standard library only."""

@@ -1,0 +1,86 @@
+"""`koprogo backup`: a verified dump of the database, and then, only then, the end of the oldest ones."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from koprogo import dump, lock, log
+from koprogo.compose import Compose, Docker
+from koprogo.config import Config
+from koprogo.containers import Container
+from koprogo.decide import tag_for
+from koprogo.problem import Problem
+from koprogo.retention import expired, verified
+from koprogo.runner import Runner
+from koprogo.state import State, Store
+
+
+def run(config: Config) -> int:
+    """Make one backup; returns the exit code. Raises Problem when there is none; older ones are then as they were."""
+    try:
+        with lock.exclusive(config.state_dir / "backup.lock", wait=False):
+            config.backup_dir.mkdir(mode=0o700, exist_ok=True)
+            _clear(config.backup_dir)
+            path = _dump(config)
+            left = _rotate(config)
+    except lock.Busy:
+        raise Problem("Another backup is at work; nothing was done.") from None
+    except OSError as error:
+        raise Problem(
+            f"No backup was made; the older ones are untouched. {config.backup_dir}: {error.strerror}."
+        ) from None
+    except Problem as problem:
+        raise Problem(f"No backup was made; the older ones are untouched. {problem}") from None
+    size = path.stat().st_size / 1e6
+    log.say(f"Backup {path} ({size:.1f} MB) written and verified; {left} kept.")
+    return 0
+
+
+def _dump(config: Config) -> Path:
+    docker, state = Docker(Runner()), Store(config.state_dir).load()
+    container = _database(config, docker, state)
+    # The image makes the superuser that this names, and then no role `postgres`.
+    user = docker.variable(container.id, "POSTGRES_USER") or "postgres"
+    version = docker.execute(container.id, "pg_dumpall", "--version")
+    origin = dump.Origin(
+        container=container.name,
+        user=user,
+        postgres=version.out.rpartition("(PostgreSQL)")[2].strip(),
+        commit=state.deployed.commit if state.deployed else None,
+    )
+    argv = ["docker", "exec", container.id, "pg_dumpall", f"--username={user}"]
+    return dump.write(argv, config.backup_dir, origin, time.time())
+
+
+def _database(config: Config, docker: Docker, state: State) -> Container:
+    """Return the running container of the database; raises Problem when there is none."""
+    if state.deployed is not None:
+        project = state.deployed.project
+    else:
+        project = Compose(config, Runner(), tag_for(config.image_tag, "0" * 40)).project().name
+    found = [c for c in docker.containers(project) if c.service == config.database_service]
+    running = [c for c in found if c.status == "running"]
+    if not running:
+        how = f"is {found[0].status}" if found else "has no container"
+        raise Problem(f"The database ({config.database_service}) {how}.")
+    return running[0]
+
+
+def _clear(directory: Path) -> None:
+    """Remove what a backup that was killed left: a part of a dump, a manifest without its dump."""
+    (directory / dump.PARTIAL).unlink(missing_ok=True)
+    for manifest in directory.glob("postgres_*.json"):
+        if not manifest.with_name(manifest.stem + ".sql.gz").exists():
+            manifest.unlink()
+
+
+def _rotate(config: Config) -> int:
+    """Delete what is older than it has to be; returns how many backups are left."""
+    backups = verified(config.backup_dir)
+    old = expired(backups, config.backup_days)
+    for backup in old:
+        # The dump first: a manifest alone is no backup, and the next run clears it away.
+        backup.path.unlink()
+        dump.manifest_of(backup.path).unlink(missing_ok=True)
+    return len(backups) - len(old)

@@ -1,0 +1,169 @@
+"""The edge to Docker: the compose project that is the application, its containers and its images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koprogo import containers
+from koprogo.config import Config
+from koprogo.containers import Container
+from koprogo.problem import Problem, one_line
+from koprogo.runner import Result, Runner
+
+PULL_TIMEOUT = 900
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a compose file asks for: its name, and the image of every service that should have a container."""
+
+    name: str
+    images: Mapping[str, str]
+
+
+def parse_config(text: str) -> Project:
+    """Read the output of `docker compose config --format json`; services scaled to 0 are left out.
+
+    Raises ValueError or KeyError when it is something else.
+    """
+    data = json.loads(text)
+    services: dict[str, Any] = data["services"]
+    wanted = {name: spec for name, spec in services.items() if _replicas(spec) > 0}
+    missing = [name for name, spec in wanted.items() if "image" not in spec]
+    if missing:
+        raise ValueError(f"no image for {', '.join(sorted(missing))}: images are pulled here, never built")
+    return Project(data["name"], {name: spec["image"] for name, spec in wanted.items()})
+
+
+def _replicas(spec: Mapping[str, Any]) -> int:
+    replicas = (spec.get("deploy") or {}).get("replicas", spec.get("scale", 1))
+    return int(replicas)
+
+
+class Compose:
+    """`docker compose` for one compose file and one image tag."""
+
+    def __init__(self, config: Config, runner: Runner, tag: str, compose_file: Path | None = None) -> None:
+        self._runner = runner
+        self._environment = {"IMAGE_TAG": tag}
+        self._base = ["docker", "compose", "--env-file", str(config.env_file)]
+        self._base += ["-f", str(compose_file or config.compose_file)]
+
+    def project(self) -> Project:
+        """Return what the compose file asks for; raises Problem when it is not valid."""
+        result = self._run("config", "--format", "json", timeout=60)
+        if not result.ok:
+            raise Problem(f"docker compose config: {complaint(result)}.")
+        try:
+            return parse_config(result.out)
+        except (ValueError, KeyError) as error:
+            raise Problem(f"docker compose config: {error}.") from None
+
+    def up(self, timeout: float) -> str | None:
+        """Start what the compose file asks for, changing only what differs; images have to be here.
+
+        Returns what Compose complained about, or None.
+        """
+        result = self._run(
+            *("up", "--detach", "--remove-orphans", "--pull", "never", "--no-build", "--quiet-pull"),
+            timeout=timeout,
+        )
+        return None if result.ok else complaint(result)
+
+    def _run(self, *arguments: str, timeout: float) -> Result:
+        return self._runner.run([*self._base, *arguments], timeout=timeout, env=self._environment)
+
+
+class Docker:
+    """`docker` itself."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def containers(self, project: str) -> list[Container]:
+        """Return the containers of a compose project, running or not."""
+        label = f"label={containers.PROJECT_LABEL}={project}"
+        listed = self._run("ps", "--all", "--quiet", "--no-trunc", "--filter", label)
+        if not listed.ok:
+            raise Problem(f"docker ps: {complaint(listed)}.")
+        ids = listed.out.split()
+        if not ids:
+            return []
+        # A container may go away between the two calls: docker then prints the others, and fails.
+        result = self._run("container", "inspect", *ids)
+        try:
+            return containers.parse(result.out)
+        except (ValueError, KeyError):
+            raise Problem(f"docker inspect: {complaint(result)}.") from None
+
+    def image_id(self, ref: str) -> str | None:
+        """Return the ID of the image that `ref` means on this server now; None when it is not here."""
+        result = self._run("image", "inspect", "--format", "{{.Id}}", ref)
+        return result.out.strip() if result.ok else None
+
+    def digest(self, image_id: str, ref: str) -> str | None:
+        """Return `name@sha256:…` by which a registry would give this image again; None for one made here."""
+        result = self._run("image", "inspect", "--format", "{{json .RepoDigests}}", image_id)
+        digests: list[str] = (json.loads(result.out) if result.ok else None) or []
+        name = repository_name(ref)
+        return next((d for d in digests if repository_name(d) == name), digests[0] if digests else None)
+
+    def pull(self, ref: str) -> str | None:
+        """Bring an image here; returns what the registry or Docker complained about, or None."""
+        result = self._run("pull", "--quiet", ref, timeout=PULL_TIMEOUT)
+        return None if result.ok else complaint(result)
+
+    def tag(self, image_id: str, ref: str) -> None:
+        """Make `ref` mean `image_id` on this server."""
+        result = self._run("tag", image_id, ref)
+        if not result.ok:
+            raise Problem(f"docker tag {ref}: {complaint(result)}.")
+
+    def execute(self, container: str, *command: str) -> Result:
+        """Run a command in a running container."""
+        return self._run("exec", container, *command)
+
+    def variable(self, container: str, name: str) -> str | None:
+        """Return an environment variable that a container was made with; the others, secrets among them, stay there."""
+        template = "{{range .Config.Env}}{{println .}}{{end}}"
+        result = self._run("container", "inspect", "--format", template, container)
+        lines = [line for line in result.out.splitlines() if line.startswith(f"{name}=")]
+        return lines[-1].partition("=")[2] if lines else None
+
+    def logs(self, container: str, lines: int) -> str:
+        """Return the last lines that a container wrote."""
+        result = self._run("logs", "--tail", str(lines), "--timestamps", container)
+        return result.out + result.err
+
+    def _run(self, *arguments: str, timeout: float = 60) -> Result:
+        return self._runner.run(["docker", *arguments], timeout=timeout)
+
+
+def repository_name(ref: str) -> str:
+    """Return an image's name without tag and digest: `ghcr.io/x/backend:1` is `ghcr.io/x/backend`."""
+    name = ref.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+def not_built_yet(error: str) -> bool:
+    """Whether a pull failed because the registry has no such image, and not because it could not be asked.
+
+    Registries say `manifest unknown`; ghcr.io says `denied` for a package that nobody has pushed.
+    """
+    if re.search(r"no such host|lookup |dial tcp|timeout|connection re", error):
+        return False
+    return re.search(r"manifest unknown|not found|does not exist|denied", error) is not None
+
+
+def complaint(result: Result) -> str:
+    """Return what Docker complained about, on one line, without its warnings."""
+    lines = [line.strip() for line in result.err.splitlines() if line.strip()]
+    lines = [line for line in lines if "level=warning" not in line]
+    text = lines[-1] if lines else f"exit code {result.code}"
+    return one_line(text.removeprefix("Error response from daemon: ")).rstrip(".")

@@ -1,0 +1,111 @@
+"""What deploy.py wrote for this program: /etc/koprogo/config.json, no secrets in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from koprogo.problem import Problem
+
+DEFAULT_PATH = "/etc/koprogo/config.json"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one server. Times are seconds."""
+
+    repository: str
+    """URL to read the application from."""
+    branch: str
+    checkout: Path
+    """The clone; it always ends at the commit that runs."""
+    compose_file: Path
+    """Inside the checkout."""
+    env_file: Path
+    """Secrets and settings for Compose, 0600."""
+    image_tag: str
+    """`main-{sha7}`: the tag that CI gives to the images of a commit (`{sha}` is the whole name); or a literal."""
+    health_urls: tuple[str, ...]
+    """HTTPS addresses as the public sees them, asked exactly as written."""
+    database_service: str
+    backup_dir: Path
+    backup_days: int
+    state_dir: Path
+    tls_ca_file: Path | None
+    """PEM of the CA to verify `health_urls` with, for a rehearsal against a private ACME; None: the usual ones."""
+    image_wait: float
+    """How long CI may take to build the images of a commit, from the moment it was first seen."""
+    health_timeout: float
+    """How long a started version may take to become healthy."""
+    certificate_timeout: float
+    """How long the first certificate may take after that."""
+
+    @property
+    def compose_path(self) -> str:
+        """The compose file's path inside the repository."""
+        return self.compose_file.relative_to(self.checkout).as_posix()
+
+
+def load(path: str | None = None) -> Config:
+    """Read the configuration from `path`, else from KOPROGO_CONFIG, else from /etc/koprogo/config.json.
+
+    Keys that this version does not know are left alone. Raises Problem when the file cannot be read or a key is
+    missing or of the wrong kind.
+    """
+    name = path or os.environ.get("KOPROGO_CONFIG") or DEFAULT_PATH
+    try:
+        data = json.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Problem(f"{name}: {error.strerror}. Run deploy.py again from the operator's machine.") from None
+    except ValueError:
+        raise Problem(f"{name} is not JSON. Run deploy.py again from the operator's machine.") from None
+    try:
+        return parse(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Problem(f"{name}: {_explain(error)}. Run deploy.py again from the operator's machine.") from None
+
+
+def parse(data: dict[str, Any]) -> Config:
+    """Return the configuration in `data`; raises KeyError, TypeError or ValueError for what is missing or wrong."""
+    ca_file = data.get("tls_ca_file")
+    config = Config(
+        repository=_text(data, "repository"),
+        branch=_text(data, "branch"),
+        checkout=Path(_text(data, "checkout")),
+        compose_file=Path(_text(data, "compose_file")),
+        env_file=Path(_text(data, "env_file")),
+        image_tag=_text(data, "image_tag"),
+        health_urls=tuple(str(url) for url in data["health_urls"]),
+        database_service=_text(data, "database_service"),
+        backup_dir=Path(_text(data, "backup_dir")),
+        backup_days=int(data["backup_days"]),
+        state_dir=Path(_text(data, "state_dir")),
+        tls_ca_file=Path(ca_file) if ca_file else None,
+        image_wait=float(data.get("image_wait", 1800)),
+        health_timeout=float(data.get("health_timeout", 300)),
+        certificate_timeout=float(data.get("certificate_timeout", 240)),
+    )
+    if config.backup_days < 1:
+        raise ValueError("backup_days has to be 1 or more")
+    if not config.compose_file.is_relative_to(config.checkout):
+        raise ValueError("compose_file has to be inside checkout")
+    for url in config.health_urls:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname or parts.port == 0:
+            raise ValueError(f"health_urls: {url} is not an https:// address")
+    return config
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data[key]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} has to be a text")
+    return value
+
+
+def _explain(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,100 @@
+"""What to do next, given what is remembered and what the branch says. Nothing here touches anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from koprogo.state import Check, State, Step
+
+TRIES = 3
+"""How often a switch or a way back that was killed half-way is taken up again."""
+
+REPEAT = 3600
+"""Seconds before a check that runs into the same problem says so again."""
+
+
+class Action(Enum):
+    """What a run does about the branch's newest commit."""
+
+    NOTHING = "nothing"
+    LEAVE = "leave"
+    """It is in quarantine."""
+    REAPPLY = "reapply"
+    """Start the version that runs again, with the settings as they are now."""
+    DEPLOY = "deploy"
+
+
+class Recovery(Enum):
+    """What a run does about one that was killed."""
+
+    NONE = "none"
+    FORWARD = "forward"
+    BACK = "back"
+    GIVE_UP = "give up"
+
+
+def action(state: State, newest: str, *, asked: bool) -> Action:
+    """Say what to do about the newest commit of the branch; `asked` when a person wants it, not the timer."""
+    running = state.deployed.commit if state.deployed else None
+    if newest == running:
+        return Action.REAPPLY if asked else Action.NOTHING
+    if state.bad(newest) is not None:
+        return Action.REAPPLY if asked and running else Action.LEAVE
+    return Action.DEPLOY
+
+
+def recovery(state: State) -> Recovery:
+    """Say what to do about an attempt that nobody ended.
+
+    One that had not touched anything is simply begun again, or overtaken by a newer commit.
+    """
+    attempt = state.attempt
+    if attempt is None or not attempt.step.touched:
+        return Recovery.NONE
+    if attempt.step is Step.ROLLING_BACK:
+        return Recovery.BACK if attempt.tries < TRIES else Recovery.GIVE_UP
+    if attempt.tries >= TRIES and state.deployed is not None and state.deployed.commit != attempt.commit:
+        return Recovery.BACK
+    return Recovery.FORWARD
+
+
+def wait_ends(*, first_seen: float, committed: float, first_deploy: bool, patience: float) -> float:
+    """Return until when to wait for CI.
+
+    On a new server nobody saw the push: CI had its time since the commit was made.
+    """
+    return (min(committed, first_seen) if first_deploy else first_seen) + patience
+
+
+def worth_saying(last: Check | None, problem: str, now: float) -> bool:
+    """Whether a check has to write down `problem`, or did so within the hour."""
+    return last is None or last.problem != problem or not 0 <= now - last.said_at < REPEAT
+
+
+def deploy_needed(state: State, environment: str | None, tag_template: str) -> bool:
+    """Whether `koprogo deploy` would change something: nothing runs yet, or the settings are not those it runs with."""
+    running = state.deployed
+    if running is None or state.attempt is not None:
+        return True
+    return running.environment != environment or running.tag != tag_for(tag_template, running.commit)
+
+
+def tag_for(template: str, commit: str) -> str:
+    """Return the image tag of a commit: `main-{sha7}` is `main-1a2b3c4`; a literal is itself."""
+    return template.replace("{sha7}", commit[:7]).replace("{sha}", commit)
+
+
+def to_pull(
+    images: Iterable[str], tag: str, *, same_commit: bool, ran: Iterable[str], here: Iterable[str]
+) -> list[str]:
+    """Return which images a deploy has to fetch, in order and once each.
+
+    Those that carry the commit's tag, unless that very commit `ran`; those that did not run before; those that are not
+    `here`. Others stay as they are: a registry that moved `postgres:15` meanwhile must not replace the database.
+    """
+    ran_set, here_set = set(ran), set(here)
+    carries = {ref for ref in images if ref.endswith(f":{tag}") and not same_commit}
+    fresh = {ref for ref in images if ran_set and ref not in ran_set}
+    absent = {ref for ref in images if ref not in here_set}
+    return sorted(carries | fresh | absent)

@@ -1,0 +1,123 @@
+"""The health gate: a version counts as deployed only when its containers are healthy and the public sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from koprogo import web
+from koprogo.compose import Docker, Project
+from koprogo.config import Config
+from koprogo.containers import Container, Verdict, judge
+from koprogo.problem import Problem
+from koprogo.web import Answer
+
+POLL = 2.0
+
+SETTLE = 4.0
+"""Seconds for which everything has to stay healthy: what starts, answers once and dies has not started."""
+
+FAILING_PATIENCE = 15.0
+"""Seconds after which a container that will not mend itself by the looks of it (unhealthy, ended) has failed."""
+
+SILENT_PATIENCE = 60.0
+"""Seconds for which the public addresses may fail to answer although every container is healthy."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the application showed."""
+
+    containers: Verdict
+    answers: tuple[Answer, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return self.containers.healthy and all(answer.trouble is None for answer in self.answers)
+
+    @property
+    def only_certificates(self) -> bool:
+        """Whether nothing is wrong but certificates."""
+        bad = [answer for answer in self.answers if answer.trouble is not None]
+        return self.containers.healthy and bool(bad) and all(answer.certificate_trouble for answer in bad)
+
+    @property
+    def text(self) -> str:
+        """What is wrong, on one line."""
+        web_text = [f"{answer.url}: {answer.trouble}" for answer in self.answers if answer.trouble]
+        return "; ".join(([self.containers.text] if self.containers.text else []) + web_text)
+
+
+@dataclass
+class Patience:
+    """Decides, look by look, when to stop looking. Times are seconds since the gate began."""
+
+    health_timeout: float
+    certificate_timeout: float
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def verdict(self, look: Look, now: float) -> bool | None:
+        """Return True when the version is good, False when it is not, None while it may become either."""
+        if self._lasted("healthy", look.healthy, now) >= SETTLE:
+            return True
+        if self._lasted("failing", bool(look.containers.failing), now) >= FAILING_PATIENCE:
+            return False
+        silent = look.containers.healthy and not look.healthy and not look.only_certificates
+        if self._lasted("silent", silent, now) >= SILENT_PATIENCE:
+            return False
+        limit = self.health_timeout + (self.certificate_timeout if look.only_certificates else 0)
+        return False if now >= limit and not look.healthy else None
+
+    def _lasted(self, what: str, holds: bool, now: float) -> float:
+        """Return for how long `what` has held without a break; -1 when it does not hold."""
+        if not holds:
+            self._since.pop(what, None)
+            return -1
+        return now - self._since.setdefault(what, now)
+
+
+class Gate:
+    """Looks at the containers of one project and at the public addresses."""
+
+    def __init__(self, config: Config, docker: Docker) -> None:
+        self._config = config
+        self._docker = docker
+
+    def certificates_failing(self) -> tuple[str, ...]:
+        """Return the addresses whose certificate does not verify now, before anything is touched."""
+        return tuple(answer.url for answer in self._ask(()) if answer.certificate_trouble)
+
+    def wait(self, project: Project, restarts: Mapping[str, int], lenient: Collection[str]) -> str | None:
+        """Look until the version is good (None) or is not (what is wrong, on one line).
+
+        The certificates of `lenient` addresses are not verified. `restarts` are those before the start, by container.
+        """
+        patience = Patience(self._config.health_timeout, self._config.certificate_timeout)
+        began = time.monotonic()
+        while True:
+            look = self._look(project, restarts, lenient)
+            good = patience.verdict(look, time.monotonic() - began)
+            if good is not None:
+                return None if good else look.text
+            time.sleep(POLL)
+
+    def _look(self, project: Project, restarts: Mapping[str, int], lenient: Collection[str]) -> Look:
+        try:
+            found: Sequence[Container] = self._docker.containers(project.name)
+        except Problem as problem:
+            return Look(Verdict(waiting=(str(problem).rstrip("."),)), ())
+        verdict = judge(found, project.images, restarts)
+        # Asking the public address of a container that is not up yet only fills its proxy's log.
+        return Look(verdict, self._ask(lenient) if verdict.healthy else ())
+
+    def _ask(self, lenient: Collection[str]) -> tuple[Answer, ...]:
+        return tuple(
+            web.ask_here(url, self._config.tls_ca_file, verify=url not in lenient) for url in self._config.health_urls
+        )
+
+
+def restarts_of(containers: Iterable[Container]) -> dict[str, int]:
+    """Return how often each container has restarted so far, by its ID."""
+    return {container.id: container.restarts for container in containers}

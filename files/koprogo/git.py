@@ -1,0 +1,123 @@
+"""The edge to Git: the clone that the application runs from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from koprogo.config import Config
+from koprogo.problem import Problem, one_line
+from koprogo.runner import Result, Runner
+
+NETWORK_TIMEOUT = 300
+LOCAL_TIMEOUT = 120
+SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
+OPTIONS = (
+    # A server that stops sending is an error after 30 s, not a check that never ends.
+    *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),
+    # Housekeeping in the background would inherit the deploy lock and hold it.
+    *("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"),
+    *("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"),
+)
+
+
+class Repository:
+    """The clone at `config.checkout`. Every method raises Problem when git fails."""
+
+    def __init__(self, config: Config, runner: Runner) -> None:
+        self._config = config
+        self._runner = runner
+        self._ref = f"refs/remotes/origin/{config.branch}"
+
+    def remote_head(self) -> str:
+        """Return the commit that the branch has on the server: the one network call of an idle check."""
+        result = self._git("ls-remote", self._config.repository, f"refs/heads/{self._config.branch}", timeout=60)
+        if not result.ok:
+            raise Problem(f"Git server: {reason(result)}. The running version goes on; the next check tries again.")
+        found = SHA.match(result.out)
+        if found is None:
+            raise Problem(f"The repository has no branch {self._config.branch}. The running version goes on.")
+        return found.group()
+
+    def fetch(self) -> str:
+        """Bring the branch's commits here and return its newest; the work tree is not touched."""
+        spec = f"+refs/heads/{self._config.branch}:{self._ref}"
+        result = self._git("fetch", "--quiet", "--no-tags", self._config.repository, spec, timeout=NETWORK_TIMEOUT)
+        if not result.ok:
+            raise Problem(f"git fetch: {reason(result)}. The running version goes on; the next check tries again.")
+        return self._out("rev-parse", "--verify", f"{self._ref}^{{commit}}")
+
+    def head(self) -> str:
+        """Return the commit that the work tree is at."""
+        return self._out("rev-parse", "--verify", "HEAD^{commit}")
+
+    def has(self, commit: str) -> bool:
+        """Whether `commit` is here."""
+        return self._git("cat-file", "-e", f"{commit}^{{commit}}").ok
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether going from `old` to `new` only adds commits."""
+        result = self._git("merge-base", "--is-ancestor", old, new)
+        if result.code not in (0, 1):
+            raise Problem(f"git merge-base: {reason(result)}.")
+        return result.ok
+
+    def subject(self, commit: str) -> str:
+        """Return the first line of a commit's message, fit for a log."""
+        return one_line(self._out("show", "--no-patch", "--format=%s", commit), 80)
+
+    def committed_at(self, commit: str) -> float:
+        """Return when the commit was made, by its author's clock."""
+        return float(self._out("show", "--no-patch", "--format=%ct", commit))
+
+    def tracks(self, commit: str, path: str) -> bool:
+        """Whether `path` is part of `commit`."""
+        return bool(self._out("ls-tree", "--name-only", commit, "--", path))
+
+    def local_changes(self) -> list[str]:
+        """Return the tracked files that somebody changed in the work tree."""
+        out = self._out("status", "--porcelain", "--untracked-files=no")
+        return [line[2:].strip() for line in out.splitlines()]
+
+    def export(self, commit: str, target: Path) -> None:
+        """Lay out the files of `commit` in `target`, which is emptied first; the work tree is not touched."""
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            target.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise Problem(f"{target}: {error.strerror}.") from None
+        index = {"GIT_INDEX_FILE": str(target / ".index")}
+        self._out("read-tree", commit, env=index)
+        self._out("checkout-index", "--all", f"--prefix={target}/", env=index)
+
+    def check_out(self, commit: str) -> None:
+        """Put the work tree at `commit`, on the branch, over whatever an interrupted check-out left."""
+        # Only a git that was killed leaves this behind: whoever writes here holds the deploy lock.
+        (self._config.checkout / ".git" / "index.lock").unlink(missing_ok=True)
+        self._out("checkout", "--quiet", "--force", "-B", self._config.branch, commit)
+
+    def _out(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        result = self._git(*arguments, env=env)
+        if not result.ok:
+            raise Problem(f"git {arguments[0]} in {self._config.checkout}: {reason(result)}.")
+        return result.out.strip()
+
+    def _git(self, *arguments: str, timeout: float = LOCAL_TIMEOUT, env: dict[str, str] | None = None) -> Result:
+        checkout = self._config.checkout
+        if not (checkout / ".git").exists():
+            raise Problem(f"{checkout} is not a clone. Run deploy.py again from the operator's machine.")
+        return self._runner.run(
+            ["git", *OPTIONS, "-C", str(checkout), *arguments],
+            timeout=timeout,
+            env={**ENVIRONMENT, **(env or {})},
+        )
+
+
+def reason(result: Result) -> str:
+    """Return what git complained about, on one line: its `fatal:` or `error:` line when there is one."""
+    lines = [line.strip() for line in result.err.splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return one_line((marked or lines or [f"exit code {result.code}"])[0]).rstrip(".")

@@ -1,0 +1,128 @@
+"""Everything that a deploy does before it touches anything: look at the commit, and bring its images here."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from koprogo import decide, log
+from koprogo.compose import Compose, Project, not_built_yet
+from koprogo.config import Config
+from koprogo.problem import Problem
+from koprogo.state import Step
+from koprogo.work import NotYet, Work
+
+POLL = 10.0
+
+RUN_PATIENCE = {True: 600.0, False: 30.0}
+"""Seconds that one run waits for CI, by whether a person asked for it; the timer comes back anyway."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A commit that can be switched to: checked, its images here."""
+
+    commit: str
+    tag: str
+    project: Project
+
+
+def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
+    """Check `commit` and pull its images. `fresh`: this run is the first to see it.
+
+    Raises Problem when it cannot be deployed, NotYet when CI has not built its images so far.
+    """
+    work.reached(Step.FETCHED)
+    secrets = _inside(work.config.env_file, work.config.checkout)
+    if secrets is not None and work.repository.tracks(commit, secrets):
+        raise work.refuse(commit, f"the repository has a file {secrets}, which would overwrite this server's secrets")
+    tag = decide.tag_for(work.config.image_tag, commit)
+    project = _validate(work, commit, tag)
+    work.reached(Step.CHECKED)
+    _pull(work, commit, tag, project.images.values(), fresh=fresh)
+    work.reached(Step.PULLED)
+    return Prepared(commit, tag, project)
+
+
+def refuse_surprises(work: Work, commit: str) -> None:
+    """Raise Problem when going to `commit` would throw away what somebody did: rewrote the branch, edited a file here.
+
+    No fault of the commit: as soon as the cause is gone, it is deployed.
+    """
+    deployed = work.state.deployed
+    if deployed is not None and not work.repository.is_ancestor(deployed.commit, commit):
+        raise Problem(
+            f"The history of {work.config.branch} was rewritten: {commit[:7]} does not follow {deployed.commit[:7]}, "
+            f"which goes on running. Push a commit that follows it."
+        )
+    changed = work.repository.local_changes()
+    if changed:
+        raise Problem(
+            f"Somebody changed {', '.join(changed[:3])} in {work.config.checkout}; a deploy would overwrite it. "
+            f"What runs goes on running. Commit the change to the repository, or undo it here with `git checkout .`"
+        )
+
+
+def _validate(work: Work, commit: str, tag: str) -> Project:
+    """Read the compose file of `commit` from a copy of its files, with this server's .env."""
+    # Compose names a project after its folder: this one has to be called like the real one.
+    copy = work.config.state_dir / "candidate" / work.config.checkout.name
+    try:
+        work.repository.export(commit, copy)
+        _lend_environment(work.config, copy)
+        return Compose(work.config, work.runner, tag, copy / work.config.compose_path).project()
+    except Problem as problem:
+        raise work.refuse(commit, str(problem).rstrip(".")) from None
+    finally:
+        shutil.rmtree(copy.parent, ignore_errors=True)
+
+
+def _lend_environment(config: Config, copy: Path) -> None:
+    """Make the .env appear where a compose file that names it by `env_file:` looks for it."""
+    path = _inside(config.env_file, config.checkout)
+    if path is not None and (copy / path).parent.is_dir():
+        (copy / path).symlink_to(config.env_file)
+
+
+def _inside(path: Path, directory: Path) -> str | None:
+    return path.relative_to(directory).as_posix() if path.is_relative_to(directory) else None
+
+
+def _pull(work: Work, commit: str, tag: str, images: Collection[str], *, fresh: bool) -> None:
+    deployed = work.state.deployed
+    wanted = decide.to_pull(
+        images,
+        tag,
+        same_commit=deployed is not None and deployed.commit == commit,
+        ran=[image.ref for image in deployed.images.values()] if deployed else [],
+        here=[ref for ref in set(images) if work.docker.image_id(ref) is not None],
+    )
+    began = time.monotonic()
+    for ref in wanted:
+        _pull_one(work, commit, ref, began, fresh=fresh)
+    if wanted:
+        log.say(f"Pulled {len(wanted)} images for {commit[:7]} in {time.monotonic() - began:.0f} s.")
+
+
+def _pull_one(work: Work, commit: str, ref: str, began: float, *, fresh: bool) -> None:
+    ends = decide.wait_ends(
+        first_seen=work.attempt.started,
+        committed=work.repository.committed_at(commit),
+        first_deploy=work.state.deployed is None,
+        patience=work.config.image_wait,
+    )
+    said = not fresh
+    while (error := work.docker.pull(ref)) is not None:
+        if not not_built_yet(error):
+            raise Problem(f"Cannot pull {ref}: {error}. What runs goes on running; the next check tries again.")
+        if time.time() >= ends:
+            raise work.refuse(commit, f"the registry has no {ref} ({error})")
+        if not said:
+            log.say(f"Waiting for CI to build {ref}.")
+            said = True
+        if time.monotonic() - began >= RUN_PATIENCE[work.asked]:
+            raise NotYet(f"The registry has no {ref} yet. What runs goes on running; the checks go on waiting for it.")
+        time.sleep(min(POLL, max(ends - time.time(), 0) + 0.1))

@@ -1,0 +1,88 @@
+"""What can be said about this server right now: the common source of `koprogo status` and `koprogo health`."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from koprogo import web
+from koprogo.compose import Docker
+from koprogo.config import Config
+from koprogo.containers import Container
+from koprogo.problem import Problem
+from koprogo.retention import Backup, verified
+from koprogo.runner import Runner
+from koprogo.state import State, Store
+from koprogo.web import Answer
+
+
+@dataclass(frozen=True)
+class Report:
+    """Facts only; what is wrong with them is for others to say."""
+
+    now: float
+    state: State
+    containers: tuple[Container, ...]
+    docker_trouble: str | None
+    answers: tuple[Answer, ...]
+    backups: tuple[Backup, ...]
+    backups_trouble: str | None
+    disk_used: float
+    """Of the file system that fills first, 0 to 1."""
+    disk_free: int
+    """On that file system, bytes."""
+
+
+def collect(config: Config, *, public: bool) -> Report:
+    """Look at everything once. `public`: ask the addresses where their names lead, not on this server."""
+    state = Store(config.state_dir).load()
+    ask = web.ask if public else web.ask_here
+    containers, docker_trouble = _containers(state)
+    backups, backups_trouble = _backups(config)
+    used, free = _disk(Path("/"), config.state_dir, config.backup_dir)
+    return Report(
+        now=time.time(),
+        state=state,
+        containers=containers,
+        docker_trouble=docker_trouble,
+        answers=tuple(ask(url, config.tls_ca_file) for url in config.health_urls),
+        backups=backups,
+        backups_trouble=backups_trouble,
+        disk_used=used,
+        disk_free=free,
+    )
+
+
+def _containers(state: State) -> tuple[tuple[Container, ...], str | None]:
+    if state.deployed is None:
+        return (), None
+    try:
+        return tuple(Docker(Runner()).containers(state.deployed.project)), None
+    except Problem as problem:
+        return (), str(problem).rstrip(".")
+
+
+def _backups(config: Config) -> tuple[tuple[Backup, ...], str | None]:
+    try:
+        next(config.backup_dir.iterdir(), None)  # glob() is silent about a folder that it may not read
+        return tuple(verified(config.backup_dir)), None
+    except FileNotFoundError:
+        return (), None
+    except OSError as error:
+        return (), f"{config.backup_dir}: {error.strerror}"
+
+
+def _disk(*paths: Path) -> tuple[float, int]:
+    """Return the used share and the free bytes of the fullest file system below `paths`, as `df` counts."""
+    worst = (0.0, 0)
+    for path in paths:
+        if not path.exists():
+            continue
+        facts = os.statvfs(path)
+        taken = facts.f_blocks - facts.f_bfree
+        used = taken / max(taken + facts.f_bavail, 1)
+        if used >= worst[0]:
+            worst = (used, facts.f_bavail * facts.f_frsize)
+    return worst

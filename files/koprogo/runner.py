@@ -1,0 +1,85 @@
+"""Starting other programs: the only place that does, so that time limits and quoting are decided once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from koprogo.problem import Problem
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program answered; `code` is None when it did not end within its time and was killed."""
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with 0."""
+        return self.code == 0
+
+
+@dataclass
+class Runner:
+    """Runs programs in process groups of their own.
+
+    `held` are file descriptors that children inherit: a lock that is among them stays locked until the last child
+    has ended, even when this process was killed with SIGKILL while `docker compose` goes on.
+    """
+
+    held: list[int] = field(default_factory=list)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        """Run `argv` for at most `timeout` seconds with `env` added to the environment.
+
+        Raises Problem when the program is not there; a failure of the program itself is in the result.
+        """
+        try:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                start_new_session=True,
+                pass_fds=tuple(self.held),
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError as error:
+            raise Problem(f"Cannot start {argv[0]}: {error.strerror}.") from None
+        try:
+            out, err = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            end_group(child)
+            return Result(None, "", f"no answer from `{' '.join(argv[:3])}` within {timeout:.0f} s")
+        except BaseException:
+            end_group(child)
+            raise
+        return Result(child.returncode, out, err)
+
+
+def end_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    """Kill a child that still runs, with everything that it started, and collect it."""
+    if child.poll() is None:
+        # Collected only below, so the number still is that of this child's group.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,168 @@
+"""What this program remembers between two runs: one file, replaced as a whole, on the disk before it counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from koprogo.problem import Problem
+
+
+class Step(str, Enum):
+    """How far the deploy of a commit has come, in order."""
+
+    SEEN = "seen"
+    FETCHED = "fetched"
+    CHECKED = "checked"
+    PULLED = "pulled"
+    SWITCHING = "switching"
+    STARTED = "started"
+    ROLLING_BACK = "rolling back"
+
+    @property
+    def touched(self) -> bool:
+        """Whether the checkout or a container may already be another than before."""
+        return self in (Step.SWITCHING, Step.STARTED, Step.ROLLING_BACK)
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image that a service ran: how the compose file calls it, and which one that really was."""
+
+    ref: str
+    id: str
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The last version that was seen healthy."""
+
+    commit: str
+    tag: str
+    since: float
+    environment: str
+    """SHA-256 of the .env that it was started with."""
+    project: str
+    images: Mapping[str, Image]
+    """By service."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A deploy that has begun and not ended."""
+
+    commit: str
+    step: Step
+    started: float
+    tries: int = 0
+    """How many runs have begun to switch to it, or to go back from it."""
+    lenient: tuple[str, ...] = ()
+    """Addresses whose certificate did not verify before the deploy either: no reason to go back."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A commit that failed: never tried again by itself."""
+
+    commit: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """The last look at the branch."""
+
+    at: float
+    commit: str | None
+    problem: str | None = None
+    said_at: float = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """All of it. Changed only by whoever holds the deploy lock; read by anyone at any time."""
+
+    deployed: Deployed | None = None
+    first_deployed: float | None = None
+    attempt: Attempt | None = None
+    quarantine: tuple[Bad, ...] = ()
+    check: Check | None = None
+
+    def bad(self, commit: str) -> Bad | None:
+        """Return why `commit` is in quarantine, or None when it is not."""
+        return next((bad for bad in self.quarantine if bad.commit == commit), None)
+
+
+class Store:
+    """The file that a State lives in."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "state.json"
+
+    def load(self) -> State:
+        """Return what is remembered; an absent file is a server on which nothing was deployed yet."""
+        try:
+            return decode(json.loads(self.path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return State()
+        except OSError as error:
+            raise Problem(f"{self.path}: {error.strerror}.") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Problem(
+                f"{self.path} is damaged; what runs goes on running. "
+                f"Move the file away and run `koprogo deploy`: it starts afresh from the newest commit."
+            ) from None
+
+    def save(self, state: State) -> None:
+        """Replace what is remembered; after a power cut the file holds either the old state or this one."""
+        write_durably(self.path, json.dumps(dataclasses.asdict(state), indent=1).encode() + b"\n", 0o640)
+
+
+def decode(data: dict[str, Any]) -> State:
+    """Return the State that `data` was made from by `dataclasses.asdict`."""
+    deployed = data["deployed"]
+    attempt = data["attempt"]
+    check = data["check"]
+    if deployed is not None:
+        deployed = {**deployed, "images": {k: Image(**v) for k, v in deployed["images"].items()}}
+    if attempt is not None:
+        attempt = {**attempt, "step": Step(attempt["step"]), "lenient": tuple(attempt["lenient"])}
+    return State(
+        deployed=None if deployed is None else Deployed(**deployed),
+        first_deployed=data["first_deployed"],
+        attempt=None if attempt is None else Attempt(**attempt),
+        quarantine=tuple(Bad(**bad) for bad in data["quarantine"]),
+        check=None if check is None else Check(**check),
+    )
+
+
+def write_durably(path: Path, content: bytes, mode: int) -> None:
+    """Write `content` to `path` by way of a temporary file beside it, flushed to the disk before it takes its place."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}.") from None
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in `directory` to the disk."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

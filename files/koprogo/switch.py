@@ -1,0 +1,154 @@
+"""Going to another version, and back from one that is not healthy."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from koprogo import log
+from koprogo.compose import Compose, Project
+from koprogo.containers import Container
+from koprogo.gate import restarts_of
+from koprogo.prepare import Prepared
+from koprogo.problem import Problem, one_line
+from koprogo.state import Deployed, Image, Step
+from koprogo.work import Work, environment_hash
+
+LOG_LINES = 200
+
+
+def switch(work: Work, prepared: Prepared) -> None:
+    """Start a prepared commit and see it healthy; go back to what ran before when it is not.
+
+    Raises Problem when the commit does not run in the end.
+    """
+    commit = prepared.commit
+    if work.attempt.step is Step.PULLED:
+        lenient = work.gate.certificates_failing() if work.state.deployed else ()
+        work.reached(Step.SWITCHING, tries=1, lenient=lenient)
+    else:
+        work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
+    environment = environment_hash(work.config)
+    work.repository.check_out(commit)
+    trouble = _start(work, Compose(work.config, work.runner, prepared.tag), prepared.project)
+    if trouble is not None:
+        fail(work, commit, trouble, prepared.project)
+    now = time.time()
+    deployed = work.state.deployed
+    work.save(
+        deployed=Deployed(
+            commit=commit,
+            tag=prepared.tag,
+            since=deployed.since if deployed and deployed.commit == commit else now,
+            environment=environment,
+            project=prepared.project.name,
+            images=_images(work, work.docker.containers(prepared.project.name)),
+        ),
+        first_deployed=work.state.first_deployed or now,
+        attempt=None,
+        quarantine=(),
+    )
+
+
+def fail(work: Work, commit: str, trouble: str, project: Project | None) -> None:
+    """Give up a commit that was started: keep its logs, quarantine it, go back. Always raises Problem."""
+    kept = _keep_logs(work, commit, trouble, project) if project else ""
+    deployed = work.state.deployed
+    if deployed is None or deployed.commit == commit:
+        work.save(attempt=None)
+        raise Problem(
+            f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
+            f"its containers are left as they are.{kept}"
+        )
+    work.save(quarantine=work.quarantined(commit, trouble))
+    work.reached(Step.ROLLING_BACK, tries=0)
+    log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {deployed.commit[:7]}.{kept}")
+    go_back(work)
+
+
+def go_back(work: Work) -> None:
+    """Start the last good version again, with the very images that it ran. Always raises Problem: a commit failed."""
+    deployed, bad = work.state.deployed, work.attempt.commit
+    if deployed is None:
+        raise AssertionError("nothing to go back to")
+    work.reached(Step.ROLLING_BACK, tries=work.attempt.tries + 1)
+    work.repository.check_out(deployed.commit)
+    _restore_images(work, deployed)
+    compose = Compose(work.config, work.runner, deployed.tag)
+    trouble = _start(work, compose, compose.project()) or _other_images(work, deployed)
+    if trouble is not None:
+        raise Problem(
+            f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "
+            f"See `docker ps` and `docker logs` now."
+        )
+    work.save(attempt=None)
+    raise Problem(
+        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. "
+        f"{bad[:7]} is not tried again: push a newer commit."
+    )
+
+
+def _start(work: Work, compose: Compose, project: Project) -> str | None:
+    """Bring the containers to what the compose file asks for; returns what is wrong afterwards, or None."""
+    before = work.docker.containers(project.name)
+    began = time.monotonic()
+    error = compose.up(timeout=work.config.health_timeout + 60)
+    if error is not None and "docker daemon" in error:
+        # Not this version's fault: the next run takes it up again.
+        raise Problem(f"docker compose up: {error}. The next check goes on from here.")
+    if error is not None:
+        return f"docker compose up: {error}"
+    work.reached(work.attempt.step if work.attempt.step is Step.ROLLING_BACK else Step.STARTED)
+    log.say(f"{_changes(before, work.docker.containers(project.name))} ({time.monotonic() - began:.1f} s).")
+    return work.gate.wait(project, restarts_of(before), work.attempt.lenient)
+
+
+def _changes(before: Sequence[Container], after: Sequence[Container]) -> str:
+    """Say which services got new containers and which were left alone."""
+    old = {(container.id, container.started) for container in before}
+    new = sorted({c.service for c in after if (c.id, c.started) not in old})
+    same = sorted({c.service for c in after} - set(new))
+    parts = [f"started {', '.join(new)}"] if new else []
+    parts += [f"left {', '.join(same)} alone"] if same else []
+    text = "; ".join(parts) or "no containers"
+    return text[0].upper() + text[1:]
+
+
+def _images(work: Work, containers: Sequence[Container]) -> dict[str, Image]:
+    return {c.service: Image(c.image_ref, c.image_id, work.docker.digest(c.image_id, c.image_ref)) for c in containers}
+
+
+def _restore_images(work: Work, deployed: Deployed) -> None:
+    """Make every image name of the last good version mean what it meant when that version ran."""
+    for service, image in deployed.images.items():
+        if work.docker.image_id(image.ref) == image.id:
+            continue
+        if work.docker.image_id(image.id) is None and image.digest is not None:
+            error = work.docker.pull(image.digest)
+            if error is not None:
+                raise Problem(f"Cannot go back: the image that {service} ran is gone, and {image.digest}: {error}.")
+        if "@" not in image.ref:
+            work.docker.tag(image.id, image.ref)
+
+
+def _other_images(work: Work, deployed: Deployed) -> str | None:
+    running = {c.service: c.image_id for c in work.docker.containers(deployed.project)}
+    others = sorted(s for s, image in deployed.images.items() if running.get(s, image.id) != image.id)
+    return f"another image than before runs as {', '.join(others)}" if others else None
+
+
+def _keep_logs(work: Work, commit: str, trouble: str, project: Project) -> str:
+    """Save what the containers of a failed version wrote, before they are replaced; a failure to do so is no matter."""
+    path = work.config.state_dir / "failed.log"
+    try:
+        parts = [f"{commit}: {trouble}\n"]
+        for container in work.docker.containers(project.name):
+            parts.append(f"\n== {container.name} ({container.status}, {container.image_ref})\n")
+            parts.append(work.docker.logs(container.id, LOG_LINES))
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+            stream.write("".join(parts))
+    except (OSError, Problem) as error:
+        return f" (Its logs could not be kept: {one_line(str(error))})"
+    return f" Its logs: {path}"
