@@ -136,7 +136,8 @@ class Machine:
         if not (root / "etc/hosts").exists() or hostname not in (root / "etc/hosts").read_text():
             (root / "etc/hosts").write_text(hosts)
         resolver = root / "etc/resolv.conf"
-        if not resolver.is_symlink() and not (resolver.exists() and resolver.stat().st_size):
+        # Only once: the templates hold the resolver of the host that built them, the machine may change its own.
+        if not resolver.is_symlink() and not (self.upper / "etc/resolv.conf").exists():
             resolver.write_text(f"nameserver {self.world.ipv4(3)}\n")
         (root / "root").mkdir(exist_ok=True)
 

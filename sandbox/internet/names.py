@@ -27,14 +27,14 @@ _MAIL = (
     {"fieldType": "MX", "subDomain": "", "target": "5 mx2.mail.ovh.net.", "ttl": 0},
     {"fieldType": "SPF", "subDomain": "", "target": "v=spf1 include:mx.ovh.com -all", "ttl": 600},
     {"fieldType": "TXT", "subDomain": "", "target": '"site-verification=3f7c"', "ttl": 0},
-    {"fieldType": "A", "subDomain": "mail", "target": "203.0.113.25", "ttl": 0},
+    {"fieldType": "A", "subDomain": "mail", "target": "10.66.0.25", "ttl": 0},
     {"fieldType": "CNAME", "subDomain": "autoconfig", "target": "mailconfig.ovh.net.", "ttl": 0},
 )
 
 # Zone -> its first records. The apex of example.test is taken, as OVH's parking page takes it.
 ACCOUNT_ZONES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "koprogo.test": _MAIL,
-    "example.test": (*_MAIL, {"fieldType": "A", "subDomain": "", "target": "203.0.113.80", "ttl": 0}),
+    "example.test": (*_MAIL, {"fieldType": "A", "subDomain": "", "target": "10.66.0.80", "ttl": 0}),
 }
 
 

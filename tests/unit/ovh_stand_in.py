@@ -18,7 +18,7 @@ EVERYTHING = tuple((method, "/*") for method in ("GET", "POST", "PUT", "DELETE")
 FOREIGN = [
     {"fieldType": "NS", "subDomain": "", "target": "ns1.sandbox.test.", "ttl": 0},
     {"fieldType": "MX", "subDomain": "", "target": "1 mx1.mail.ovh.net.", "ttl": 0},
-    {"fieldType": "A", "subDomain": "mail", "target": "203.0.113.25", "ttl": 0},
+    {"fieldType": "A", "subDomain": "mail", "target": "10.66.0.25", "ttl": 0},
     {"fieldType": "CNAME", "subDomain": "www", "target": "koprogo.test.", "ttl": 0},
 ]
 

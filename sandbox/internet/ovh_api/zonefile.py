@@ -47,14 +47,19 @@ class KnotPublisher:
 
     def __call__(self, name: str, serial: int, records: Sequence[Record]) -> None:
         """Serve the zone; raises PublishError with knot's reason, and the old one stays served."""
-        new = self._folder / f"{name}.new"
-        new.write_text(render(name, serial, records, self._server))
-        self._knot("kzonecheck", "-o", name, str(new))
-        new.replace(self._folder / f"{name}.zone")
-        self._knot("knotc", "-b", "zone-reload", name)
+        file = self._folder / f"{name}.zone"
+        before = file.read_bytes() if file.exists() else None
+        file.write_text(render(name, serial, records, self._server))
+        try:
+            self._reload(name)
+        except PublishError:
+            if before is not None:
+                file.write_bytes(before)
+            raise
 
     @staticmethod
-    def _knot(*command: str) -> None:
+    def _reload(name: str) -> None:
+        command = ["knotc", "--blocking", "zone-reload", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         if done.returncode != 0:
             raise PublishError((done.stdout + done.stderr).strip())
