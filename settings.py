@@ -115,9 +115,7 @@ def load(env_file: Path | None = None) -> Settings:
         raise SettingsError("\n".join(mistakes))
     written = {binding.key: binding.value or "" for binding in bindings if binding.key}
     mistakes += dotenv_file.typos(written, variables())
-    mistakes += [
-        f"{name}: is made on the server, once; take it out" for name in MADE_ON_THE_SERVER if name in written
-    ]
+    mistakes += [f"{name}: is made on the server, once; take it out" for name in MADE_ON_THE_SERVER if name in written]
     sections: dict[str, Any] = {}
     for section in SECTIONS:
         try:

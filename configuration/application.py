@@ -25,9 +25,7 @@ class Application(Section):
     rust_backtrace: Literal["0", "1", "full"] = Field(
         "0", alias="RUST_BACKTRACE", description="Whether a crash prints where it happened."
     )
-    actix_workers: int = Field(
-        1, alias="ACTIX_WORKERS", ge=1, le=64, description="Worker threads; one a vCPU."
-    )
+    actix_workers: int = Field(1, alias="ACTIX_WORKERS", ge=1, le=64, description="Worker threads; one a vCPU.")
     cors_allowed_origins: EnvValue = Field(
         "", alias="CORS_ALLOWED_ORIGINS", description="Web origins that may call the API, between commas."
     )
@@ -44,13 +42,9 @@ class Application(Section):
         "s3", alias="STORAGE_PROVIDER", description="Where documents are kept."
     )
     upload_dir: EnvValue = Field("/app/uploads", alias="UPLOAD_DIR", description="Folder for local storage.")
-    s3_bucket: EnvValue = Field(
-        "koprogo-documents", alias="S3_BUCKET", description="Bucket of the documents."
-    )
+    s3_bucket: EnvValue = Field("koprogo-documents", alias="S3_BUCKET", description="Bucket of the documents.")
     s3_region: EnvValue = Field("eu-west-0", alias="S3_REGION", description="Region of the bucket.")
-    s3_endpoint: EnvValue = Field(
-        INTERNAL_STORAGE, alias="S3_ENDPOINT", description="Address of the S3 service."
-    )
+    s3_endpoint: EnvValue = Field(INTERNAL_STORAGE, alias="S3_ENDPOINT", description="Address of the S3 service.")
     s3_access_key: SecretStr = Field(
         SecretStr("koprogo"), alias="S3_ACCESS_KEY", description="Access key of the bucket."
     )
@@ -62,9 +56,7 @@ class Application(Section):
     s3_force_path_style: bool = Field(
         True, alias="S3_FORCE_PATH_STYLE", description="Bucket in the path and not in the host name."
     )
-    s3_key_prefix: EnvValue = Field(
-        "documents", alias="S3_KEY_PREFIX", description="Folder within the bucket."
-    )
+    s3_key_prefix: EnvValue = Field("documents", alias="S3_KEY_PREFIX", description="Folder within the bucket.")
     enable_minio_bootstrap: bool = Field(
         True, alias="ENABLE_MINIO_BOOTSTRAP", description="Make the bucket in the MinIO of the compose file."
     )
@@ -76,9 +68,7 @@ class Application(Section):
     smtp_port: int = Field(587, alias="SMTP_PORT", ge=1, le=65535, description="Its port.")
     smtp_username: EnvValue = Field("", alias="SMTP_USERNAME", description="Login of the mail server.")
     smtp_password: SecretStr | None = Field(None, alias="SMTP_PASSWORD", description="Its password.")
-    smtp_from_email: Email = Field(
-        "noreply@koprogo.com", alias="SMTP_FROM_EMAIL", description="Sender of the mails."
-    )
+    smtp_from_email: Email = Field("noreply@koprogo.com", alias="SMTP_FROM_EMAIL", description="Sender of the mails.")
     smtp_from_name: EnvValue = Field("KoproGo", alias="SMTP_FROM_NAME", description="Name of the sender.")
 
     @field_validator("db_pool_min_connections")
@@ -104,9 +94,7 @@ class Application(Section):
     def _key_for_a_storage_elsewhere(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         elsewhere = info.data.get("s3_endpoint", INTERNAL_STORAGE) != INTERNAL_STORAGE
         if value is None and elsewhere and info.data.get("storage_provider") == "s3":
-            raise ValueError(
-                "is missing; an S3_ENDPOINT elsewhere needs its own S3_ACCESS_KEY and S3_SECRET_KEY"
-            )
+            raise ValueError("is missing; an S3_ENDPOINT elsewhere needs its own S3_ACCESS_KEY and S3_SECRET_KEY")
         return value
 
     @field_validator("smtp_password")
@@ -119,9 +107,7 @@ class Application(Section):
     @field_validator("metrics_auth_token", "s3_secret_key", "smtp_password")
     @classmethod
     def _carried_by_a_file(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and (
-            "'" in value.get_secret_value() or not value.get_secret_value().isprintable()
-        ):
+        if value is not None and ("'" in value.get_secret_value() or not value.get_secret_value().isprintable()):
             raise ValueError("holds a single quote or a line break, which a .env file cannot carry safely")
         return value
 

@@ -117,13 +117,9 @@ def image_tag(value: str) -> str:
     """A tag of an image; {sha7} and {sha} stand for the commit that is deployed."""
     tag = value.replace("{sha7}", "0123456").replace("{sha}", "0123456789" * 4)
     if "{" in tag or "}" in tag:
-        raise ValueError(
-            "knows only {sha7} and {sha} between braces; put main-{sha7}, or a fixed tag as v1.4.2"
-        )
+        raise ValueError("knows only {sha7} and {sha} between braces; put main-{sha7}, or a fixed tag as v1.4.2")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
-        raise ValueError(
-            "is not a tag of an image (letters, digits, _ . -); put main-{sha7}, or a fixed v1.4.2"
-        )
+        raise ValueError("is not a tag of an image (letters, digits, _ . -); put main-{sha7}, or a fixed v1.4.2")
     return value
 
 
@@ -204,9 +200,7 @@ def _private_key_beside(path: Path, public: serialization.SSHPublicKeyTypes) -> 
         raise ValueError(f"has something beside it that is not an SSH private key: {path}") from None
     form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     if private.public_key().public_bytes(*form) != public.public_bytes(*form):
-        raise ValueError(
-            f"does not belong to {path}; make it again with: ssh-keygen -y -f {path} > {path}.pub"
-        )
+        raise ValueError(f"does not belong to {path}; make it again with: ssh-keygen -y -f {path} > {path}.pub")
 
 
 def pem_file(path: Path) -> Path:
@@ -214,9 +208,7 @@ def pem_file(path: Path) -> Path:
     try:
         load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
-        raise ValueError(
-            f"cannot be read ({error.strerror}); put the path of a PEM file, or leave it out"
-        ) from None
+        raise ValueError(f"cannot be read ({error.strerror}); put the path of a PEM file, or leave it out") from None
     except ValueError:
         raise ValueError("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
     return path

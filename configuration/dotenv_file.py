@@ -27,9 +27,7 @@ def read(path: Path) -> tuple[list[Binding], list[str]]:
 def _mistakes_in_text(bindings: Iterable[Binding]) -> list[str]:
     mistakes, seen = [], dict[str, int]()
     for binding in bindings:
-        line = binding.original.line + binding.original.string.count(
-            "\n", 0, _indent(binding.original.string)
-        )
+        line = binding.original.line + binding.original.string.count("\n", 0, _indent(binding.original.string))
         if binding.error:
             mistakes.append(f"line {line} cannot be read; write NAME=value, and quote a value with spaces")
         elif binding.key is None:
@@ -41,9 +39,7 @@ def _mistakes_in_text(bindings: Iterable[Binding]) -> list[str]:
         elif CURLY_QUOTES & set(binding.value):
             mistakes.append(f"line {line}: {binding.key} has curly quotes; write plain ones, or none")
         elif "${" in binding.value:
-            mistakes.append(
-                f"line {line}: {binding.key} has ${{…}} in it, which is not replaced; write it out"
-            )
+            mistakes.append(f"line {line}: {binding.key} has ${{…}} in it, which is not replaced; write it out")
         if binding.key:
             seen.setdefault(binding.key, line)
     return mistakes

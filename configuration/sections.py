@@ -7,6 +7,9 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_valid
 from configuration import checks as check
 from configuration.section import Section
 
+USERS = {"Ubuntu": "ubuntu", "Debian": "debian"}
+"""First word of an image's name, and the user that it lets log in."""
+
 
 class OpenStack(Section):
     """Where the cloud is and who we are there: the variables of the openrc.sh that OVH lets one download."""
@@ -44,15 +47,11 @@ class OpenStack(Section):
 class Ovh(Section):
     """The rights to write DNS records through OVH's own API."""
 
-    endpoint: check.OvhEndpoint = Field(
-        "ovh-eu", alias="OVH_ENDPOINT", description="ovh-eu, ovh-ca or ovh-us."
-    )
+    endpoint: check.OvhEndpoint = Field("ovh-eu", alias="OVH_ENDPOINT", description="ovh-eu, ovh-ca or ovh-us.")
     configure_dns: bool = Field(
         True, alias="CONFIGURE_DNS_AUTO", description="false if the DNS records are yours to keep."
     )
-    client_id: str = Field(
-        "", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys."
-    )
+    client_id: str = Field("", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys.")
     client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
     application_key: SecretStr | None = Field(
         None, alias="OVH_APPLICATION_KEY", description="Made on https://eu.api.ovh.com/createToken/."
@@ -103,10 +102,22 @@ class Instance(Section):
         description="Public key that may log in; the private one is the same path without .pub.",
     )
 
+    @field_validator("image")
+    @classmethod
+    def _known_system(cls, value: str) -> str:
+        if value.split(maxsplit=1)[0] not in USERS:
+            raise ValueError(f"is no {' or '.join(USERS)}; put one of their images, as in Ubuntu 22.04")
+        return value
+
     @field_validator("ssh_public_key")
     @classmethod
     def _key(cls, value: Path, info: ValidationInfo) -> Path:
         return check.public_key(info.data["folder"] / value.expanduser())
+
+    @property
+    def user(self) -> str:
+        """Who the image lets log in."""
+        return USERS[self.image.split()[0]]
 
     @property
     def ssh_private_key(self) -> Path:
@@ -191,6 +202,4 @@ class Server(Section):
 
     backup_days: int = Field(7, alias="BACKUP_DAYS", ge=1, le=3650, description="Days that backups are kept.")
     swap_mb: int = Field(1024, alias="SWAP_MB", ge=0, le=16384, description="Swap in MB; 0 for none.")
-    timezone: check.Timezone = Field(
-        "Europe/Brussels", alias="TIMEZONE", description="For cron and the logs."
-    )
+    timezone: check.Timezone = Field("Europe/Brussels", alias="TIMEZONE", description="For cron and the logs.")

@@ -1,0 +1,60 @@
+"""What openstacksdk and keystoneauth raise, in a line that an operator can act on."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from keystoneauth1 import exceptions as keystone
+from openstack import exceptions as sdk
+
+from cloud.trouble import CloudError
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what the cloud's libraries raise into a CloudError that begins with what was being done."""
+    try:
+        yield
+    except (sdk.SDKException, keystone.ClientException) as error:
+        raise CloudError(f"{doing}: {explain(error)}") from error
+
+
+def explain(error: Exception) -> str:
+    """What an exception of openstacksdk or keystoneauth means, in one line."""
+    said = _first_line(getattr(error, "details", None) or str(error))
+    if isinstance(error, sdk.HttpException):
+        return _answered(error, error.status_code or 0, said)
+    for kind, meaning in MEANINGS.items():
+        if isinstance(error, kind):
+            return meaning
+    return said
+
+
+MEANINGS: dict[type[Exception], str] = {
+    keystone.Unauthorized: "the cloud no longer accepts the token or the password. Check OS_PASSWORD, then run again.",
+    keystone.ConnectTimeout: "the cloud does not answer in time. Check the network and OS_AUTH_URL, then run again.",
+    keystone.SSLError: "the cloud's TLS certificate does not verify. Check OS_AUTH_URL, and the time of this machine.",
+    keystone.ConnectFailure: "the cloud cannot be reached. Check the network and OS_AUTH_URL, then run again.",
+    keystone.UnknownConnectionError: "the connection to the cloud broke. Run again.",
+    keystone.DiscoveryFailure: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
+    keystone.NotFound: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
+    sdk.ResourceTimeout: "it takes longer than expected. Run again to go on waiting.",
+}
+
+
+def _answered(error: sdk.HttpException, status: int, said: str) -> str:
+    if status >= 500:  # noqa: PLR2004 - the server's fault, and not ours
+        return f"the cloud failed ({status}: {said}). Run again; if it stays so, see OVH's status page."
+    if status == 429:  # noqa: PLR2004 - too many requests
+        return "the cloud asks for fewer requests (429). Wait a minute, then run again."
+    if "quota" in said.lower():
+        return f"{said}. Ask OVH for more (console: Public Cloud > Quota), or free some."
+    if isinstance(error, sdk.ForbiddenException):
+        return f"the user may not do that ({said}). Its roles are in the console: Public Cloud > Users & Roles."
+    return f"{said}."
+
+
+def _first_line(text: str) -> str:
+    """Without markup and the rest of a page; some proxies answer in HTML."""
+    words = re.sub(r"<[^>]+>", " ", text).strip() or "no reason given"
+    return " ".join(words.splitlines()[0].split())[:300].rstrip(".")

@@ -1,0 +1,78 @@
+"""From "create" to a server that can be worked on: ACTIVE, its host keys known, SSH, the end of its first boot."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+
+from cloud.compute import Compute
+from cloud.host_keys import on_console
+from cloud.login import END_OF_FIRST_BOOT, Login, NotYet
+from cloud.resources import FoundServer
+from cloud.show import step
+from cloud.trouble import CloudError
+
+if TYPE_CHECKING:
+    from cloud.compute import Compute
+
+MINUTES = 15
+"""How long each wait may take; a d2-2 at OVH needs one or two for all of them."""
+
+Result = TypeVar("Result")
+
+
+def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
+    """Wait until Nova says ACTIVE. Raises CloudError with Nova's reason if the server ends in ERROR."""
+
+    def active() -> FoundServer | None:
+        server = cloud.server(name)
+        if server is None:
+            raise CloudError(f"The server {name} is gone: somebody removed it. Run again to make it anew.")
+        if server.status == "ERROR":
+            raise CloudError(
+                f"Nova could not make the server: {server.fault or 'it gives no reason'}."
+                f" It stays, in ERROR and billed, until you remove it: openstack server delete {server.id}"
+            )
+        return server if server.status == "ACTIVE" and server.ipv4 else None
+
+    with step(to, "Waiting until the server is ACTIVE"):
+        return _wait(active, f"The server {name} is still not ACTIVE")
+
+
+def wait_host_keys(cloud: "Compute", server: FoundServer, otherwise: tuple[str, ...], to: Console) -> tuple[str, ...]:
+    """The host keys on the server's console, or those pinned before if the console no longer has them."""
+    with step(to, "Reading its SSH host keys from its console"):
+        if otherwise:  # from an earlier run; a console forgets its beginning in the end
+            return on_console(cloud.console(server.id)) or otherwise
+        return _wait(
+            lambda: on_console(cloud.console(server.id)) or None,
+            f"The console of {server.name} shows no SSH host keys, so nobody can tell whether the machine at"
+            f" {server.ipv4} is ours. Look at it: openstack console log show {server.id}",
+        )
+
+
+def wait_first_boot(login: Login, to: Console) -> None:
+    """Log in, which proves that the server has the keys of its console, and wait until it is at rest."""
+    with step(to, f"Waiting for SSH at {login.address}"):
+        _wait(lambda: login.run("true", 30), f"Nobody could log in to {login.address} as {login.user}")
+    with step(to, "Waiting for the end of its first boot"):
+        status, output = _wait(
+            lambda: login.run(END_OF_FIRST_BOOT, MINUTES * 60), f"The first boot of {login.address} does not end"
+        )
+    if status:
+        said = " ".join(output.split())[:200]
+        to.print(f"  Its first boot ended with complaints ({said}); look: ssh {login.user}@{login.address}")
+
+
+def _wait(ask: Callable[[], Result | None], failing: str, every: float = 2) -> Result:
+    """Ask until there is an answer. NotYet is none; what it said last goes into the CloudError at the end."""
+    end, said = time.monotonic() + MINUTES * 60, ""
+    while time.monotonic() < end:
+        try:
+            if (answer := ask()) is not None:
+                return answer
+        except NotYet as error:
+            said = f" ({error})"
+        time.sleep(every)
+    raise CloudError(f"{failing} after {MINUTES} minutes{said}. Run again to go on waiting.")

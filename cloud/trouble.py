@@ -1,0 +1,15 @@
+"""What goes wrong with the cloud, in words for an operator."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CloudError(Exception):
+    """What happened and what to do about it; str() is fit to be printed."""
+
+
+def not_found(variable: str, value: str, there_is: Iterable[str]) -> CloudError:
+    """That a name is unknown, with the names nearest to it."""
+    names = sorted(set(there_is))
+    near = difflib.get_close_matches(value, names, n=5, cutoff=0.4) or names[:10]
+    return CloudError(f"{variable}: the cloud has no {value!r} here. It has: {', '.join(near) or 'none at all'}.")
