@@ -1,0 +1,1 @@
+"""What pyinfra cannot ask a server by itself, asked in one go."""

@@ -1,0 +1,1 @@
+"""What happens on a server: one module per step of deploy.py."""

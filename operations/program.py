@@ -1,0 +1,110 @@
+"""The program koprogo on the server: its files, its configuration, what it writes to; and its first deploy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host as current
+from pyinfra.api import FunctionCommand, Host, StringCommand, deploy, operation
+from pyinfra.api import State as Run
+
+from facts import layout
+from facts.server import State
+from operations import commands, files
+from operations.commands import Command
+
+SOURCE = Path(__file__).parent.parent / "files" / "koprogo"
+_LOG = layout.LOGS[0]
+
+
+def package() -> list[files.File]:
+    """The Python package, file by file."""
+    paths = sorted(path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return [files.File(str(layout.LIBRARY / path.relative_to(SOURCE).as_posix()), path.read_text()) for path in paths]
+
+
+def strays(state: State, wanted: list[files.File]) -> list[str]:
+    """Files of the package that an earlier version had."""
+    return sorted(set(state["trees"][str(layout.LIBRARY)]) - {file.path for file in wanted})
+
+
+def out_of_place(state: State) -> list[str]:
+    """Folders and logs of the program that are missing, or whose owner or mode are not what tmpfiles.d says."""
+    wanted = {str(layout.STATE): ("750", layout.USER), str(layout.BACKUPS): ("700", layout.USER)}
+    wanted |= {str(log): ("640", "adm") for log in layout.LOGS}
+    found = []
+    for path, (mode, group) in wanted.items():
+        entry = state["metadata"][path]
+        if entry is None or (entry["mode"], entry["owner"], entry["group"]) != (mode, layout.USER, group):
+            found.append(path)
+    return found
+
+
+@deploy("Program")
+def program(state: State, configuration: dict[str, Any], authority: Path | None) -> None:
+    """Files first, then what they need. `authority`: PEM that the public names are verified with, if not the usual."""
+    code = package()
+    library = layout.LIBRARY.parent
+    launcher = files.File(str(layout.PROGRAM), files.render("launcher.sh", library=library), mode="755")
+    files.sync(
+        name="koprogo, in /usr/local", state=state, wanted=[*code, launcher], absent=strays(state, code),
+        then=f"python3 -m compileall -q {library}",
+    )  # fmt: skip
+    settings = [files.File(str(layout.CONFIG), json.dumps(configuration, indent=2) + "\n")]
+    if authority:
+        settings.append(files.File(layout.AUTHORITY, authority.read_text()))
+    files.sync(
+        name="Its configuration", state=state, wanted=settings, absent=[] if authority else [layout.AUTHORITY]
+    )
+    values = {"user": layout.USER, "state": layout.STATE, "backups": layout.BACKUPS, "logs": layout.LOGS}
+    files.sync(
+        name="Its folders and logs, rotated", state=state,
+        wanted=[
+            files.File(layout.TMPFILES, files.render("tmpfiles.conf", **values)),
+            files.File(layout.LOGROTATE, files.render("logrotate.conf", **values)),
+        ],
+        check=f"logrotate --debug {layout.LOGROTATE}", then=f"systemd-tmpfiles --create {layout.TMPFILES}",
+    )  # fmt: skip
+    wrong = out_of_place(state)
+    commands.run(
+        name=f"Owner and mode of {', '.join(wrong) or 'its folders and logs'}",
+        wanted=[
+            Command(
+                f"systemd-tmpfiles --create {layout.TMPFILES}",
+                "Its folders could not be made. Log in and see `df -h`, `ls -ld /var/lib /var/log`, then run again.",
+            )
+        ] if wrong else [],
+        otherwise="folders and logs are there",
+    )  # fmt: skip
+
+
+def needs_deploy(said: dict[str, Any] | None, changes: bool) -> bool:
+    """Whether `koprogo deploy` has to run: nothing runs, what runs is not healthy, or was started with other settings.
+
+    `said` is what `koprogo status --json` says. New commits are left to the timer, and a commit in quarantine to the
+    next push: neither is a change to make here.
+    """
+    return said is None or changes or bool(said["deploy_needed"]) or not said["healthy"]
+
+
+def _deploy(state: Run, host: Host) -> bool:
+    """Run it and show what it says as it says it: images may take minutes to arrive."""
+    line = f"bash -o pipefail -c '{layout.PROGRAM} deploy 2>&1 | tee -a {_LOG}'"
+    done, _ = host.run_shell_command(StringCommand(line), print_output=True, _sudo=True)
+    if not done:
+        host.log(f"The deploy failed; its last lines above say why, and what runs. Later: sudo tail {_LOG}")
+    return done
+
+
+@operation()
+def _bring_up(needed: bool) -> Any:
+    if not needed:
+        current.noop("the application runs, with the settings as they are now")
+        return
+    yield FunctionCommand(_deploy, (), {})
+
+
+@deploy("Application")
+def application(needed: bool) -> None:
+    """Run `koprogo deploy` where it is needed."""
+    _bring_up(name="koprogo deploy", needed=needed)

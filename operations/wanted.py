@@ -1,0 +1,49 @@
+"""What the settings mean for a server: the shapes that the steps take."""
+
+from typing import Any
+
+from facts import layout
+from facts.server import State
+from operations.environment import Lines, differences
+from operations.program import needs_deploy
+from operations.reach import Site
+from settings import Settings
+
+
+def lines(settings: Settings) -> Lines:
+    """The lines of the server's .env."""
+    return Lines(settings.server_env, settings.server_secrets, settings.secrets_to_make)
+
+
+def program_configuration(settings: Settings) -> dict[str, Any]:
+    """/etc/koprogo/config.json: what the program on the server has to know. No secrets."""
+    source = settings.source
+    return {
+        "repository": source.repository_url,
+        "branch": source.branch,
+        "checkout": str(layout.CHECKOUT),
+        "compose_file": str(layout.CHECKOUT / source.compose_file),
+        "env_file": str(layout.env_file(source.compose_file)),
+        "image_tag": source.image_tag,
+        "health_urls": list(settings.site.health_urls),
+        "health_path": settings.site.health_path,
+        "database_service": "postgres",
+        "backup_dir": str(layout.BACKUPS),
+        "backup_days": settings.server.backup_days,
+        "state_dir": str(layout.STATE),
+        "tls_ca_file": layout.AUTHORITY if settings.site.tls_ca_file else None,
+    }
+
+
+def site(settings: Settings, ipv4: str) -> Site:
+    """What has to answer in public."""
+    where = settings.site
+    return Site(where.health_urls, ipv4, where.dns_resolvers, where.tls_ca_file)
+
+
+def deploy_needed(settings: Settings, state: State) -> bool:
+    """Whether this run has to call `koprogo deploy`: it says so itself, or this run changes what it deploys from."""
+    source, clone = settings.source, state["repository"]
+    moved = (clone["url"], clone["branch"]) != (source.repository_url, source.branch)
+    changes = moved or bool(differences(lines(settings), state["environment"]))
+    return needs_deploy(state["program"], changes)

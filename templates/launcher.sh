@@ -1,0 +1,3 @@
+#!/bin/sh
+# Written by deploy.py.
+PYTHONPATH={{ library }} exec python3 -m koprogo "$@"
