@@ -26,7 +26,13 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: str,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+) -> x509.CertificateBuilder:
+    """What both kinds of certificate have. Python 3.13 and later refuse one without the key identifiers."""
     now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     return (
         x509.CertificateBuilder()
@@ -36,7 +42,22 @@ def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
         .not_valid_after(now + _VALID)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def authority() -> tuple[Path, Path]:
@@ -47,8 +68,9 @@ def authority() -> tuple[Path, Path]:
         if not certificate.exists():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             key = ec.generate_private_key(ec.SECP256R1())
-            builder = _builder("KoproGo sandbox CA", _name("KoproGo sandbox CA"), key)
+            builder = _builder("KoproGo sandbox CA", _name("KoproGo sandbox CA"), key, key)
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            builder = builder.add_extension(_SIGNS, critical=True)
             signed = builder.sign(key, hashes.SHA256())
             private.touch(mode=0o600)
             private.write_bytes(_pem(key))
@@ -65,7 +87,7 @@ def issue(names: list[str]) -> tuple[bytes, bytes]:
     if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
         raise TypeError(f"{private} is not an elliptic curve key")
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(names[0], issuer.subject, key)
+    builder = _builder(names[0], issuer.subject, key, issuer_key)
     alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
     signed = builder.add_extension(alternative, critical=False).sign(issuer_key, hashes.SHA256())
     chain = signed.public_bytes(serialization.Encoding.PEM) + certificate.read_bytes()

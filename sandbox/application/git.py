@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from sandbox import templates
@@ -42,19 +41,19 @@ def make(source: Path, bare: Path, hook: Path) -> str:
     `hook` is what runs after each push (githooks(5), post-receive).
     """
     dates = {"GIT_AUTHOR_DATE": _ONCE, "GIT_COMMITTER_DATE": _ONCE}
-    settings = {**os.environ, **_AUTHOR, **dates, "GIT_DIR": str(bare), "GIT_WORK_TREE": str(source)}
-    bare.mkdir(parents=True)
+    environment = {**os.environ, **_AUTHOR, **dates}
+    there = [f"--git-dir={bare}", f"--work-tree={source}"]
+    caches = ":(exclude,glob)**/*cache*/**"  # what Python and its checkers leave in folders
     for command in (
-        "init --quiet --bare --initial-branch=main --template=",
-        "add --all -- :(exclude,glob)**/__pycache__/**",
-        "commit --quiet --message=Start",
+        ["init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(bare)],
+        [*there, "add", "--all", "--", ".", caches],
+        [*there, "commit", "--quiet", "--message=Start with version 1"],
     ):
-        templates.run_quiet(["git", *command.split()], env=settings, cwd=source)
+        templates.run_quiet(["git", *command], env=environment, cwd=source)
     (bare / "index").unlink()  # a bare repository has none
     (bare / "hooks").mkdir()
     shutil.copy(hook, bare / "hooks/post-receive")
-    found = subprocess.run(["git", "rev-parse", "main"], env=settings, capture_output=True, text=True, check=True)
-    return found.stdout.strip()
+    return (bare / "refs/heads/main").read_text().strip()
 
 
 def push(world: World, version: str, message: str) -> str:

