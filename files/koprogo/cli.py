@@ -1,6 +1,6 @@
 """The command `koprogo`: its arguments, its exit codes, and nothing else.
 
-    koprogo status [--json]   what runs                                       exit 0 healthy, 1 not
+    koprogo status [--json]   what runs                                       exit 0
     koprogo deploy [--check]  bring the newest commit, or leave things alone  exit 0 done or nothing to do, 1 problem
     koprogo backup            dump and verify the database                    exit 0 done, 1 no backup
     koprogo health            look at everything                              exit 0 well, 1 not

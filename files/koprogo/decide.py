@@ -72,12 +72,12 @@ def worth_saying(last: Check | None, problem: str, now: float) -> bool:
     return last is None or last.problem != problem or not 0 <= now - last.said_at < REPEAT
 
 
-def deploy_needed(state: State, environment: str | None, tag_template: str) -> bool:
-    """Whether `koprogo deploy` would change something: nothing runs yet, or the settings are not those it runs with."""
+def settings_applied(state: State, environment: str | None, tag_template: str) -> bool:
+    """Whether what runs was started with the .env (its SHA-256 is `environment`) and the image tag of now."""
     running = state.deployed
-    if running is None or state.attempt is not None:
-        return True
-    return running.environment != environment or running.tag != tag_for(tag_template, running.commit)
+    if running is None:
+        return False
+    return running.environment == environment and running.tag == tag_for(tag_template, running.commit)
 
 
 def tag_for(template: str, commit: str) -> str:

@@ -17,6 +17,9 @@ from koprogo.runner import Runner
 from koprogo.state import State, Store
 from koprogo.web import Answer
 
+STATUS_TIMEOUT = 4
+"""Seconds that a person who asked for the status waits for an address that does not answer."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -38,7 +41,6 @@ class Report:
 def collect(config: Config, *, public: bool) -> Report:
     """Look at everything once. `public`: ask the addresses where their names lead, not on this server."""
     state = Store(config.state_dir).load()
-    ask = web.ask if public else web.ask_here
     containers, docker_trouble = _containers(state)
     backups, backups_trouble = _backups(config)
     used, free = _disk(Path("/"), config.state_dir, config.backup_dir)
@@ -47,12 +49,18 @@ def collect(config: Config, *, public: bool) -> Report:
         state=state,
         containers=containers,
         docker_trouble=docker_trouble,
-        answers=tuple(ask(url, config.tls_ca_file) for url in config.health_urls),
+        answers=tuple(_ask(url, config.tls_ca_file, public) for url in config.health_urls),
         backups=backups,
         backups_trouble=backups_trouble,
         disk_used=used,
         disk_free=free,
     )
+
+
+def _ask(url: str, ca_file: Path | None, public: bool) -> Answer:
+    if public:
+        return web.ask(url, ca_file)
+    return web.ask_here(url, ca_file, timeout=STATUS_TIMEOUT)
 
 
 def _containers(state: State) -> tuple[tuple[Container, ...], str | None]:

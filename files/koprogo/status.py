@@ -5,8 +5,8 @@ Keys of the JSON, which other programs may rely on:
   image_tag, since     of that version; `since` in seconds since 1970
   wanted_commit        newest commit of the branch at the last check; null before it
   healthy              every container of the version runs and is healthy, and every public address answers
-  deploy_needed        nothing runs yet, a deploy was interrupted, or .env or the tag differ from what runs:
-                       `koprogo deploy` is due. A new commit is not counted: the timer deploys it
+  settings_applied     what runs was started with .env and the image tag as they are now; if not, `koprogo deploy`
+                       applies them
   attempt              {commit, step, started} of a deploy that has not ended; null
   quarantine           [{commit, reason, at}]
   last_check           {at, commit, problem}; null
@@ -30,18 +30,18 @@ from koprogo.report import Report
 
 
 def run(config: Config, *, as_json: bool) -> int:
-    """Print the status; returns the exit code: 0 when healthy."""
+    """Print the status; returns the exit code, which is 0 for every answer: read `healthy`."""
     found = report.collect(config, public=False)
     try:
         environment: str | None = work.environment_hash(config)
     except Problem:
         environment = None
-    data = facts(found, decide.deploy_needed(found.state, environment, config.image_tag))
+    data = facts(found, decide.settings_applied(found.state, environment, config.image_tag))
     print(json.dumps(data, indent=1) if as_json else screen(found, data))
-    return 0 if data["healthy"] else 1
+    return 0
 
 
-def facts(found: Report, deploy_needed: bool) -> dict[str, Any]:
+def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
     """Return what `--json` prints."""
     deployed, attempt, check = found.state.deployed, found.state.attempt, found.state.check
     last = found.backups[-1] if found.backups else None
@@ -51,7 +51,7 @@ def facts(found: Report, deploy_needed: bool) -> dict[str, Any]:
         "since": deployed.since if deployed else None,
         "wanted_commit": check.commit if check else None,
         "healthy": healthy(found),
-        "deploy_needed": deploy_needed,
+        "settings_applied": settings_applied,
         "attempt": {"commit": attempt.commit, "step": attempt.step.value, "started": attempt.started}
         if attempt
         else None,
@@ -102,7 +102,7 @@ def _version(found: Report, data: dict[str, Any]) -> list[str]:
         return ["Nothing was deployed successfully so far."]
     word = "healthy" if data["healthy"] else "NOT HEALTHY"
     lines = [f"{deployed.commit[:7]} ({deployed.tag}) runs since {log.stamp(deployed.since)}: {word}"]
-    if data["deploy_needed"]:
+    if not data["settings_applied"]:
         lines.append("The settings differ from those it was started with: `koprogo deploy` applies them.")
     return lines
 

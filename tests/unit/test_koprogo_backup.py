@@ -1,0 +1,154 @@
+"""Dumps: what counts as one, what is left of one that does not, and which may go."""
+
+import gzip
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+from koprogo import dump
+from koprogo.dump import Origin
+from koprogo.problem import Problem
+from koprogo.retention import Backup, expired, verified
+
+ORIGIN = Origin("koprogo-postgres", "koprogo", "15.18", "a" * 40)
+NIGHT = time.mktime((2026, 11, 22, 2, 0, 5, 0, 0, -1))
+
+WHOLE = """--
+-- PostgreSQL database cluster dump
+--
+
+CREATE ROLE koprogo;
+\\connect template1
+\\connect koprogo_db
+COPY public.buildings (id, name) FROM stdin;
+1\tRésidence du Parc
+\\.
+--
+-- PostgreSQL database cluster dump complete
+--
+
+"""
+
+
+def write(folder: Path, script: str, now: float = NIGHT) -> Path:
+    return dump.write(["/bin/sh", "-c", script], folder, ORIGIN, now)
+
+
+def printing(text: str) -> str:
+    return f"cat <<'END'\n{text}END\n"
+
+
+def test_a_whole_dump(tmp_path: Path) -> None:
+    path = write(tmp_path, printing(WHOLE))
+    assert path.name == "postgres_20261122_020005.sql.gz"
+    assert gzip.decompress(path.read_bytes()).decode() == WHOLE
+    manifest = json.loads((tmp_path / "postgres_20261122_020005.json").read_text())
+    assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifest["size"] == path.stat().st_size
+    assert (manifest["databases"], manifest["user"], manifest["postgres"]) == (2, "koprogo", "15.18")
+    assert manifest["commit"] == "a" * 40
+    assert [p.stat().st_mode & 0o777 for p in sorted(tmp_path.iterdir())] == [0o600, 0o600]
+    assert [backup.path for backup in verified(tmp_path)] == [path]
+
+
+def test_the_restrict_lines_of_newer_minors_do_no_harm(tmp_path: Path) -> None:
+    text = WHOLE.replace("CREATE ROLE", "\\restrict abc\nCREATE ROLE") + "\\unrestrict abc\n"
+    with pytest.raises(Problem, match="closing line is missing"):
+        write(tmp_path, printing(text))
+    text = WHOLE.replace("--\n-- PostgreSQL database cluster dump complete", "\\unrestrict abc\n\n--\n"
+                         "-- PostgreSQL database cluster dump complete")  # fmt: skip
+    assert write(tmp_path, printing(text)).exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (printing(WHOLE) + "echo 'role \"postgres\" does not exist' >&2; exit 1", 'exit code 1.: role "postgres"'),
+        ("exit 0", "it is empty"),
+        (printing(WHOLE[:-60]), "closing line is missing"),
+        (printing(WHOLE.replace("\\connect", "-- connect")), "holds no database"),
+        (printing("SELECT 1;\n" * 2000 + WHOLE), "does not begin like a dump"),
+        (printing(WHOLE) + "kill -9 $$", "exit code -9"),
+        (printing(WHOLE.replace("complete\n--", "complete\nERROR: disk full")), "closing line is missing"),
+    ],
+)
+def test_anything_else_leaves_nothing_behind(tmp_path: Path, script: str, text: str) -> None:
+    with pytest.raises(Problem, match=text):
+        write(tmp_path, script)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dump_larger_than_its_buffers(tmp_path: Path) -> None:
+    rows = "head -c 3000000 /dev/urandom | base64\n"
+    begin, end = WHOLE[:-60], WHOLE[-60:]
+    path = write(tmp_path, printing(begin + "\n") + rows + printing("\n" + end))
+    manifest = json.loads(dump.manifest_of(path).read_text())
+    assert manifest["uncompressed_size"] > 4_000_000
+    assert manifest["databases"] == 2
+
+
+def test_damage_is_seen(tmp_path: Path) -> None:
+    path = write(tmp_path, printing(WHOLE))
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:40], content + b"x", content[:50] + b"\xff" + content[51:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(Problem, match="not usable"):
+            dump.inspect(path)
+
+
+def test_two_in_one_second_have_two_names(tmp_path: Path) -> None:
+    first, second = write(tmp_path, printing(WHOLE)), write(tmp_path, printing(WHOLE))
+    assert (first.name, second.name) == ("postgres_20261122_020005.sql.gz", "postgres_20261122_020006.sql.gz")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="No such file or directory"):
+        write(tmp_path / "nothing", printing(WHOLE))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / dump.PARTIAL).symlink_to("/dev/full")
+    with pytest.raises(Problem, match="No space left on device"):
+        write(tmp_path, printing(WHOLE))
+    assert list(tmp_path.iterdir()) == []
+
+
+def fake(day: str, hour: str = "020000") -> Backup:
+    return Backup(Path(f"postgres_{day}_{hour}.sql.gz"), day, 1, 0.0)
+
+
+def test_seven_days_are_kept() -> None:
+    days = [f"202611{day:02d}" for day in range(10, 20)]
+    assert [b.day for b in expired([fake(day) for day in days], 7)] == ["20261110", "20261111", "20261112"]
+
+
+def test_several_of_one_day_are_one_day() -> None:
+    backups = [fake("20261110"), fake("20261111"), fake("20261111", "030000"), fake("20261112")]
+    assert expired(backups, 3) == []
+    assert [b.path.name for b in expired(backups, 1)] == [
+        "postgres_20261110_020000.sql.gz",
+        "postgres_20261111_020000.sql.gz",
+        "postgres_20261111_030000.sql.gz",
+    ]
+
+
+def test_days_without_a_good_backup_push_none_out() -> None:
+    backups = [fake("20261001"), fake("20261002"), fake("20261122")]
+    assert expired(backups, 7) == []
+    assert expired([fake("20250101")], 1) == []
+    assert expired([], 7) == []
+
+
+def test_only_what_has_its_size_and_its_manifest_counts(tmp_path: Path) -> None:
+    good = write(tmp_path, printing(WHOLE))
+    for name in ("postgres_20261101_020000.sql.gz", "postgres_old.sql.gz", "mine.sql.gz"):
+        (tmp_path / name).write_bytes(b"x" * 20)
+    truncated = write(tmp_path, printing(WHOLE), NIGHT - 86400)
+    truncated.write_bytes(truncated.read_bytes()[:20])
+    broken = write(tmp_path, printing(WHOLE), NIGHT - 2 * 86400)
+    dump.manifest_of(broken).write_text("{")
+    assert [backup.path for backup in verified(tmp_path)] == [good]
+    assert verified(tmp_path / "nothing") == []

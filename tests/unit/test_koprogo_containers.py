@@ -1,0 +1,153 @@
+"""Reading what Docker says, and judging it."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from koprogo import compose
+from koprogo.containers import Container, Verdict, judge, parse
+
+BACKEND = Container(
+    "1", "koprogo-backend", "backend", "ghcr.io/x/backend:1", "sha256:b", "running", "healthy", 0, 0, "t", "always", ""
+)
+POSTGRES = replace(BACKEND, id="2", name="koprogo-postgres", service="postgres")
+
+
+def inspected(**changes: Any) -> dict[str, Any]:
+    return {
+        "Id": "0123",
+        "Name": "/koprogo-backend",
+        "Image": "sha256:b",
+        "RestartCount": 2,
+        "Config": {
+            "Image": "ghcr.io/x/backend:1",
+            "Labels": {"com.docker.compose.service": "backend", "com.docker.compose.oneoff": "False"},
+        },
+        "State": {
+            "Status": "running",
+            "ExitCode": 0,
+            "StartedAt": "2026-11-22T02:00:00Z",
+            "Health": {"Status": "unhealthy", "Log": [{"Output": "old"}, {"Output": "curl: (22) 503\n"}]},
+        },
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
+        **changes,
+    }
+
+
+def test_parse() -> None:
+    expected = Container(
+        "0123", "koprogo-backend", "backend", "ghcr.io/x/backend:1", "sha256:b", "running", "unhealthy", 0, 2,
+        "2026-11-22T02:00:00Z", "unless-stopped", "curl: (22) 503",
+    )  # fmt: skip
+    assert parse(json.dumps([inspected()])) == [expected]
+
+
+def test_parse_without_health_check_and_labels() -> None:
+    plain = inspected(State={"Status": "exited", "ExitCode": 137}, Config={"Image": "x", "Labels": None})
+    (found,) = parse(json.dumps([plain]))
+    assert (found.health, found.service, found.exit_code, found.last_output) == (None, "", 137, "")
+
+
+def test_parse_leaves_out_one_off_containers() -> None:
+    labels = {"com.docker.compose.service": "backend", "com.docker.compose.oneoff": "True"}
+    assert parse(json.dumps([inspected(Config={"Image": "x", "Labels": labels})])) == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "Cannot connect to the Docker daemon", '[{"Id": "1"}]'])
+def test_parse_refuses_what_docker_does_not_print(text: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        parse(text)
+
+
+def test_healthy() -> None:
+    assert judge([BACKEND, POSTGRES], ["backend", "postgres"]) == Verdict()
+    assert judge([replace(BACKEND, health=None)], ["backend"]).healthy
+
+
+def test_other_services_do_not_matter() -> None:
+    assert judge([BACKEND, replace(POSTGRES, status="exited")], ["backend"]).healthy
+
+
+def test_missing_and_starting_are_waited_for() -> None:
+    verdict = judge([replace(BACKEND, health="starting")], ["backend", "postgres"])
+    assert verdict == Verdict((), ("backend: starting", "postgres: no container"))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"health": "unhealthy", "last_output": "HTTP 503"}, "backend: unhealthy (HTTP 503)"),
+        ({"health": "unhealthy"}, "backend: unhealthy"),
+        ({"status": "exited", "exit_code": 1, "restart_policy": "no"}, "backend: exited with 1"),
+        ({"status": "running", "restarts": 7}, "backend: restarted 3 times, last exit code 0"),
+    ],
+)
+def test_what_will_not_mend_itself_is_failing(change: dict[str, Any], text: str) -> None:
+    assert judge([replace(BACKEND, **change)], ["backend"], {"1": 4}) == Verdict((text,), ())
+
+
+def test_docker_may_still_restart_what_ended() -> None:
+    ended = replace(BACKEND, status="restarting", exit_code=1, health=None)
+    assert judge([ended], ["backend"]) == Verdict((), ("backend: restarting with 1",))
+
+
+def test_restarts_of_last_month_do_not_count() -> None:
+    assert judge([replace(BACKEND, restarts=40)], ["backend"]).healthy
+    assert judge([replace(BACKEND, restarts=40)], ["backend"], {"1": 39}).healthy
+    assert not judge([replace(BACKEND, restarts=3)], ["backend"], {}).healthy
+
+
+def test_a_service_that_did_its_work_once_is_well() -> None:
+    once = replace(BACKEND, status="exited", health=None, restart_policy="no")
+    assert judge([once], ["backend"]).healthy
+    assert not judge([replace(once, exit_code=1)], ["backend"]).healthy
+    assert not judge([replace(once, restart_policy="always")], ["backend"]).healthy
+
+
+def test_compose_config() -> None:
+    text = json.dumps(
+        {
+            "name": "production",
+            "services": {
+                "backend": {"image": "ghcr.io/x/backend:1"},
+                "once": {"image": "busybox", "deploy": {"replicas": 0}},
+                "many": {"image": "busybox", "deploy": {"resources": {}}, "scale": 2},
+            },
+        }
+    )
+    expected = compose.Project("production", {"backend": "ghcr.io/x/backend:1", "many": "busybox"})
+    assert compose.parse_config(text) == expected
+    with pytest.raises(ValueError, match="no image for backend"):
+        compose.parse_config('{"name": "x", "services": {"backend": {"build": "."}}}')
+
+
+@pytest.mark.parametrize(
+    ("ref", "name"),
+    [
+        ("postgres:15", "postgres"),
+        ("ghcr.io/x/backend:main-1", "ghcr.io/x/backend"),
+        ("ghcr.io/x/backend@sha256:12", "ghcr.io/x/backend"),
+        ("localhost:5000/backend", "localhost:5000/backend"),
+        ("localhost:5000/backend:1@sha256:12", "localhost:5000/backend"),
+    ],
+)
+def test_repository_name(ref: str, name: str) -> None:
+    assert compose.repository_name(ref) == name
+
+
+@pytest.mark.parametrize(
+    ("error", "missing"),
+    [
+        ("manifest for ghcr.io/x/backend:main-1 not found: manifest unknown: manifest unknown", True),
+        ("ghcr.io/x/backend:main-1: not found", True),
+        ("pull access denied for x, repository does not exist or may require 'docker login'", True),
+        ("error from registry: denied", True),
+        ('Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io on 10.0.0.3:53: no such host', False),
+        ('Get "https://ghcr.io/v2/": dial tcp 10.0.0.3:443: connect: connection refused', False),
+        ("net/http: request canceled (Client.Timeout exceeded while awaiting headers)", False),
+        ("no space left on device", False),
+    ],
+)
+def test_an_image_that_is_not_built_is_told_from_a_registry_that_is_not_there(error: str, missing: bool) -> None:
+    assert compose.not_built_yet(error) is missing

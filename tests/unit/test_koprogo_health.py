@@ -1,0 +1,120 @@
+"""What `koprogo health` complains about, and what `koprogo status` shows."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from koprogo import health, status
+from koprogo.containers import Container
+from koprogo.report import Report
+from koprogo.retention import Backup
+from koprogo.state import Attempt, Bad, Check, Deployed, Image, State, Step
+from koprogo.web import Answer
+
+NOW = 1_795_000_000.0
+COMMIT, BAD = "a" * 40, "b" * 40
+IMAGE = Image("ghcr.io/x/backend:main-aaaaaaa", "sha256:1", None)
+DEPLOYED = Deployed(COMMIT, "main-aaaaaaa", NOW - 90000, "hash", "production", {"backend": IMAGE})
+CHECK = Check(NOW - 60, COMMIT)
+BACKEND = Container("1", "koprogo-backend", "backend", IMAGE.ref, "sha256:1", "running", "healthy", 0, 0, "t", "", "")
+WELL = Report(
+    now=NOW,
+    state=State(deployed=DEPLOYED, first_deployed=NOW - 10 * 86400, check=CHECK),
+    containers=(BACKEND,),
+    docker_trouble=None,
+    answers=(Answer("https://koprogo.test", None, days_left=60.2),),
+    backups=(Backup(Path("/b/postgres_20261122_020000.sql.gz"), "20261122", 5_000_000, NOW - 3600),),
+    backups_trouble=None,
+    disk_used=0.31,
+    disk_free=17_000_000_000,
+)
+
+
+def of_state(**changes: Any) -> dict[str, Any]:
+    return {"state": replace(WELL.state, **changes)}
+
+
+def test_one_line_when_all_is_well() -> None:
+    assert health.problems(WELL) == []
+    assert health.summary(WELL) == "OK: 1 addresses, certificate for 60 days, 1 containers, disk 31%, 1 backups"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"answers": (Answer("https://a", "HTTP 503"),)}, "https://a: HTTP 503"),
+        ({"answers": (Answer("https://a", None, days_left=13.6),)}, "https://a: the certificate ends in 14 days"),
+        ({"containers": ()}, "backend: no container"),
+        ({"containers": (replace(BACKEND, health="unhealthy"),)}, "backend: unhealthy"),
+        ({"docker_trouble": "docker ps: no daemon"}, "docker ps: no daemon"),
+        (of_state(deployed=None), "nothing was deployed successfully so far"),
+        (of_state(check=None), "the branch was not looked at ever"),
+        (of_state(check=Check(NOW - 901, COMMIT)), "the branch was not looked at since 20"),
+        (of_state(check=Check(NOW, None, "Git server: down")), "deploy: Git server: down"),
+        (
+            of_state(check=Check(NOW, BAD), quarantine=(Bad(BAD, "backend: unhealthy", NOW),)),
+            "commit bbbbbbb failed and is in quarantine: backend: unhealthy",
+        ),
+        ({"backups": (replace(WELL.backups[0], modified=NOW - 26 * 3600 - 1),)}, "the last good backup is of 20"),
+        ({"backups": ()}, "there is no good backup"),
+        ({"backups_trouble": "/b: Permission denied"}, "/b: Permission denied"),
+        ({"disk_used": 0.9, "disk_free": 2_100_000_000}, "a disk is 90% full (2.1 GB free)"),
+    ],
+)
+def test_each_problem_is_one_line(changes: dict[str, Any], expected: str) -> None:
+    (problem,) = health.problems(replace(WELL, **changes))
+    assert problem.startswith(expected)
+
+
+def test_a_new_server_has_a_day_to_make_its_first_backup() -> None:
+    young = replace(WELL, backups=(), **of_state(first_deployed=NOW - 25 * 3600))
+    assert health.problems(young) == []
+    assert health.problems(replace(young, **of_state(first_deployed=NOW - 27 * 3600))) != []
+
+
+def test_a_bad_commit_that_a_newer_one_followed_is_no_problem() -> None:
+    assert health.problems(replace(WELL, **of_state(quarantine=(Bad(BAD, "sick", NOW),)))) == []
+
+
+def test_status_says_what_programs_rely_on() -> None:
+    data = status.facts(WELL, settings_applied=True)
+    assert data["running_commit"] == COMMIT
+    assert data["wanted_commit"] == COMMIT
+    assert data["healthy"] is True
+    assert data["settings_applied"] is True
+    assert data["quarantine"] == []
+    assert data["containers"][0]["health"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"answers": (Answer("https://a", "HTTP 503"),)},
+        {"containers": (replace(BACKEND, health="starting"),)},
+        {"docker_trouble": "no daemon"},
+        of_state(deployed=None),
+    ],
+)
+def test_not_healthy(changes: dict[str, Any]) -> None:
+    assert status.facts(replace(WELL, **changes), settings_applied=True)["healthy"] is False
+
+
+def test_the_screen_has_what_matters_and_fits() -> None:
+    state = replace(
+        WELL.state, attempt=Attempt(BAD, Step.STARTED, NOW), quarantine=(Bad(BAD, "backend: unhealthy", NOW),)
+    )
+    found = replace(WELL, state=state)
+    text = status.screen(found, status.facts(found, settings_applied=False))
+    for part in ("aaaaaaa (main-aaaaaaa) runs since", ": healthy", "koprogo deploy", "running (healthy)",
+                 "certificate 60 days", "In progress  bbbbbbb: started", "Quarantine   bbbbbbb", "5.0 MB, 1 kept",
+                 "31% used, 17.0 GB free"):  # fmt: skip
+        assert part in text
+    assert len(text.splitlines()) <= 24
+
+
+def test_the_screen_of_a_server_on_which_nothing_runs() -> None:
+    empty = Report(NOW, State(), (), None, (), (), None, 0.1, 10**9)
+    text = status.screen(empty, status.facts(empty, settings_applied=False))
+    assert "Nothing was deployed successfully so far." in text
+    assert "never" in text
