@@ -1,0 +1,82 @@
+"""The DNS records of the public names. The work is done from here, by OVH's API; the server is not touched."""
+
+from collections.abc import Generator, Sequence
+
+import click
+from pyinfra import host, state
+from pyinfra.api import FunctionCommand, Host, State, operation
+from pyinfra.api.exceptions import OperationError
+
+from cloud import dns
+from cloud.dns_plan import Plan
+from cloud.trouble import CloudError
+from settings import Settings, load
+
+_shown: dict[str, Plan] = {}
+"""Host → the plan that was printed for it, and that its run has to stay with."""
+
+
+@operation()
+def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generator[FunctionCommand, None, None]:
+    """Let every name lead to the server: an A record and, with `ipv6`, an AAAA record; nothing else is touched.
+
+    The difference is printed while the plan is made, without --diff too. Applied is what was printed; a zone that
+    changed in between is left alone.
+    """
+    settings = load()
+    if not settings.ovh.configure_dns:
+        host.noop("CONFIGURE_DNS_AUTO is false: the DNS records are kept by hand")
+        return
+    try:
+        account = dns.Account(keys(settings))
+        plan = dns.plan(account, dns.wanted(names, ipv4, ipv6), settings.site.dns_resolvers)
+        if plan.problems:
+            raise CloudError("\n".join(plan.problems))
+    except CloudError as error:
+        if not state.is_executing:
+            raise OperationError(f"DNS: {error}") from None
+        yield FunctionCommand(_refuse, (str(error),), {})
+        return
+    if not state.is_executing:
+        _show(plan)
+    if not plan.zones:
+        host.noop("the DNS records are right and served")
+        return
+    if state.is_executing and _shown.get(host.name, plan) != plan:
+        yield FunctionCommand(_refuse, ("The zone changed since the plan was made; run again to see the new one.",), {})
+        return
+    yield FunctionCommand(_apply, (account, plan, settings.site.dns_resolvers), {})
+
+
+def keys(settings: Settings) -> dns.Keys:
+    """Who we are for OVH."""
+    ovh = settings.ovh
+    secrets = {
+        name: value.get_secret_value() if (value := getattr(ovh, name)) else None
+        for name in ("application_key", "application_secret", "consumer_key", "client_secret")
+    }
+    return dns.Keys(ovh.endpoint, client_id=ovh.client_id or None, **secrets)
+
+
+def _show(plan: Plan) -> None:
+    _shown[host.name] = plan
+    for line in (*plan.lines, *(f"! {note}" for note in plan.notes)):
+        _say(line)
+
+
+def _say(line: str) -> None:
+    click.echo(f"    {line}", err=True)
+
+
+# With these first two parameters pyinfra heeds what the function returns.
+def _apply(state: State, host: Host, account: dns.Account, plan: Plan, resolvers: Sequence[str]) -> bool:
+    try:
+        dns.apply(account, plan, resolvers, _say)
+    except CloudError as error:
+        return _refuse(state, host, str(error))
+    return True
+
+
+def _refuse(state: State, host: Host, why: str) -> bool:
+    _say(f"DNS: {why}")
+    return False
