@@ -160,7 +160,7 @@ class Compute:
             metadata=dict(server.metadata),
             ipv4=_first(address for version, address in addresses if version == 4),  # noqa: PLR2004 - IPv4
             ipv6=_first(address for version, address in addresses if version == 6),  # noqa: PLR2004 - IPv6
-            fault=(server.fault or {}).get("message", ""),
+            fault=(server.fault or {}).get("message", "").rstrip(". "),
         )
 
     def _image_name(self, image: Any) -> str:

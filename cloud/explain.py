@@ -24,6 +24,8 @@ def explain(error: Exception) -> str:
     said = _first_line(getattr(error, "details", None) or str(error))
     if isinstance(error, sdk.HttpException):
         return _answered(error, error.status_code or 0, said)
+    if isinstance(error, keystone.DiscoveryFailure) and "establish connection" in str(error):
+        return MEANINGS[keystone.ConnectFailure]
     for kind, meaning in MEANINGS.items():
         if isinstance(error, kind):
             return meaning

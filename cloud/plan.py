@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cloud.resources import PROJECT, Actual, FoundServer, GroupRule, Record, Resource, Server, Wanted
+from cloud.resources import PROJECT, Actual, FoundServer, GroupRule, Record, Resource, Rule, Server, Wanted
 
 
 class Action(StrEnum):
@@ -80,11 +80,15 @@ def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
 
 def _group(want: Wanted, have: Actual) -> Iterator[Change]:
     yield Change(Action.KEEP if have.group else Action.CREATE, want.group)
-    for rule in sorted(want.rules):
+    for rule in sorted(want.rules, key=_by_port):
         action = Action.KEEP if rule in have.rules else Action.CREATE
         yield Change(action, GroupRule(want.group.name, rule))
-    for rule in sorted(have.rules - want.rules):
+    for rule in sorted(have.rules - want.rules, key=_by_port):
         yield Change(Action.REPORT, GroupRule(want.group.name, rule), "not one of ours")
+
+
+def _by_port(rule: Rule) -> tuple[str, str, int, str, str]:
+    return rule.direction, rule.protocol, int(rule.ports.partition("-")[0] or 0), rule.ethertype, rule.remote
 
 
 def _server(want: Wanted, have: Actual) -> Iterator[Change]:

@@ -14,7 +14,7 @@ class KeyPair:
     public_key: str
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Rule:
     """Traffic that a security group lets pass."""
 

@@ -2,10 +2,14 @@
 
 import difflib
 import io
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
+
+# it logs a line that it cannot read at every reading; read() below says it once
+logging.getLogger("dotenv").setLevel(logging.ERROR)
 
 CURLY_QUOTES = set("\u201c\u201d\u2018\u2019\u201e\u00ab\u00bb")
 APPLICATION_PREFIX = "APP_"
@@ -19,7 +23,7 @@ def read(path: Path) -> tuple[list[Binding], list[str]]:
     except OSError as error:
         return [], [f"{path}: cannot be read ({error.strerror})"]
     except UnicodeDecodeError as error:
-        return [], [f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"]
+        return [], [f"{path}: is not UTF-8 text (byte {error.start + 1}); save it as UTF-8"]
     bindings = list(parse_stream(io.StringIO(text)))
     return bindings, [f"{path}: {mistake}" for mistake in _mistakes_in_text(bindings)]
 

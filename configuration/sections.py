@@ -79,10 +79,7 @@ class Ovh(Section):
         if account and value:
             raise ValueError("is set and so is OVH_CLIENT_ID; keep the service account or the three keys")
         if not account and not value:
-            raise ValueError(
-                "missing. DNS records need the three keys of https://eu.api.ovh.com/createToken/;"
-                " put CONFIGURE_DNS_AUTO=false to keep the records yourself"
-            )
+            raise ValueError("missing. Make it on https://eu.api.ovh.com/createToken/, or put CONFIGURE_DNS_AUTO=false")
         return value
 
 

@@ -1,0 +1,344 @@
+"""settings.load(): what it makes of a .env file, and what it says about a wrong one."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+import settings
+
+RIGHT = {
+    "OS_USERNAME": "user-abc",
+    "OS_PASSWORD": "p4ssw0rd-of-the-cloud",
+    "OS_PROJECT_ID": "0123456789abcdef",
+    "OVH_APPLICATION_KEY": "applicationkey",
+    "OVH_APPLICATION_SECRET": "applicationsecret",
+    "OVH_CONSUMER_KEY": "consumerkey",
+    "SSH_PUBLIC_KEY": "id_ed25519.pub",
+    "KOPROGO_DOMAIN": "koprogo.com",
+    "ACME_EMAIL": "me@koprogo.com",
+}
+
+
+def key_pair(folder: Path, name: str = "id_ed25519") -> None:
+    """Write a fresh key pair."""
+    key = Ed25519PrivateKey.generate()
+    (folder / name).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    (folder / f"{name}.pub").write_bytes(public + b" me@home\n")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a key pair, in an environment that sets nothing of ours."""
+    for name in (*settings.variables(), "ENV_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    key_pair(tmp_path)
+    return tmp_path
+
+
+def load(folder: Path, text: str = "", **changes: str) -> settings.Settings:
+    """Load the right lines with some changes ("" leaves a line out), followed by some text."""
+    lines = [f'{name}="{value}"\n' for name, value in (RIGHT | changes).items() if value]
+    (folder / ".env").write_text("".join(lines) + text)
+    return settings.load(folder / ".env")
+
+
+def mistakes(folder: Path, text: str = "", **changes: str) -> list[str]:
+    """The lines that load() says about it."""
+    with pytest.raises(settings.SettingsError) as caught:
+        load(folder, text, **changes)
+    return str(caught.value).splitlines()
+
+
+def test_the_least_that_has_to_be_said_and_what_follows_from_it(folder: Path) -> None:
+    found = load(folder)
+    assert found.openstack.auth_url == "https://auth.cloud.ovh.net/v3"
+    assert found.openstack.region == "GRA11"
+    assert (found.instance.name, found.instance.flavor, found.instance.image) == ("koprogo", "d2-2", "Ubuntu 22.04")
+    assert (found.instance.user, found.instance.network) == ("ubuntu", "Ext-Net")
+    assert found.instance.ssh_private_key == folder / "id_ed25519"
+    assert (found.site.frontend_domain, found.site.api_domain) == ("koprogo.com", "api.koprogo.com")
+    assert found.site.health_urls == ("https://api.koprogo.com/api/v1/health", "https://koprogo.com/")
+    assert found.source.image_tag == "main-{sha7}"
+    assert found.ovh.configure_dns is True
+    assert found.inventory_file == folder / "inventory.json"
+    assert found.known_hosts_file == folder / "known_hosts"
+
+
+def test_the_lines_of_the_servers_env(folder: Path) -> None:
+    found = load(folder, S3_SECRET_KEY="s3-secret", RUST_LOG="info,koprogo=debug", APP_STRIPE_KEY="sk_live")
+    assert found.server_env == {
+        "GITHUB_REPOSITORY": "gilmry/koprogo",
+        "ACME_EMAIL": "me@koprogo.com",
+        "API_DOMAIN": "api.koprogo.com",
+        "FRONTEND_DOMAIN": "koprogo.com",
+        "PUBLIC_API_URL": "https://api.koprogo.com/api/v1",
+        "TRAEFIK_LOG_LEVEL": "INFO",
+        "POSTGRES_DB": "koprogo_db",
+        "POSTGRES_USER": "koprogo",
+        "SERVER_HOST": "0.0.0.0",  # noqa: S104 - of the backend, in its container
+        "SERVER_PORT": "8080",
+        "RUST_LOG": "info,koprogo=debug",
+        "RUST_BACKTRACE": "0",
+        "ACTIX_WORKERS": "1",
+        "CORS_ALLOWED_ORIGINS": "https://koprogo.com,https://api.koprogo.com",
+        "DB_POOL_MAX_CONNECTIONS": "8",
+        "DB_POOL_MIN_CONNECTIONS": "2",
+        "ENABLE_RATE_LIMITING": "false",
+        "STORAGE_PROVIDER": "s3",
+        "UPLOAD_DIR": "/app/uploads",
+        "S3_BUCKET": "koprogo-documents",
+        "S3_REGION": "eu-west-0",
+        "S3_ENDPOINT": "http://minio:9000",
+        "S3_FORCE_PATH_STYLE": "true",
+        "S3_KEY_PREFIX": "documents",
+        "ENABLE_MINIO_BOOTSTRAP": "true",
+        "SMTP_ENABLED": "false",
+        "SMTP_HOST": "smtp.gmail.com",
+        "SMTP_PORT": "587",
+        "SMTP_USERNAME": "",
+        "SMTP_FROM_EMAIL": "noreply@koprogo.com",
+        "SMTP_FROM_NAME": "KoproGo",
+    }
+    secrets = {name: value.get_secret_value() for name, value in found.server_secrets.items()}
+    assert secrets == {"S3_ACCESS_KEY": "koprogo", "S3_SECRET_KEY": "s3-secret", "STRIPE_KEY": "sk_live"}
+    assert found.secrets_to_make == {"POSTGRES_PASSWORD": 32, "JWT_SECRET": 64}
+
+
+def test_the_secret_of_the_servers_own_storage_is_made_there(folder: Path) -> None:
+    assert load(folder).secrets_to_make == {"POSTGRES_PASSWORD": 32, "JWT_SECRET": 64, "S3_SECRET_KEY": 40}
+
+
+def test_no_secret_shows_in_the_representation(folder: Path) -> None:
+    shown = repr(load(folder, SMTP_PASSWORD="smtp-secret", APP_TOKEN="app-secret"))
+    for secret in ("p4ssw0rd", "applicationkey", "applicationsecret", "consumerkey", "smtp-secret", "app-secret"):
+        assert secret not in shown
+    assert "user-abc" in shown
+
+
+def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAVOR", "d2-4")
+    monkeypatch.setenv("APP_COLOUR", "blue")
+    monkeypatch.setenv("APP_STRAY", "not in the file")
+    monkeypatch.setenv("IMAGE", "")  # empty is as if it were not there
+    found = load(folder, FLAVOR="d2-8", APP_COLOUR="red")
+    assert (found.instance.flavor, found.instance.image) == ("d2-4", "Ubuntu 22.04")
+    assert found.extra["COLOUR"].get_secret_value() == "blue"
+    assert list(found.extra) == ["COLOUR"]
+
+
+def test_env_file_names_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(folder)
+    (folder / ".env").rename(folder / "other.env")
+    monkeypatch.setenv("ENV_FILE", str(folder / "other.env"))
+    assert settings.load().folder == folder
+
+
+def test_the_old_names_of_the_project_and_a_file_from_windows(folder: Path) -> None:
+    text = "\ufeff# from Windows\r\nexport OS_TENANT_ID = abc\r\nCONFIGURE_DNS_AUTO=no\r\nIMAGE='Debian 12'  # ours\r\n"
+    lines = "".join(f"{name}={value}\r\n" for name, value in RIGHT.items() if name != "OS_PROJECT_ID")
+    (folder / ".env").write_bytes((text + lines).encode())
+    found = settings.load(folder / ".env")
+    assert (found.openstack.project_id, found.ovh.configure_dns) == ("abc", False)
+    assert (found.instance.image, found.instance.user) == ("Debian 12", "debian")
+
+
+def test_every_mistake_is_said_at_once(folder: Path) -> None:
+    text = "FLAVOUR=d2-2\nPOSTGRES_PASSWORD=mine\nAPP_RUST_LOG=x\nTHEIR_OWN=fine\nfoo bar\nBRANCH=main\nBRANCH=dev\n"
+    found = mistakes(
+        folder, text, OS_USERNAME="", OS_PASSWORD="CHANGE_ME", ACME_EMAIL="me", ACTIX_WORKERS="many", SWAP_MB="-1"
+    )
+    assert found == [
+        f"{folder}/.env: line 15 cannot be read; write NAME=value, and quote a value with spaces",
+        f"{folder}/.env: line 17: BRANCH stands on line 16 too; keep one",
+        "FLAVOUR: unknown, did you mean FLAVOR?",
+        "POSTGRES_PASSWORD: is made on the server, once; take it out",
+        "OS_USERNAME: missing. The OpenStack user, user-…, from openrc.sh.",
+        "OS_PASSWORD: is still what .env.example says; put your own",
+        "ACME_EMAIL (me): is not an e-mail address; put one like you@koprogo.com",
+        "SWAP_MB (-1): is below 0, the least",
+        "ACTIX_WORKERS (many): is not a whole number",
+        "APP_RUST_LOG: RUST_LOG is a line that the server's .env has anyway; take it out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OS_AUTH_URL", "auth.cloud.ovh.net", "is not a web address; it begins with https:// and a host name"),
+        ("OS_AUTH_URL", "https://auth.cloud.ovh.net", "has to end in /v3"),
+        ("OS_IDENTITY_API_VERSION", "2", "is not right. 3; Keystone has no other."),
+        ("OVH_ENDPOINT", "ovh-fr", "is not an endpoint of OVH; put one of ovh-eu, ovh-ca, ovh-us"),
+        ("CONFIGURE_DNS_AUTO", "maybe", "is neither true nor false"),
+        ("INSTANCE_NAME", "Kopro Go", "becomes a host name: a-z, 0-9 and - only, 63 at most; put one like koprogo"),
+        ("IMAGE", "Windows 11", "is no Ubuntu or Debian; put one of their images, as in Ubuntu 22.04"),
+        ("KOPROGO_DOMAIN", "https://koprogo.com", "is an address; put the bare name, as in koprogo.com"),
+        ("KOPROGO_DOMAIN", "koprogo", "is not a domain name; put one like koprogo.com"),
+        ("KOPROGO_DOMAIN", "kopro_go.com", "is not a domain name; put one like koprogo.com"),
+        ("KOPROGO_DOMAIN", "51.75.1.2", "is an IP address; certificates are made for names, put one like koprogo.com"),
+        ("KOPROGO_DOMAIN", "koprogó.com", "has letters outside a-z; put its ASCII form, xn--koprog-gxa.com"),
+        ("KOPROGO_DOMAIN", "example.com", "is still what .env.example says; put your own"),
+        ("KOPROGO_API_DOMAIN", "api.other.com", "is outside KOPROGO_DOMAIN; put koprogo.com or a name that ends in"),
+        ("KOPROGO_API_DOMAIN", "koprogo.com", "is the name of the frontend too; put another, as in api.koprogo.com"),
+        ("ACME_EMAIL", "me@localhost", "is not an e-mail address; put one like you@koprogo.com"),
+        ("HEALTH_PATH", "api/v1/health", "is not a path; it begins with a slash, as in /api/v1/health"),
+        ("DNS_RESOLVERS", "9.9.9.9,dns", "has 'dns', which is no IP address; put addresses between commas"),
+        ("TLS_CA_FILE", "none.pem", "cannot be read (No such file or directory)"),
+        ("REPOSITORY_URL", "git@github.com:gilmry/koprogo.git", "needs an SSH key, and the server has none"),
+        ("BRANCH", "a..b", "is not a name that Git allows for a branch; put one like main"),
+        ("COMPOSE_FILE", "/etc/compose.yml", "is no YAML file inside the repository"),
+        ("GITHUB_REPOSITORY", "Gilmry/KoproGo", "is not owner/name in lower case"),
+        ("IMAGE_TAG", "main-{commit}", "knows only {sha7} and {sha} between braces"),
+        ("IMAGE_TAG", "v 1", "is not a tag of an image"),
+        ("TIMEZONE", "Bruxelles", "is not a time zone; put one like Europe/Brussels or UTC"),
+        ("BACKUP_DAYS", "0", "is below 1, the least"),
+        ("SMTP_PORT", "70000", "is above 65535, the most"),
+        ("RUST_BACKTRACE", "2", "is not one of '0', '1' or 'full'"),
+        ("CORS_ALLOWED_ORIGINS", "koprogo.com", "is not a web address; it begins with https:// and a host name"),
+        ("DB_POOL_MIN_CONNECTIONS", "9", "is more than DB_POOL_MAX_CONNECTIONS (8)"),
+        ("POSTGRES_DB", "drop table;", "may hold letters, digits, _ and - only, and begins with a letter"),
+        ("SMTP_FROM_NAME", "L'équipe", "holds a single quote or a line break, which a .env file cannot carry safely"),
+    ],
+)
+def test_one_wrong_value_is_one_line_that_names_it(folder: Path, name: str, value: str, said: str) -> None:
+    found = mistakes(folder, **{name: value})
+    assert len(found) == 1
+    assert found[0].startswith(f"{name} ({value}): {said}")
+
+
+def test_a_wrong_domain_is_not_complained_about_three_times(folder: Path) -> None:
+    assert mistakes(folder, KOPROGO_DOMAIN="") == ["KOPROGO_DOMAIN: missing. Your domain, as in koprogo.com."]
+
+
+def test_no_secret_shows_in_a_mistake(folder: Path) -> None:
+    found = mistakes(
+        folder,
+        OS_PASSWORD=" topsecret",
+        REPOSITORY_URL="https://me:topsecret@github.com/a.git",
+        SMTP_PASSWORD="topsecret'",
+    )
+    assert found == [
+        "OS_PASSWORD: begins or ends with a space",
+        "REPOSITORY_URL: holds a user name or a password, which would be copied to places that others read",
+        "SMTP_PASSWORD: holds a single quote or a line break, which a .env file cannot carry safely",
+    ]
+
+
+def test_dns_needs_the_three_keys_or_a_service_account(folder: Path) -> None:
+    missing = "missing. Make it on https://eu.api.ovh.com/createToken/, or put CONFIGURE_DNS_AUTO=false"
+    assert mistakes(folder, OVH_CONSUMER_KEY="") == [f"OVH_CONSUMER_KEY: {missing}"]
+    assert mistakes(folder, OVH_CLIENT_ID="EU.abc") == [
+        "OVH_CLIENT_SECRET: goes with OVH_CLIENT_ID; put both, or neither",
+        "OVH_APPLICATION_KEY: is set and so is OVH_CLIENT_ID; keep the service account or the three keys",
+        "OVH_APPLICATION_SECRET: is set and so is OVH_CLIENT_ID; keep the service account or the three keys",
+        "OVH_CONSUMER_KEY: is set and so is OVH_CLIENT_ID; keep the service account or the three keys",
+    ]
+    without = {"OVH_APPLICATION_KEY": "", "OVH_APPLICATION_SECRET": "", "OVH_CONSUMER_KEY": ""}
+    assert load(folder, **without, CONFIGURE_DNS_AUTO="false").ovh.configure_dns is False
+    assert load(folder, **without, OVH_CLIENT_ID="EU.abc", OVH_CLIENT_SECRET="s").ovh.client_id == "EU.abc"
+
+
+def test_a_storage_elsewhere_and_a_mail_login_need_their_secrets(folder: Path) -> None:
+    found = mistakes(folder, S3_ENDPOINT="https://s3.gra.io.cloud.ovh.net", SMTP_ENABLED="true", SMTP_USERNAME="me")
+    assert found == [
+        "S3_SECRET_KEY: is missing; an S3_ENDPOINT elsewhere needs its own S3_ACCESS_KEY and S3_SECRET_KEY",
+        "SMTP_PASSWORD: is missing; SMTP_USERNAME is set and SMTP_ENABLED is true",
+    ]
+
+
+def test_the_key_pair(folder: Path) -> None:
+    key_pair(folder, "other")
+    (folder / "text.pub").write_text("hello\n")
+    (folder / "secret.pub").write_bytes((folder / "other").read_bytes())
+    (folder / "lonely.pub").write_bytes((folder / "other.pub").read_bytes())
+    (folder / "mixed.pub").write_bytes((folder / "other.pub").read_bytes())
+    (folder / "mixed").write_bytes((folder / "id_ed25519").read_bytes())
+
+    def said(name: str) -> str:
+        (line,) = mistakes(folder, SSH_PUBLIC_KEY=name)
+        return line.removeprefix(f"SSH_PUBLIC_KEY ({name}): ")
+
+    assert (
+        said("none.pub")
+        == f"cannot be read (No such file or directory); make one: ssh-keygen -t ed25519 -f {folder}/none"
+    )
+    assert said("other") == f"has to end in .pub; the public key is usually {folder}/other.pub"
+    assert (
+        said("text.pub")
+        == "is not an SSH public key (ed25519, ecdsa or rsa); it is one line: ssh-ed25519 AAAA… you@host"
+    )
+    assert said("secret.pub") == "is a private key; put the path of its .pub file"
+    assert said("lonely.pub").startswith(f"has no private key beside it: {folder}/lonely cannot be read")
+    assert said("mixed.pub").startswith(f"does not belong to {folder}/mixed; make it again with: ssh-keygen -y")
+    assert load(folder, SSH_PUBLIC_KEY=f"{folder}/other.pub").instance.ssh_private_key == folder / "other"
+
+
+def test_a_file_that_is_not_there_or_is_no_text(folder: Path) -> None:
+    with pytest.raises(
+        settings.SettingsError, match=r"there is no such file; cp .*\.env\.example .*/none, then edit it"
+    ):
+        settings.load(folder / "none")
+    (folder / "latin").write_bytes("SMTP_FROM_NAME=Copropriété".encode("latin-1"))
+    with pytest.raises(settings.SettingsError, match=r"is not UTF-8 text \(byte 24\); save it as UTF-8"):
+        settings.load(folder / "latin")
+
+
+def test_text_that_looks_right_and_is_not(folder: Path) -> None:
+    curly = "SMTP_HOST=\u201cmail.koprogo.com\u201d\n"
+    assert mistakes(folder, curly + "SMTP_USERNAME=${USER}\nRUST_LOG\n") == [
+        f"{folder}/.env: line 10: SMTP_HOST has curly quotes; write plain ones, or none",
+        f"{folder}/.env: line 11: SMTP_USERNAME has ${{…}} in it, which is not replaced; write it out",
+        f"{folder}/.env: line 12: RUST_LOG has no = after it; write RUST_LOG=value",
+    ]
+
+
+def test_the_example_documents_every_variable_and_its_default() -> None:
+    lines = (settings.ROOT / ".env.example").read_text().splitlines()
+    documented = {m[2]: (m[1] == "#", m[3]) for line in lines if (m := re.match(r"(#?)([A-Z][A-Z0-9_]*)=(.*)$", line))}
+    assert sorted(documented) == sorted(settings.variables())
+    derived = {"KOPROGO_FRONTEND_DOMAIN", "KOPROGO_API_DOMAIN"}
+    for name, (commented, value) in documented.items():
+        default = settings.variables()[name].get_default()
+        if commented and name not in derived and "SecretStr" not in str(settings.variables()[name].annotation):
+            shown = "" if default in (None, ()) else str(default).lower() if isinstance(default, bool) else str(default)
+            assert value.strip('"') == shown, name
+
+
+def test_the_example_itself_is_refused_line_by_line(folder: Path) -> None:
+    (folder / ".env").write_bytes((settings.ROOT / ".env.example").read_bytes())
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(folder / ".env")
+    wrong = [line.split(":")[0].split(" ")[0] for line in str(caught.value).splitlines()]
+    assert [name for name in wrong if name != "SSH_PUBLIC_KEY"] == [
+        "OS_USERNAME",
+        "OS_PASSWORD",
+        "OS_PROJECT_ID",
+        "OVH_APPLICATION_KEY",
+        "OVH_APPLICATION_SECRET",
+        "OVH_CONSUMER_KEY",
+        "KOPROGO_DOMAIN",
+        "ACME_EMAIL",
+    ]
+
+
+@pytest.mark.parametrize("command", [["provision.py"], ["-m", "pyinfra", "inventory.py", "debug-inventory"]])
+def test_the_commands_say_mistakes_without_a_traceback(folder: Path, command: list[str]) -> None:
+    (folder / ".env").write_text("OS_PASSWORD=hushhush\n")
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=settings.ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "ENV_FILE": str(folder / ".env")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "KOPROGO_DOMAIN: missing. Your domain, as in koprogo.com." in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "hushhush" not in done.stderr + done.stdout
