@@ -168,7 +168,7 @@ class Machine:
         leader = self.leader
         if leader is None:
             raise SandboxError(f"{self.name} is not running")
-        enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/"]
+        enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wdns=/"]
         # A process that enters from the host brings the host's capabilities; it gets no more than the machine has.
         confine = ["setpriv", "--inh-caps=-all", f"--bounding-set={_WITHOUT}"]
         environment = {
