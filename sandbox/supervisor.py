@@ -85,7 +85,7 @@ def _nspawn(machine: Machine, holder: int) -> list[str]:
     return [
         "systemd-nspawn", "-q", "-D", str(machine.folder / "root"), "--kill-signal=SIGRTMIN+3",
         f"--machine={machine.world.name}-{machine.name}", "--register=no", "--keep-unit",
-        f"--network-namespace-path=/proc/{holder}/ns/net", "--resolv-conf=off", "--timezone=off", "--console=pipe",
+        f"--network-namespace-path=/proc/{holder}/ns/net", "--resolv-conf=off", "--timezone=off", "--console=read-only",
         "--capability=all", f"--drop-capability={_DROPPED}", "--system-call-filter=add_key keyctl bpf", *binds,
         "/bin/sh", "-c", _INIT,
     ]  # fmt: skip
