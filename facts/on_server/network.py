@@ -47,7 +47,7 @@ def _tuples(text: str) -> "list[str]":
 def _live(command: str) -> "list[str]":
     """The kernel's rules in the chains that matter here."""
     rules = (output(command, "-w", "-S") or "").splitlines()
-    return [rule for rule in rules if re.match(r"-P INPUT|-A (ufw-user-input|DOCKER-USER)\b", rule)]
+    return [rule for rule in rules if re.match(r"-P INPUT|-A (ufw6?-user-input|DOCKER-USER)\b", rule)]
 
 
 def _text(path: str) -> str:
