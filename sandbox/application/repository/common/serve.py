@@ -30,6 +30,10 @@ class Handler(BaseHTTPRequestHandler):
 
     timeout = 10  # seconds that a client may keep us waiting for its request
 
+    def version_string(self) -> str:
+        """Name the program to clients, but not which version of what it is written in."""
+        return "koprogo"
+
     def answer(self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole answer; a HEAD request gets its headers only."""
         self.send_response(status)
