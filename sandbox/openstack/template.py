@@ -50,3 +50,24 @@ def control_plane() -> list[Path]:
     packages = templates.layer("openstack-packages", [base], _INSTALL)
     ready = templates.layer("openstack", [packages, base], _FIRST_START, files={"/": CONTROL})
     return [ready, packages, base]
+
+
+# What OVH's images bring besides the base.
+_SERVER_PACKAGES = "cloud-init rsyslog systemd-timesyncd python3-apt vim-tiny".split()
+_CLOUD_INIT = """
+cat > /etc/cloud/cloud.cfg.d/90-sandbox.cfg <<'END'
+datasource_list: [NoCloud, None]
+# Addresses come from the host, the disk has no partitions, and the package mirror is the one of the host.
+network: {config: disabled}
+growpart: {mode: "off"}
+resize_rootfs: false
+apt: {preserve_sources_list: true}
+END
+rm -rf /var/lib/cloud /var/log/cloud-init*
+"""
+
+
+def server() -> list[Path]:
+    """The layers (top first) of the disk of every server, whatever its image is called: Debian 13 with cloud-init."""
+    base = templates.base()
+    return [templates.apt_layer("server", [base], _SERVER_PACKAGES, then=_CLOUD_INIT), base]

@@ -264,8 +264,6 @@ def main() -> None:
     stop("queue", signal.SIGTERM)
     stop("database", signal.SIGTERM)
     Path("/hypervisor/socket").unlink()
-    # The queue starts empty each time: its state holds nothing but the name of this machine.
-    shutil.rmtree("/var/lib/rabbitmq/mnesia", ignore_errors=True)
     say("stopped")
 
 

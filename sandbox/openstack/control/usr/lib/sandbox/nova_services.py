@@ -1,6 +1,7 @@
 """nova-conductor, nova-scheduler and nova-compute from one process that has read their code once, which takes a third of the time."""
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -18,6 +19,11 @@ def main():
     importlib.import_module("nova.conductor.manager")
     importlib.import_module("nova.scheduler.manager")
     importlib.import_module("nova.virt.sandbox")
+    # The first heartbeat says that this service is ready; there is nothing to wait for.
+    importlib.import_module("nova.servicegroup.api").INITIAL_REPORTING_DELAY = 0.1
+    # All three start at once: compute asks again for the conductor after a second, not after ten.
+    conductor = importlib.import_module("nova.conductor.api").API
+    conductor.wait_until_ready = functools.partialmethod(conductor.wait_until_ready, early_timeout=1, early_attempts=90)
     children = []
     for name, module in modules.items():
         child = os.fork()

@@ -52,7 +52,7 @@ class SandboxDriver(fake.FakeDriverWithoutFakeNodes):
         ask(
             "spawn", uuid=instance.uuid, hostname=instance.hostname, image=image_meta.name,
             memory_mb=instance.flavor.memory_mb, addresses=addresses, key=instance.key_data,
-            user_data=instance.user_data, metadata=dict(instance.metadata), power_on=power_on,
+            user_data=instance.user_data, power_on=power_on,
         )
 
     def destroy(

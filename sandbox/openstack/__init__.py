@@ -1,0 +1,98 @@
+"""A real OpenStack (Keystone, Nova, Neutron, Glance, Placement) in one machine, whose servers are machines of this host."""
+
+import datetime
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from sandbox import machine as machines
+from sandbox.errors import SandboxError
+from sandbox.machine import Machine
+from sandbox.openstack import addresses, hypervisor, template
+from sandbox.world import World
+
+Credentials = dict[str, str]
+"""The OS_* variables that an operator logs in with."""
+
+MACHINE = "control"
+_PORTS = (5000, 8774, 8778, 9292, 9696)
+_SECONDS = 180
+_FRESH = "SELECT COUNT(DISTINCT topic) FROM nova.services WHERE updated_at > '{since:%Y-%m-%d %H:%M:%S}'"
+_NOVA_SERVICES = 3
+
+
+def build() -> None:
+    """Make the templates of control plane and servers, if they aren't there."""
+    template.server()
+    template.control_plane()
+
+
+def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Credentials:
+    """Start control plane and hypervisor of a sandbox, wait until a server can be made, and say how to log in.
+
+    A control plane that runs is left as it is. Otherwise it starts empty, so servers of an earlier one are removed.
+    Raises SandboxError if it isn't ready within three minutes.
+    """
+    control = Machine(
+        world, MACHINE, template.control_plane(), world.ipv4(2), world.ipv6(2),
+        binds=[(hypervisor.folder(world), "/hypervisor")],
+    )  # fmt: skip
+    since = datetime.datetime.now(datetime.UTC)
+    fresh = not control.alive
+    if fresh:
+        for left in hypervisor.servers(world).values():
+            left.destroy()
+        control.reset()
+        hypervisor.folder(world).mkdir(parents=True, exist_ok=True)
+        (hypervisor.folder(world) / "addresses.sql").write_text(addresses.statements(world))
+    world.daemon("hypervisor", [sys.executable, "-m", "sandbox.openstack.hypervisor", world.name])
+    if fresh:
+        control.start()
+        say("the control plane boots")
+        _wait_ready(control, since, say)
+    return credentials(world)
+
+
+def credentials(world: World) -> Credentials:
+    """The OS_* variables of a sandbox's ordinary user, who is not an administrator."""
+    layers = machines.load(world.name, MACHINE).layers
+    variables: Credentials = json.loads((layers[0] / "etc/openstack/credentials.json").read_text())
+    return {"OS_AUTH_URL": f"http://{world.ipv4(2)}:5000/v3", **variables}
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5):  # noqa: S310  # an address of ours
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500  # noqa: PLR2004  # 300 lists versions, 401 wants a token
+    except OSError:
+        return False
+
+
+def _nova_is_up(control: Machine, since: datetime.datetime) -> bool:
+    """Whether conductor, scheduler and compute reported after the start: a heartbeat from before says nothing."""
+    command = ["mariadb", "--socket=/run/mysqld/mysqld.sock", "-N", "-e", _FRESH.format(since=since)]
+    done = control.run(command, check=False)
+    return done.returncode == 0 and int(done.stdout) >= _NOVA_SERVICES
+
+
+def _wait_ready(control: Machine, since: datetime.datetime, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _SECONDS
+    waiting = list(_PORTS)
+    while time.monotonic() < deadline:
+        if not control.alive:
+            break
+        waiting = [port for port in waiting if not _answers(control.ipv4, port)]
+        if not waiting and control.leader and _nova_is_up(control, since):
+            say("the cloud is ready")
+            return
+        time.sleep(0.2)
+    missing = ", ".join(str(port) for port in waiting) or "Nova's services"
+    raise SandboxError(
+        f"the control plane is not ready: {missing} did not answer. Look at {control.console}, or run "
+        f"journalctl in the machine {MACHINE}."
+    )
