@@ -77,12 +77,12 @@ class Account:
         return list(self._call("GET", f"/domain/zone/{zone}")["nameServers"])
 
     def rows(self, zone: str, subdomain: str) -> Iterator[Row]:
-        """The records of KINDS of exactly this name. OVH's filters are patterns, hence the second look."""
+        """The records of KINDS of this name. OVH's filters are patterns: those of other names may be among them."""
         for kind in KINDS:
             query = f"fieldType={kind}&subDomain={quote(subdomain)}"
             for identifier in self._call("GET", f"/domain/zone/{zone}/record?{query}"):
                 row = self._row(zone, identifier)
-                if row and (row.subdomain, row.kind) == (subdomain, kind):
+                if row:
                     yield row
 
     def write(self, action: Action, row: Row) -> None:

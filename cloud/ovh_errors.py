@@ -6,11 +6,11 @@ import ovh.exceptions
 
 # errorCode of OVH's gateway → what to do.
 CODES = {
-    "INVALID_KEY": "OVH does not know the application key. Check OVH_APPLICATION_KEY and OVH_ENDPOINT (where it is from)",
+    "INVALID_KEY": "OVH does not know the application key. Check OVH_APPLICATION_KEY and OVH_ENDPOINT",
     "INVALID_SIGNATURE": "the signature is wrong. Check OVH_APPLICATION_SECRET and OVH_CONSUMER_KEY",
     "NOT_CREDENTIAL": "OVH does not know the consumer key for this application. Check OVH_CONSUMER_KEY",
-    "INVALID_CREDENTIAL": "the consumer key has expired or was never validated in a browser. Make another (OVH_CONSUMER_KEY)",
-    "NOT_GRANTED_CALL": "the consumer key has no right to this call. Make one that has it (OVH_CONSUMER_KEY)",
+    "INVALID_CREDENTIAL": "the consumer key has expired or was never validated in a browser. Make another",
+    "NOT_GRANTED_CALL": "the consumer key (OVH_CONSUMER_KEY) has no right to this call. Make one that has it",
     "QUERY_TIME_OUT": "OVH found the time of the request too far off. Check this machine's clock",
 }
 _FORBIDDEN, _TOO_MANY, _FAILED = 403, 429, 500

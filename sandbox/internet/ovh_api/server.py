@@ -34,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection; python-ovh keeps it open between calls."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes; with it, each answer took 40 ms
     server: Server
 
     def _answer(self) -> None:
