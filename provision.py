@@ -15,7 +15,7 @@ from rich.console import Console
 from cloud import first_boot, records
 from cloud.host_keys import pinned
 from cloud.login import Login
-from cloud.plan import Plan, difference
+from cloud.plan import Action, Plan, difference
 from cloud.resources import Record, Server, wanted
 from cloud.show import console, describe, show, step
 from cloud.trouble import CloudError
@@ -66,7 +66,8 @@ def provision(settings: Settings, to: Console, *, dry_run: bool, yes: bool) -> N
     if plan.problems:
         raise CloudError("\n".join(plan.problems))
     if not plan.pending:
-        to.print("Nothing to do: everything is in place.")
+        left = plan.count(Action.REPORT)
+        to.print(f"Nothing to do: {'what is marked ! is left as it is' if left else 'everything is in place'}.")
     elif dry_run:
         to.print("Nothing was done: this was a dry run.")
     elif yes or click.confirm("Do this?", default=False):
@@ -82,7 +83,8 @@ def apply(settings: Settings, cloud: "Compute", plan: Plan, to: Console) -> None
         if isinstance(change.resource, Record):
             continue  # written below, once what they are about is known
         makes_the_server |= isinstance(change.resource, Server)
-        with step(to, f"Making {' '.join(describe(change.resource)[:2])}"):
+        kind, name, details = describe(change.resource)
+        with step(to, f"Making {kind} {name}" if kind != "rule" else f"Making rule {details}"):
             cloud.make(change.resource)
     server = first_boot.wait_active(cloud, settings.instance.name, to)
     here = records.entry(settings, server)
@@ -91,7 +93,10 @@ def apply(settings: Settings, cloud: "Compute", plan: Plan, to: Console) -> None
     login = Login(server.ipv4, here.user, settings.instance.ssh_private_key, keys)
     first_boot.wait_first_boot(login, to)
     records.write(settings, here, keys)
-    to.print(f"{server.name} is ready: ssh -o UserKnownHostsFile={settings.known_hosts_file} {here.user}@{here.ipv4}")
+    to.print(f"{server.name} is ready. To log in:")
+    to.print(
+        f"  ssh -i {login.private_key} -o UserKnownHostsFile={settings.known_hosts_file} {login.user}@{login.address}"
+    )
 
 
 if __name__ == "__main__":

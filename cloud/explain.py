@@ -39,6 +39,7 @@ MEANINGS: dict[type[Exception], str] = {
     keystone.ConnectFailure: "the cloud cannot be reached. Check the network and OS_AUTH_URL, then run again.",
     keystone.UnknownConnectionError: "the connection to the cloud broke. Run again.",
     keystone.DiscoveryFailure: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
+    keystone.InvalidResponse: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
     keystone.NotFound: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
     sdk.ResourceTimeout: "it takes longer than expected. Run again to go on waiting.",
 }

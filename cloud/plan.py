@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloud.host_keys import fingerprint
 from cloud.resources import PROJECT, Actual, FoundServer, GroupRule, Record, Resource, Rule, Server, Wanted
 
 
@@ -62,6 +63,8 @@ class Plan:
         return f"Plan: {', '.join(parts)}."
 
 
+UNDER_WAY = ("ACTIVE", "BUILD", "REBOOT", "HARD_REBOOT")
+"""What Nova says of a server that can be worked on, or soon can."""
 RECORDS = ("known_hosts", "inventory.json")
 
 
@@ -75,11 +78,17 @@ def difference(want: Wanted, have: Actual) -> Plan:
 
 
 def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
-    yield Change(Action.KEEP if have.key_pair else Action.CREATE, want.key_pair)
+    if have.key_pair and have.key_pair.public_key != want.key_pair.public_key:
+        yield Change(Action.REPORT, want.key_pair, f"there: {fingerprint(have.key_pair.public_key)}")
+    else:
+        yield Change(Action.KEEP if have.key_pair else Action.CREATE, want.key_pair)
 
 
 def _group(want: Wanted, have: Actual) -> Iterator[Change]:
-    yield Change(Action.KEEP if have.group else Action.CREATE, want.group)
+    if have.group and have.group.description != want.group.description:
+        yield Change(Action.REPORT, want.group, "there is one that is not ours")
+    else:
+        yield Change(Action.KEEP if have.group else Action.CREATE, want.group)
     for rule in sorted(want.rules, key=_by_port):
         action = Action.KEEP if rule in have.rules else Action.CREATE
         yield Change(action, GroupRule(want.group.name, rule))
@@ -95,13 +104,19 @@ def _server(want: Wanted, have: Actual) -> Iterator[Change]:
     if have.server is None:
         yield Change(Action.CREATE, want.server)
         return
-    made = have.server.status != "BUILD"  # until then Nova does not say what it is connected to
-    drift = list(server_drift(want.server, have.server)) if made else []
+    drift = list(server_drift(want.server, have.server))
     yield Change(Action.REPORT if drift else Action.KEEP, want.server, "; ".join(drift))
 
 
 def server_drift(want: Server, have: FoundServer) -> Iterator[str]:
-    """What differs on a server that is ours, as "what: old → new"."""
+    """What differs, as "what: old → new"."""
+    if not is_ours(want, have):
+        yield "there is one that is not ours"
+        return
+    if have.status not in UNDER_WAY:
+        yield f"it is {have.status}"
+    if have.status == "BUILD":
+        return  # until it is made, Nova does not say what it is connected to
     if have.flavor != want.flavor:
         yield f"flavor: {have.flavor} → {want.flavor}"
     if have.image and not same_image(have.image, want.image):
@@ -112,6 +127,11 @@ def server_drift(want: Server, have: FoundServer) -> Iterator[str]:
         yield f"key pair: {have.key_pair or 'none'} → {want.key_pair}"
     if want.group not in have.groups:
         yield f"security group: {', '.join(sorted(have.groups)) or 'none'} → {want.group}"
+
+
+def is_ours(want: Server, have: FoundServer) -> bool:
+    """Whether its metadata says that we made it, for this environment."""
+    return all(have.metadata.get(key) == value for key, value in want.metadata.items())
 
 
 def same_image(have: str, want: str) -> bool:
@@ -137,7 +157,7 @@ def _problems(want: Wanted, have: Actual) -> Iterator[str]:
 
 
 def _server_problems(want: Server, have: FoundServer) -> Iterator[str]:
-    if any(have.metadata.get(key) != value for key, value in want.metadata.items()):
+    if not is_ours(want, have):
         marks = " ".join(f"--property {key}={value}" for key, value in want.metadata.items())
         yield (
             f"The server {want.name} ({have.id}) is not ours: it lacks the metadata project={PROJECT},"
@@ -149,7 +169,7 @@ def _server_problems(want: Server, have: FoundServer) -> Iterator[str]:
             f"The server {want.name} ({have.id}) is in ERROR: {have.fault or 'Nova gives no reason'}."
             f" It is billed until you remove it: openstack server delete {have.id}"
         )
-    elif have.status not in ("ACTIVE", "BUILD", "REBOOT", "HARD_REBOOT"):
+    elif have.status not in UNDER_WAY:
         yield (
             f"The server {want.name} ({have.id}) is {have.status}, and not running."
             f" Start it: openstack server start {have.id}"

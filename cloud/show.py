@@ -65,12 +65,17 @@ def _words(rule: Rule) -> Iterator[str]:
 
 @contextmanager
 def step(to: Console, doing: str) -> Iterator[None]:
-    """Show what is being done, and how long it took once it is."""
+    """Show what is being done, and how long it took once it is: one line, with a spinner on a terminal."""
     start = time.monotonic()
     if to.is_terminal:
         with to.status(f"{doing} …"):
             yield
-    else:
-        to.print(f"  {doing} …")
+        to.print(f"  {doing} … {time.monotonic() - start:.1f} s")
+        return
+    to.print(f"  {doing} …", end="")
+    to.file.flush()
+    try:
         yield
-    to.print(f"  {doing}: done in {time.monotonic() - start:.1f} s")
+        to.print(f" {time.monotonic() - start:.1f} s", end="")
+    finally:
+        to.print()

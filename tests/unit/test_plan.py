@@ -10,6 +10,7 @@ from cloud.resources import Actual, FoundServer, GroupRule, KeyPair, Rule, Serve
 from cloud.show import show
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJx0mQwTn0oVfPqg0Jb5hGk3oCqkKwzN1hJm3iYb0aX"
 WANT = wanted(
     Server("koprogo", "d2-2", "Ubuntu 22.04", "Ext-Net", "koprogo", "koprogo", "production"), f"{KEY} me@home\n"
 )
@@ -136,7 +137,7 @@ def test_a_group_of_our_name_that_is_not_ours_stops_everything() -> None:
 
 
 def test_another_key_under_our_name_stops_everything() -> None:
-    said = problem(replace(HAVE, key_pair=KeyPair("koprogo", "ssh-ed25519 AAAAother")))
+    said = problem(replace(HAVE, key_pair=KeyPair("koprogo", OTHER_KEY)))
     assert said.startswith("The key pair koprogo in the cloud is not SSH_PUBLIC_KEY.")
 
 
