@@ -36,7 +36,8 @@ lint: setup ## ruff and mypy
 
 plan: setup ## what provision.py and deploy.py would change; changes nothing
 	@$(PYTHON) provision.py --dry-run
-	@$(PYTHON) inventory.py && $(PYINFRA) --dry --diff inventory.py deploy.py
+	@if [ -e "$(dir $(ENV_FILE))inventory.json" ]; then $(PYINFRA) --dry --diff inventory.py deploy.py; \
+	else echo "deploy.py: no server yet; make setup-infra shows what it would change there before it asks."; fi
 
 setup-infra: setup ## provision, then deploy; both show what they change and ask (YES=1 does not ask)
 	@$(PYTHON) provision.py $(if $(YES),--yes)

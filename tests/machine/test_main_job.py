@@ -69,7 +69,7 @@ def test_second_apply_and_the_dry_run_after_it_change_nothing(deployed: Deployed
 
 
 def test_both_names_answer_on_https_from_another_machine(outside: Machine) -> None:
-    assert json.loads(ask(outside, API))["status"] == "ok"
+    assert json.loads(ask(outside, API))["status"] == "healthy"
     assert "<html" in ask(outside, SITE)
 
 
