@@ -59,11 +59,16 @@ def enter_existing(group: str) -> None:
     enter([f for h in _hierarchies() if (f := h / _PARENT / group).is_dir()])
 
 
+def _groups(top: Path) -> list[Path]:
+    """A group and those below it, parents first. One that goes away meanwhile is left out, where rglob would raise."""
+    return [Path(folder) for folder, _, _ in os.walk(top)]
+
+
 def _pids(folder: Path) -> set[int]:
     found: set[int] = set()
-    for file in folder.rglob("cgroup.procs"):
+    for group in _groups(folder):
         with contextlib.suppress(OSError):
-            found.update(int(line) for line in file.read_text().split())
+            found.update(int(line) for line in (group / "cgroup.procs").read_text().split())
     return found - {os.getpid(), 0}
 
 
@@ -77,7 +82,7 @@ def kill(group: str) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-        for folder in sorted([p for p in top.rglob("*") if p.is_dir()], key=lambda p: -len(p.parts)):
+        for folder in reversed(_groups(top)[1:]):
             with contextlib.suppress(OSError):
                 folder.rmdir()
         for folder in (top, top.parent, top.parent.parent):
