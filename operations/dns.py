@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationError
 from cloud import dns
 from cloud.dns_plan import Plan
 from cloud.trouble import CloudError
-from settings import Settings, load
+from settings import Settings, SettingsError, load
 
 _shown: dict[str, Plan] = {}
 """Host → the plan that was printed for it, and that its run has to stay with."""
@@ -23,26 +23,26 @@ def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generat
     The difference is printed while the plan is made, without --diff too. Applied is what was printed; a zone that
     changed in between is left alone.
     """
-    settings = load()
-    if not settings.ovh.configure_dns:
-        host.noop("CONFIGURE_DNS_AUTO is false: the DNS records are kept by hand")
-        return
     try:
+        settings = load()
+        if not settings.ovh.configure_dns:
+            host.noop("CONFIGURE_DNS_AUTO is false: the DNS records are kept by hand")
+            return
         account = dns.Account(keys(settings))
         plan = dns.plan(account, dns.wanted(names, ipv4, ipv6), settings.site.dns_resolvers)
         if plan.problems:
             raise CloudError("\n".join(plan.problems))
-    except CloudError as error:
+    except (CloudError, SettingsError) as error:
         if not state.is_executing:
             raise OperationError(f"DNS: {error}") from None
         yield FunctionCommand(_refuse, (str(error),), {})
         return
-    if not state.is_executing:
+    if host.name not in _shown:  # a run with --yes makes no plan before it executes
         _show(plan)
     if not plan.zones:
         host.noop("the DNS records are right and served")
         return
-    if state.is_executing and _shown.get(host.name, plan) != plan:
+    if _shown[host.name] != plan:
         yield FunctionCommand(_refuse, ("The zone changed since the plan was made; run again to see the new one.",), {})
         return
     yield FunctionCommand(_apply, (account, plan, settings.site.dns_resolvers), {})

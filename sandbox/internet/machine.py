@@ -27,6 +27,7 @@ PACKAGES = [
     "git",
     "docker-registry",
     "pebble",
+    "lego",
     "python3-aiosmtpd",
 ]
 _HERE = Path(__file__).parent
