@@ -41,7 +41,7 @@ make_cluster() {
 
     # What an interrupted first start left; nobody has been served from it.
     find "$PGDATA" -mindepth 1 \! -name lost+found -delete
-    eval 'initdb --pgdata="$new" --username="$user" --pwfile=<(printf "%s\n" "$password") '"${POSTGRES_INITDB_ARGS:-}"
+    eval 'initdb --no-sync --pgdata="$new" --username="$user" --pwfile=<(printf "%s\n" "$password") '"${POSTGRES_INITDB_ARGS:-}"
     printf '\nhost all all all %s\n' "$method" >> "$new/pg_hba.conf"
 
     # Nobody else may reach it until it is complete: a socket and no network.
@@ -59,12 +59,13 @@ make_cluster() {
     done
     pg_ctl --pgdata="$new" --wait --silent --mode=fast stop
 
-    sync
+    # Every file, then the names of all but one, then the one that makes it a database.
+    initdb --sync-only --pgdata="$new" > /dev/null
     find "$new" -mindepth 1 -maxdepth 1 \! -name PG_VERSION -exec mv -t "$PGDATA" {} +
-    sync
+    sync "$PGDATA"
     mv "$new/PG_VERSION" "$PGDATA/"
     rmdir "$new"
-    sync
+    sync "$PGDATA"
     echo "PostgreSQL init process complete; ready for start up."
 }
 
