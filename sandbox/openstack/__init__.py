@@ -48,7 +48,7 @@ def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Cred
         control.reset()
         hypervisor.folder(world).mkdir(parents=True, exist_ok=True)
         (hypervisor.folder(world) / "addresses.sql").write_text(addresses.statements(world))
-    world.daemon("hypervisor", [sys.executable, "-m", "sandbox.openstack.hypervisor", world.name])
+    world.daemon("hypervisor", [sys.executable, "-m", "sandbox.openstack", world.name])
     if fresh:
         control.start()
         say("the control plane boots")

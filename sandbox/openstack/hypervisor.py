@@ -1,4 +1,4 @@
-"""The host's side of Nova: `python -m sandbox.openstack.hypervisor WORLD` makes, boots and ends machines as nova-compute asks.
+"""The host's side of Nova: `python -m sandbox.openstack WORLD` makes, boots and ends machines as nova-compute asks.
 
 A request is one line of JSON on a Unix socket that the control plane sees too, `{"action": …, "uuid": …, …}`; the answer is one line, `{"result": …}` or `{"error": "why"}`.
 """
@@ -163,7 +163,3 @@ def main() -> None:
     folder(world).mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     _Server(folder(world) / "socket", Hypervisor(world)).serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -58,10 +58,12 @@ class SandboxDriver(fake.FakeDriverWithoutFakeNodes):
     def destroy(
         self, context, instance, network_info, block_device_info=None, destroy_disks=True, destroy_secrets=True
     ):
-        ask("destroy", uuid=instance.uuid)
+        # A resize that is taken back "destroys" the new size, but not the disk.
+        ask("destroy" if destroy_disks else "power_off", uuid=instance.uuid)
 
-    def cleanup(self, context, instance, network_info, *arguments, **options):
-        ask("destroy", uuid=instance.uuid)
+    def cleanup(self, context, instance, network_info, block_device_info=None, destroy_disks=True, **options):
+        if destroy_disks:
+            ask("destroy", uuid=instance.uuid)
 
     def reboot(self, context, instance, network_info, reboot_type, *arguments, **options):
         ask("reboot", uuid=instance.uuid, hard=reboot_type == "HARD")
@@ -101,6 +103,9 @@ class SandboxDriver(fake.FakeDriverWithoutFakeNodes):
         self, context, instance, network_info, migration, block_device_info=None, power_on=True
     ):
         ask("resize", uuid=instance.uuid, memory_mb=instance.flavor.memory_mb, power_on=power_on)
+
+    def check_instance_shared_storage_local(self, context, instance):
+        """There is one host: source and destination of a resize share the disk, which None stands for."""
 
     def confirm_migration(self, context, migration, instance, network_info):
         """Source and destination are the same machine: nothing is left to remove."""
