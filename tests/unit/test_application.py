@@ -255,8 +255,9 @@ def test_the_stack_has_the_shape_of_the_original(services: dict[str, Any]) -> No
     }
     assert services["postgres"]["environment"]["POSTGRES_USER"] == "koprogo"
     assert services["postgres"]["environment"]["POSTGRES_DB"] == "koprogo_db"
-    assert services["backend"]["image"].startswith("ghcr.io/${GITHUB_REPOSITORY:-gilmry/koprogo}/backend:${IMAGE_TAG")
-    assert services["frontend"]["image"] == "ghcr.io/${GITHUB_REPOSITORY:-gilmry/koprogo}/frontend:${IMAGE_TAG}"
+    image = "ghcr.io/${GITHUB_REPOSITORY:-gilmry/koprogo}/%s:${IMAGE_TAG:-unset}"
+    assert services["backend"]["image"] == image % "backend"
+    assert services["frontend"]["image"] == image % "frontend"
 
 
 def test_only_traefik_is_reachable_from_outside(services: dict[str, Any]) -> None:
