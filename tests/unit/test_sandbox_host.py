@@ -15,6 +15,7 @@ def nothing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_free_gib", lambda _path: 100.0)
     monkeypatch.setattr(host, "_available_gib", lambda: 16.0)
     monkeypatch.setattr(network, "ip", lambda *_arguments: "default via 10.0.0.1 dev eth0\n10.0.0.0/24 dev eth0\n")
+    monkeypatch.setattr(network, "bridge_name", lambda index: f"none{index}")
 
 
 def test_nothing_in_the_way() -> None:
