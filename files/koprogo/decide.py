@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 
@@ -67,9 +68,15 @@ def wait_ends(*, first_seen: float, committed: float, first_deploy: bool, patien
     return (min(committed, first_seen) if first_deploy else first_seen) + patience
 
 
-def worth_saying(last: Check | None, problem: str, now: float) -> bool:
-    """Whether a check has to write down `problem`, or did so within the hour."""
-    return last is None or last.problem != problem or not 0 <= now - last.said_at < REPEAT
+def worth_saying(last: Check | None, newest: str | None, problem: str, now: float) -> bool:
+    """Whether a check has to write down `problem`, or did so within the hour.
+
+    Numbers do not make it another problem: they are milliseconds and ports as often as not.
+    """
+    if last is None or last.problem is None or last.commit != newest:
+        return True
+    same = re.sub(r"\d+", "", last.problem) == re.sub(r"\d+", "", problem)
+    return not same or not 0 <= now - last.said_at < REPEAT
 
 
 def settings_applied(state: State, environment: str | None, tag_template: str) -> bool:

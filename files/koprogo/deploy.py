@@ -53,7 +53,7 @@ def _locked(config: Config, held: int, *, asked: bool) -> int:
         problem = str(error) if asked else None
     last, now = work.state.check, time.time()
     said_at = last.said_at if last else 0
-    if problem is not None and (asked or decide.worth_saying(last, problem, now)):
+    if problem is not None and (asked or decide.worth_saying(last, seen, problem, now)):
         log.complain(problem)
         said_at = now
     work.save(check=Check(now, seen, problem, said_at))

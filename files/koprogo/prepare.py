@@ -17,8 +17,8 @@ from koprogo.work import NotYet, Work
 
 POLL = 10.0
 
-RUN_PATIENCE = {True: 600.0, False: 30.0}
-"""Seconds that one run waits for CI, by whether a person asked for it; the timer comes back anyway."""
+ASKED_PATIENCE = 600.0
+"""Seconds that a run waits for CI when a person asked for it; the timer does not wait, it comes back anyway."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,6 @@ def _pull_one(work: Work, commit: str, ref: str, began: float, *, fresh: bool) -
         if not said:
             log.say(f"Waiting for CI to build {ref}.")
             said = True
-        if time.monotonic() - began >= RUN_PATIENCE[work.asked]:
+        if not work.asked or time.monotonic() - began >= ASKED_PATIENCE:
             raise NotYet(f"The registry has no {ref} yet. What runs goes on running; the checks go on waiting for it.")
         time.sleep(min(POLL, max(ends - time.time(), 0) + 0.1))

@@ -43,7 +43,7 @@ def collect(config: Config, *, public: bool) -> Report:
     state = Store(config.state_dir).load()
     containers, docker_trouble = _containers(state)
     backups, backups_trouble = _backups(config)
-    used, free = _disk(Path("/"), config.state_dir, config.backup_dir)
+    used, free = _disk(Path("/"), Path("/var/lib/docker"), config.state_dir, config.backup_dir)
     return Report(
         now=time.time(),
         state=state,

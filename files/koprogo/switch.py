@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from koprogo import log
 from koprogo.compose import Compose, Project
-from koprogo.containers import Container
+from koprogo.containers import Container, judge
 from koprogo.gate import restarts_of
 from koprogo.prepare import Prepared
 from koprogo.problem import Problem, one_line
@@ -98,7 +98,8 @@ def _start(work: Work, compose: Compose, project: Project) -> str | None:
         # Not this version's fault: the next run takes it up again.
         raise Problem(f"docker compose up: {error}. The next check goes on from here.")
     if error is not None:
-        return f"docker compose up: {error}"
+        details = judge(work.docker.containers(project.name), project.images, restarts_of(before)).failing
+        return "; ".join((f"docker compose up: {error}", *details))
     work.reached(work.attempt.step if work.attempt.step is Step.ROLLING_BACK else Step.STARTED)
     log.say(f"{_changes(before, work.docker.containers(project.name))} ({time.monotonic() - began:.1f} s).")
     return work.gate.wait(project, restarts_of(before), work.attempt.lenient)

@@ -61,13 +61,15 @@ def test_ci_has_its_time_from_when_a_push_was_seen_but_on_a_new_server_from_the_
 
 
 def test_the_same_problem_is_said_once_an_hour() -> None:
-    last = Check(at=9000, commit=OLD, problem="Git server: down", said_at=6000)
-    assert not decide.worth_saying(last, "Git server: down", 9599)
-    assert decide.worth_saying(last, "Git server: down", 9600)
-    assert decide.worth_saying(last, "disk full", 9100)
-    assert decide.worth_saying(None, "Git server: down", 9100)
+    last = Check(at=9000, commit=OLD, problem="Git server: down after 3 ms", said_at=6000)
+    assert not decide.worth_saying(last, OLD, "Git server: down after 3 ms", 9599)
+    assert not decide.worth_saying(last, OLD, "Git server: down after 14 ms", 9599)
+    assert decide.worth_saying(last, OLD, "Git server: down after 3 ms", 9600)
+    assert decide.worth_saying(last, NEW, "Git server: down after 3 ms", 9100)
+    assert decide.worth_saying(last, OLD, "disk full", 9100)
+    assert decide.worth_saying(None, OLD, "Git server: down after 3 ms", 9100)
     # The clock was set back: better twice than never.
-    assert decide.worth_saying(last, "Git server: down", 5000)
+    assert decide.worth_saying(last, OLD, "Git server: down after 3 ms", 5000)
 
 
 def test_settings_are_applied_when_env_and_tag_are_those_of_now() -> None:
