@@ -13,8 +13,7 @@ from facts import layout
 from facts.wire import ship
 
 _ON_SERVER = tuple(
-    f"facts.on_server.{name}"
-    for name in ("shell", "files", "system", "network", "environment", "application", "ask")
+    f"facts.on_server.{name}" for name in ("shell", "files", "system", "network", "environment", "application", "ask")
 )
 
 
@@ -97,7 +96,6 @@ class Repository(TypedDict):
     clone: bool
     url: str
     branch: str
-    head: str
     foreign: str
 
 
@@ -139,6 +137,7 @@ class Question(dict[str, Any]):
     """What is asked; short where pyinfra shows the arguments of a fact."""
 
     def __repr__(self) -> str:
+        """What stands in an error message."""
         return "everything"
 
 

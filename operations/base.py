@@ -38,7 +38,8 @@ def timezone_commands(state: State, wanted: str) -> list[Command]:
     if state["system"]["timezone"] == wanted:
         return []
     zone = f"/usr/share/zoneinfo/{wanted}"
-    line = f"test -e {zone} && ln -sfn {zone} /etc/localtime && echo {wanted} > /etc/timezone && systemctl try-restart cron"
+    link = f"ln -sfn {zone} /etc/localtime && echo {wanted} > /etc/timezone"
+    line = f"test -e {zone} && {link} && systemctl try-restart cron"
     return [Command(line, f"{wanted} is no time zone that this server knows. Correct TIMEZONE and run again.")]
 
 
@@ -61,12 +62,8 @@ def user_commands(state: State) -> list[Command]:
 @deploy("Base")
 def base(state: State, swap_mb: int, timezone: str) -> None:
     """Swap, time zone, user."""
-    commands.run(
-        name=f"Swap of {swap_mb} MB", wanted=swap_commands(state, swap_mb), otherwise=_no_swap(state, swap_mb)
-    )
+    commands.run(name=f"Swap of {swap_mb} MB", wanted=swap_commands(state, swap_mb), otherwise=_no_swap(state, swap_mb))
     commands.run(
         name=f"Time zone {timezone}", wanted=timezone_commands(state, timezone), otherwise="the time zone is right"
     )
-    commands.run(
-        name="User koprogo, in group docker", wanted=user_commands(state), otherwise="the user is there"
-    )
+    commands.run(name="User koprogo, in group docker", wanted=user_commands(state), otherwise="the user is there")

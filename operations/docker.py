@@ -56,11 +56,12 @@ def key_commands(system: System) -> list[Command]:
     """Fetch the key and keep it only if it is the one we know."""
     url = f"{REPOSITORY}/{system['id']}/gpg"
     fetch = (
-        "apt-get -q -y --no-install-recommends install curl gnupg ca-certificates && install -d -m 755 /etc/apt/keyrings"
-        f" && key=$(mktemp) && curl -fsS --retry 3 -o \"$key\" {url}"
-        " && found=$(gpg --batch --show-keys --with-colons \"$key\" | awk -F: '$1==\"fpr\"{print $10; exit}')"
-        f" && {{ [ \"$found\" = {FINGERPRINT} ] || {{ echo \"fingerprint $found\"; exit 1; }}; }}"
-        f" && install -m 644 \"$key\" {KEYRING} && rm -f \"$key\""
+        "apt-get -q -y --no-install-recommends install curl gnupg ca-certificates"
+        " && install -d -m 755 /etc/apt/keyrings"
+        f' && key=$(mktemp) && curl -fsS --retry 3 -o "$key" {url}'
+        ' && found=$(gpg --batch --show-keys --with-colons "$key" | awk -F: \'$1=="fpr"{print $10; exit}\')'
+        f' && {{ [ "$found" = {FINGERPRINT} ] || {{ echo "fingerprint $found"; exit 1; }}; }}'
+        f' && install -m 644 "$key" {KEYRING} && rm -f "$key"'
     )
     failing = f"The key of {url} could not be fetched, or is not {FINGERPRINT}. Docker was not installed."
     return [Command(fetch, failing)]
@@ -79,7 +80,7 @@ def daemon(state: State) -> files.File:
 
 @deploy("Docker")
 def before_packages(state: State) -> None:
-    """The configuration comes before the package, so that the engine starts with it; and Docker's repository if needed."""
+    """The configuration comes first, so that the engine starts with it; then Docker's repository where it is needed."""
     installed = state["docker"]["engine"]
     files.sync(
         name="daemon.json: containers outlive the engine, logs are capped",

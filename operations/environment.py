@@ -4,8 +4,10 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
+import click
 from pydantic import SecretStr
 from pyinfra import host
+from pyinfra import state as run
 from pyinfra.api import StringCommand, deploy, operation
 
 from facts import layout
@@ -17,6 +19,8 @@ _MODULES = (
     "facts.on_server.files", "facts.on_server.environment",
     "operations.on_server.put_files", "operations.on_server.mend_environment",
 )  # fmt: skip
+
+_WRONG = ("missing", "drifted")
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,31 @@ class Lines:
         return [*self.plain, *self.secret, *self.make]
 
 
-def differences(wanted: Lines, actual: Environment) -> list[str]:
-    """What has to change, one by one, without any value that may be secret."""
-    found = [f"+ {name}" for name in wanted.names if name not in actual["names"]]
-    for name, value in wanted.plain.items():
-        if name in actual["values"] and actual["values"][name] != value:
-            found.append(f"~ {name} {actual['values'][name]} → {value}")
-    for name, secret in wanted.secret.items():
+def differences(lines: Lines, actual: Environment) -> list[str]:
+    """What has to change in the text, one by one, without any value that may be secret."""
+    names, values, made = actual["names"], actual["values"], actual["made"]
+    found = [f"+ {name}" for name in lines.names if name not in names]
+    for name, value in lines.plain.items():
+        if values.get(name, value) != value:
+            found.append(f"~ {name} {values[name]} → {value}")
+    for name, secret in lines.secret.items():
         known = actual["hashes"].get(name)
         if known is not None and known != keyed_hash(actual.get("salt", ""), secret.get_secret_value()):
             found.append(f"~ {name}")
-    found += [f"~ {name} ({actual['made'][name]})" for name in wanted.make if name in actual["names"] and actual["made"][name] != "set"]
-    found += [f"- {name}" for name in actual["names"] if name not in wanted.names]
-    found += _metadata(actual["file"], layout.USER) + [f"{line} of root's copy" for line in _metadata(actual["master"], "root")]
-    if not found and (not actual["canonical"] or actual["names"] != wanted.names):
+    found += [f"~ {name} ({made[name]})" for name in lines.make if name in names and made[name] in _WRONG]
+    found += [f"- {name}" for name in names if name not in lines.names]
+    if not found and (not actual["canonical"] or names != lines.names):
         found.append("~ order or form of the lines")
+    return found
+
+
+def access(actual: Environment) -> list[str]:
+    """What has to change in who may read the file, and root's copy of the secrets."""
+    master = actual["master"]
+    found = _metadata(actual["file"], layout.USER)
+    found += [f"{line}, of {layout.SECRETS}" for line in _metadata(master, "root")]
+    if actual["file"] and (master is None or "unkept" in actual["made"].values()):
+        found.append(f"+ {layout.SECRETS}")
     return found
 
 
@@ -61,21 +75,24 @@ def _metadata(entry: Entry | None, owner: str) -> list[str]:
 
 
 @operation()
-def mend(path: str, wanted: Lines, changes: list[str]) -> Generator[StringCommand, None, None]:
+def mend(path: str, lines: Lines, changes: list[str]) -> Generator[StringCommand, None, None]:
     """Write the file if there are changes. Values travel by standard input: no process list and no log shows them."""
     if not changes:
         host.noop("every line, the mode and the owner are right")
         return
-    lines = {**wanted.plain, **{name: secret.get_secret_value() for name, secret in wanted.secret.items()}}
-    order = {"path": path, "master": str(layout.SECRETS), "lines": lines, "make": dict(wanted.make), "user": layout.USER}
-    yield StringCommand(ship(*_MODULES), _stdin=json.dumps(order))
+    if not run.is_executing:
+        click.echo("\n".join(f"    {change}" for change in changes), err=True)
+    values = {**lines.plain, **{name: secret.get_secret_value() for name, secret in lines.secret.items()}}
+    order = {"path": path, "master": str(layout.SECRETS), "lines": values, "make": dict(lines.make)}
+    yield StringCommand(ship(*_MODULES), _stdin=json.dumps({**order, "user": layout.USER}))
 
 
 @deploy("Environment")
-def environment(state: State, compose_file: str, wanted: Lines) -> None:
+def environment(state: State, compose_file: str, lines: Lines) -> None:
     """One file, beside the compose file."""
-    changes = differences(wanted, state["environment"])
+    path = str(layout.env_file(compose_file))
+    changes = differences(lines, state["environment"]) + access(state["environment"])
     if state["environment"]["file"] is None:
-        changes = ["+ all lines", *(f"+ {name}" for name in wanted.make)]
-    listed = f": {', '.join(changes)}" if changes else ""
-    mend(name=f".env, 0600, secrets made once{listed}", path=str(layout.env_file(compose_file)), wanted=wanted, changes=changes)
+        kept = "kept" if state["environment"]["master"] else "new"
+        changes = [f"+ {path}: {len(lines.names)} lines; {kept}: {', '.join(lines.make)}"]
+    mend(name=".env at 0600, with the secrets of this server", path=path, lines=lines, changes=changes)

@@ -9,7 +9,8 @@ from operations.commands import Command
 
 _RESTART = (
     "systemctl restart fail2ban && for try in $(seq 75); do"
-    " fail2ban-client status sshd >/dev/null 2>&1 && exit 0; sleep 0.2; done; journalctl -u fail2ban -n 5 --no-pager; false"
+    " fail2ban-client status sshd >/dev/null 2>&1 && exit 0; sleep 0.2; done;"
+    " journalctl -u fail2ban -n 5 --no-pager; false"
 )
 
 

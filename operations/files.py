@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 import jinja2
-from pyinfra import host, logger, state as run
+from pyinfra import host, logger
+from pyinfra import state as run
 from pyinfra.api import StringCommand, operation
 
 from facts.server import Entry, State

@@ -15,14 +15,20 @@ def timer_commands(state: State) -> list[Command]:
     unit = state["units"]["koprogo-gitops.timer"]
     if unit["active"] == "active" and unit["enabled"] == "enabled":
         return []
-    failing = "The timer does not start: new commits are not deployed by themselves. See `systemctl status koprogo-gitops.timer`."
+    failing = "The timer does not start: new commits wait. Log in and see `systemctl status koprogo-gitops.timer`."
     return [Command("systemctl enable -q --now koprogo-gitops.timer", failing)]
 
 
 @deploy("GitOps")
 def gitops(state: State) -> None:
     """Units, then the timer."""
-    values = {"user": layout.USER, "home": layout.HOME, "state": layout.STATE, "program": layout.PROGRAM, "log": layout.LOGS[0]}
+    values = {
+        "user": layout.USER,
+        "home": layout.HOME,
+        "state": layout.STATE,
+        "program": layout.PROGRAM,
+        "log": layout.LOGS[0],
+    }
     files.sync(
         name="Service and timer", state=state,
         wanted=[

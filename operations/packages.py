@@ -22,7 +22,7 @@ _KEEP = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 REFRESH = Command(
     "for try in $(seq 100); do said=$(apt-get -q update 2>&1) && exit 0;"
     " case $said in *'Could not get lock'*) sleep 3 ;; *) break ;; esac; done; echo \"$said\"; false",
-    "The package lists could not be fetched. Nothing was installed; check the server's network and /etc/apt, run again.",
+    "No package lists could be fetched, nothing was installed. Check the server's network and /etc/apt; run again.",
 )
 
 
@@ -75,9 +75,7 @@ def packages(state: State, others: Sequence[str]) -> None:
     """Upgrade what is pending, then bring in the base packages and `others`."""
     absent = missing(state, [*BASE, *others])
     pending = len(state["apt"]["pending"])
-    commands.run(
-        name="Fetch the package lists", wanted=refresh(state), otherwise="the package lists are of this week"
-    )
+    commands.run(name="Fetch the package lists", wanted=refresh(state), otherwise="the package lists are of this week")
     commands.run(
         name=f"Upgrade packages{f' ({pending} pending)' if pending else ''}",
         wanted=upgrade(state), otherwise="no upgrade is pending",

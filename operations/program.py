@@ -53,9 +53,7 @@ def program(state: State, configuration: dict[str, Any], authority: Path | None)
     settings = [files.File(str(layout.CONFIG), json.dumps(configuration, indent=2) + "\n")]
     if authority:
         settings.append(files.File(layout.AUTHORITY, authority.read_text()))
-    files.sync(
-        name="Its configuration", state=state, wanted=settings, absent=[] if authority else [layout.AUTHORITY]
-    )
+    files.sync(name="Its configuration", state=state, wanted=settings, absent=[] if authority else [layout.AUTHORITY])
     values = {"user": layout.USER, "state": layout.STATE, "backups": layout.BACKUPS, "logs": layout.LOGS}
     files.sync(
         name="Its folders and logs, rotated", state=state,

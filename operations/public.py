@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 
 import click
 from pyinfra import host as current
@@ -11,33 +12,45 @@ from pyinfra.api import FunctionCommand, Host, State, deploy, operation
 from operations import reach
 from operations.reach import Site
 
-Check = Callable[[Site], list[str]]
 PAUSE = 3
+PATIENCE = 180
+"""Seconds. DNS is served within one or two, a first certificate comes within ten."""
 
 
-def _wait(state: State, host: Host, check: Check, site: Site, seconds: int, advice: str) -> bool:
-    """Check until all is well, for `seconds` at most, saying what is missing whenever that changes."""
-    deadline, said = time.monotonic() + seconds, ""
-    while problems := check(site):
+@dataclass(frozen=True)
+class Check:
+    """Something that can only be seen from outside."""
+
+    site: Site
+    problems: Callable[[Site], list[str]]
+    right: str
+    """What to say when there are none."""
+    advice: str
+    """What to do when they stay."""
+
+
+def _wait(state: State, host: Host, check: Check) -> bool:
+    """Check until all is well, saying what is missing whenever that changes."""
+    deadline, said = time.monotonic() + PATIENCE, ""
+    while problems := check.problems(check.site):
+        now = "; ".join(problems)
         if time.monotonic() > deadline:
-            click.echo(f"    Gave up after {seconds} s: {'; '.join(problems)}.\n    {advice}", err=True)
+            click.echo(f"    Gave up after {PATIENCE} s: {now}.\n    {check.advice}", err=True)
             return False
-        if (now := "; ".join(problems)) != said:
-            said = now
-            click.echo(f"    waiting: {said}", err=True)
+        if now != said:
+            click.echo(f"    waiting: {now}", err=True)
+        said = now
         time.sleep(PAUSE)
     return True
 
 
 @operation()
-def wait_until(
-    check: Check, site: Site, known: Sequence[str], seconds: int, advice: str, right: str
-) -> Generator[FunctionCommand, None, None]:
+def wait(check: Check, known: Sequence[str]) -> Generator[FunctionCommand, None, None]:
     """Wait where something was wrong when the plan was made (`known`), and look again once everything was applied."""
-    if not known and (not run.is_executing or not check(site)):
-        current.noop(right)
+    if not known and (not run.is_executing or not check.problems(check.site)):
+        current.noop(check.right)
         return
-    yield FunctionCommand(_wait, (check, site, seconds, advice), {})
+    yield FunctionCommand(_wait, (check,), {})
 
 
 @deploy("Public names")
@@ -47,22 +60,20 @@ def names(site: Site, pending: bool) -> None:
     `pending`: a deploy is about to come. Then the names are not asked while the plan is made, when the records may not
     be written yet: resolvers would remember that for as long as the zone says.
     """
-    known = ["the records may not be written yet"] if pending else reach.all_misdirected(site)
-    wait_until(
-        name=f"{' and '.join(site.names)} lead to {site.ipv4}",
-        check=reach.all_misdirected, site=site, known=known, seconds=180,
-        advice="Nothing was deployed. Correct the DNS records (or wait until they are known everywhere), then run again.",
-        right="the names lead to the server",
+    check = Check(
+        site, reach.all_misdirected, "the names lead to the server",
+        "Nothing was deployed. Correct the DNS records, or wait until they are known everywhere; then run again.",
     )  # fmt: skip
+    known = ["the records may not be written yet"] if pending else reach.all_misdirected(site)
+    wait(name=f"{' and '.join(site.names)} lead to {site.ipv4}", check=check, known=known)
 
 
 @deploy("Public site")
 def answers(site: Site, pending: bool) -> None:
-    """The last step: what users see. A first certificate takes seconds, hence the wait."""
-    known = ["not deployed yet"] if pending else reach.all_unanswered(site)
-    wait_until(
-        name=f"{' and '.join(site.urls)} answer, HTTP redirects",
-        check=reach.all_unanswered, site=site, known=known, seconds=180,
-        advice="The server is set up. See `koprogo status` and `docker logs koprogo-traefik` there, then run again.",
-        right="the site answers from outside",
+    """The last step: what users see."""
+    check = Check(
+        site, reach.all_unanswered, "the site answers from outside",
+        "The server is set up. See `sudo koprogo status` and `sudo docker logs koprogo-traefik` there, then run again.",
     )  # fmt: skip
+    known = ["not deployed yet"] if pending else reach.all_unanswered(site)
+    wait(name=f"{' and '.join(site.urls)} answer, HTTP redirects", check=check, known=known)

@@ -53,7 +53,10 @@ def misdirected(site: Site, name: str) -> str | None:
 
 
 def unanswered(site: Site, url: str) -> str | None:
-    """Why an address does not answer as it should, or None: 200 over HTTPS with a certificate that verifies, and a redirect from HTTP."""
+    """Why an address does not answer as it should, or None.
+
+    It should: 200 over HTTPS with a certificate that verifies, and a redirect to HTTPS over HTTP.
+    """
     parts = urlsplit(url)
     name, path = str(parts.hostname), parts.path or "/"
     if problem := misdirected(site, name):

@@ -12,9 +12,7 @@ from operations.commands import Command
 def schedule(state: State) -> None:
     """One file of ours in /etc/cron.d, and cron itself."""
     _, backup_log, health_log = layout.LOGS
-    text = files.render(
-        "cron", user=layout.USER, program=layout.PROGRAM, backup_log=backup_log, health_log=health_log
-    )
+    text = files.render("cron", user=layout.USER, program=layout.PROGRAM, backup_log=backup_log, health_log=health_log)
     files.sync(name="Backup at 02:00, health every 5 minutes", state=state, wanted=[files.File(layout.CRON, text)])
     unit = state["units"]["cron.service"]
     right = unit["active"] == "active" and unit["enabled"] == "enabled"

@@ -8,24 +8,21 @@ from facts.on_server.shell import output
 
 
 def repository(checkout: str, user: str) -> "dict[str, Any]":
-    """The clone: {"exists", "clone", "url", "branch", "head", "foreign": a path in it owned by somebody else}."""
+    """The clone: {"exists", "clone", "url", "branch", "foreign": a path in it that belongs to somebody else}.
 
-    def git(*arguments: str) -> str:
-        return (output("git", "-C", checkout, *arguments, user=user) or "").strip()
-
-    folder = Path(checkout)
+    Git itself refuses a clone with foreign files in it; its own files tell all the same.
+    """
+    folder, metadata = Path(checkout), Path(checkout, ".git")
     exists = folder.is_dir() and any(folder.iterdir())
-    clone = (folder / ".git").is_dir()
-    if not clone:
-        return {"exists": exists, "clone": False, "url": "", "branch": "", "head": "", "foreign": ""}
-    foreign = output("find", checkout, "!", "-user", user, "-print", "-quit") or ""
+    if not (metadata / "HEAD").is_file():
+        return {"exists": exists, "clone": False, "url": "", "branch": "", "foreign": ""}
+    head = (metadata / "HEAD").read_text().strip()
     return {
         "exists": True,
         "clone": True,
-        "url": git("config", "--get", "remote.origin.url"),
-        "branch": git("symbolic-ref", "--short", "HEAD"),
-        "head": git("rev-parse", "HEAD"),
-        "foreign": foreign.strip(),
+        "url": (output("git", "config", "--file", f"{metadata}/config", "remote.origin.url") or "").strip(),
+        "branch": head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else "",
+        "foreign": (output("find", checkout, "!", "-user", user, "-print", "-quit") or "").strip(),
     }
 
 

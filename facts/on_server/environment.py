@@ -38,7 +38,7 @@ def kept(master: str) -> "dict[str, str]":
 
 
 def state(path: str, master: str, plain: "list[str]", make: "list[str]", salt: str) -> "dict[str, Any]":
-    """What may be told: values of the names in `plain`, a keyed hash of every other, set/missing/drifted of made ones."""
+    """What may be told: values of `plain`, a keyed hash of every other, how those made here stand (see `_judge`)."""
     text = Path(path).read_text() if Path(path).is_file() else ""
     values = parse(text)
     secrets = kept(master)
@@ -61,6 +61,7 @@ def keyed_hash(salt: str, value: str) -> str:
 
 
 def _judge(value: "str | None", secret: "str | None") -> str:
+    """`value` in .env against root's copy: "set", "missing", "drifted", or "unkept" where root has no copy yet."""
     if not value:
         return "missing"
     return "set" if value == secret else "drifted" if secret else "unkept"

@@ -27,11 +27,9 @@ def look(path: str) -> "dict[str, Any] | None":
 def tree(folder: str) -> "dict[str, Any]":
     """Every file below a folder, but for Python's compiled ones."""
     found = {}
-    for where, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(where, name)
-            if "__pycache__" not in path:
-                found[path] = look(path)
+    for path in Path(folder).rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            found[str(path)] = look(str(path))
     return found
 
 

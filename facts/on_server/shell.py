@@ -1,6 +1,5 @@
 """Run a command and take what it says; a command that is missing or fails says nothing."""
 
-import os
 import subprocess
 
 _ENVIRONMENT = {
@@ -10,18 +9,11 @@ _ENVIRONMENT = {
 }
 
 
-def output(*command: str, user: str = "", seconds: float = 30, failing: bool = False) -> "str | None":
-    """What the command prints, or None if it is not there, fails (unless `failing`) or takes longer than `seconds`.
-
-    With `user` it runs as that user, with that user's groups and home.
-    """
-    environment = dict(_ENVIRONMENT)
-    if user:
-        command = ("runuser", "-u", user, "--", *command)
-        environment["HOME"] = os.path.expanduser(f"~{user}")
+def output(*command: str, seconds: float = 30, failing: bool = False) -> "str | None":
+    """What the command prints, or None if it is not there, fails (unless `failing`) or takes longer than `seconds`."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=seconds, env=environment, cwd="/"
+            command, capture_output=True, text=True, check=False, timeout=seconds, env=_ENVIRONMENT, cwd="/"
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None

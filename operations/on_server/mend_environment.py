@@ -23,7 +23,7 @@ def secrets_for(make: "dict[str, int]", master: "dict[str, str]", present: "dict
 
 def main() -> None:
     """Do what standard input says: {"path", "master", "lines": {name: value}, "make": {name: length}, "user"}."""
-    order: "dict[str, Any]" = json.load(sys.stdin)
+    order: dict[str, Any] = json.load(sys.stdin)
     path, master = Path(order["path"]), Path(order["master"])
     if not path.parent.is_dir():
         sys.exit(f"The repository has no folder {path.parent}. Correct COMPOSE_FILE or BRANCH and run again.")

@@ -35,9 +35,9 @@ def write(path: Path, text: str, mode: int, owner: str, group: str) -> None:
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        Path(partial).replace(path)
     except BaseException:
-        os.unlink(partial)
+        Path(partial).unlink()
         raise
 
 
@@ -72,7 +72,7 @@ def _fail(what: str, output: str) -> None:
 
 def main() -> None:
     """Do what standard input says: {"files": […], "absent": […], "check": command, "then": command}."""
-    order: "dict[str, Any]" = json.load(sys.stdin)
+    order: dict[str, Any] = json.load(sys.stdin)
     paths = [Path(file["path"]) for file in order["files"]]
     former = Former(paths + [Path(path) for path in order["absent"]])
     for file, path in zip(order["files"], paths):  # noqa: B905  # of one length by construction
@@ -85,7 +85,9 @@ def main() -> None:
         done = _shell(order["check"])
         if done.returncode:
             former.restore()
-            _fail(f"{names}: refused by `{order['check']}`; the former state is back, nothing was restarted.", done.stdout)
+            _fail(
+                f"{names}: refused by `{order['check']}`; the former state is back, nothing was restarted.", done.stdout
+            )
     if order["then"]:
         done = _shell(order["then"])
         if done.returncode:
