@@ -87,18 +87,23 @@ class Compute:
     def server(self, name: str) -> FoundServer | None:
         """The server of this name as it is now; None if there is none. Raises CloudError if there are several."""
         # Nova takes the name as a regular expression that may match anywhere in it
-        found = [one for one in self._connection.compute.servers(name=f"^{name}$") if one.name == name]
-        if len(found) > 1:
-            ids = ", ".join(one.id for one in found)
-            raise CloudError(f"There are {len(found)} servers named {name} ({ids}); remove or rename all but one.")
-        return self._found(found[0]) if found else None
+        with explained("Asking for the server"):
+            found = [one for one in self._connection.compute.servers(name=f"^{name}$") if one.name == name]
+            if len(found) > 1:
+                ids = ", ".join(one.id for one in found)
+                raise CloudError(f"There are {len(found)} servers named {name} ({ids}); remove or rename all but one.")
+            if not found:
+                return None
+            failed = found[0].status == "ERROR"  # the reason is not in the list
+            return self._found(self._connection.compute.get_server(found[0].id) if failed else found[0])
 
     def console(self, server_id: str) -> str:
         """What a server has printed on its console; "" while there is none."""
-        try:
-            return str(self._connection.compute.get_server_console_output(server_id).get("output") or "")
-        except (sdk.NotFoundException, sdk.ConflictException):
-            return ""  # not yet: the server is being made
+        with explained("Reading the console"):
+            try:
+                return str(self._connection.compute.get_server_console_output(server_id).get("output") or "")
+            except (sdk.NotFoundException, sdk.ConflictException):
+                return ""  # the server is still being made
 
     def _make_server(self, resource: Server) -> None:
         parts = self.parts(resource)

@@ -7,16 +7,29 @@ from contextlib import contextmanager
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
-from cloud.trouble import CloudError
+from cloud.trouble import CloudError, NotYet
+
+TOO_MANY_REQUESTS = 429
+SERVERS_FAULT = 500
 
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Turn what the cloud's libraries raise into a CloudError that begins with what was being done."""
+    """Turn what the cloud's libraries raise into a CloudError that begins with what was being done.
+
+    It is a NotYet where asking again may help.
+    """
     try:
         yield
     except (sdk.SDKException, keystone.ClientException) as error:
-        raise CloudError(f"{doing}: {explain(error)}") from error
+        kind = NotYet if _passes(error) else CloudError
+        raise kind(f"{doing}: {explain(error)}") from error
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, sdk.HttpException):
+        return (error.status_code or 0) >= SERVERS_FAULT or error.status_code == TOO_MANY_REQUESTS
+    return isinstance(error, keystone.ConnectFailure | keystone.ConnectTimeout | keystone.UnknownConnectionError)
 
 
 def explain(error: Exception) -> str:
@@ -46,9 +59,9 @@ MEANINGS: dict[type[Exception], str] = {
 
 
 def _answered(error: sdk.HttpException, status: int, said: str) -> str:
-    if status >= 500:  # noqa: PLR2004 - the server's fault, and not ours
+    if status >= SERVERS_FAULT:
         return f"the cloud failed ({status}: {said}). Run again; if it stays so, see OVH's status page."
-    if status == 429:  # noqa: PLR2004 - too many requests
+    if status == TOO_MANY_REQUESTS:
         return "the cloud asks for fewer requests (429). Wait a minute, then run again."
     if "quota" in said.lower():
         return f"{said}. Ask OVH for more (console: Public Cloud > Quota), or free some."

@@ -8,16 +8,19 @@ from rich.console import Console
 
 from cloud.compute import Compute
 from cloud.host_keys import on_console
-from cloud.login import END_OF_FIRST_BOOT, Login, NotYet
+from cloud.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
-from cloud.trouble import CloudError
+from cloud.trouble import CloudError, NotYet
 
 if TYPE_CHECKING:
     from cloud.compute import Compute
 
 MINUTES = 15
-"""How long each wait may take; a d2-2 at OVH needs one or two for all of them."""
+"""How long a wait may take; a d2-2 at OVH needs one or two for all of them."""
+SSH_MINUTES = 5
+"""For SSH: when the console shows the host keys, sshd runs and the user's key is in its place."""
+SECONDS_BETWEEN = 2
 
 Result = TypeVar("Result")
 
@@ -40,39 +43,41 @@ def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
         return _wait(active, f"The server {name} is still not ACTIVE")
 
 
-def wait_host_keys(cloud: "Compute", server: FoundServer, otherwise: tuple[str, ...], to: Console) -> tuple[str, ...]:
-    """The host keys on the server's console, or those pinned before if the console no longer has them."""
+def wait_host_keys(cloud: "Compute", server: FoundServer, former: tuple[str, ...], to: Console) -> tuple[str, ...]:
+    """The host keys on the server's console; those pinned before, if it no longer shows them."""
+
+    def shown() -> tuple[str, ...] | None:
+        return on_console(cloud.console(server.id)) or former or None
+
     with step(to, "Reading its SSH host keys from its console"):
-        if otherwise:  # from an earlier run; a console forgets its beginning in the end
-            return on_console(cloud.console(server.id)) or otherwise
         return _wait(
-            lambda: on_console(cloud.console(server.id)) or None,
+            shown,
             f"The console of {server.name} shows no SSH host keys, so nobody can tell whether the machine at"
-            f" {server.ipv4} is ours. Look at it: openstack console log show {server.id}",
+            f" {server.ipv4} is ours (to look at it: openstack console log show {server.id})",
         )
 
 
 def wait_first_boot(login: Login, to: Console) -> None:
     """Log in, which proves that the server has the keys of its console, and wait until it is at rest."""
     with step(to, f"Waiting for SSH at {login.address}"):
-        _wait(lambda: login.run("true", 30), f"Nobody could log in to {login.address} as {login.user}")
+        _wait(lambda: login.run("true", 30), f"Nobody could log in to {login.address} as {login.user}", SSH_MINUTES)
     with step(to, "Waiting for the end of its first boot"):
         status, output = _wait(
             lambda: login.run(END_OF_FIRST_BOOT, MINUTES * 60), f"The first boot of {login.address} does not end"
         )
     if status:
         said = " ".join(output.split())[:200]
-        to.print(f"  Its first boot ended with complaints ({said}); look: ssh {login.user}@{login.address}")
+        to.print(f"  Its first boot ended with complaints ({said}), which need not matter.")
 
 
-def _wait(ask: Callable[[], Result | None], failing: str, every: float = 2) -> Result:
-    """Ask until there is an answer. NotYet is none; what it said last goes into the CloudError at the end."""
-    end, said = time.monotonic() + MINUTES * 60, ""
+def _wait(ask: Callable[[], Result | None], failing: str, minutes: float = MINUTES) -> Result:
+    """Ask until there is an answer. NotYet is none; the last one goes into the CloudError at the end."""
+    end, said = time.monotonic() + minutes * 60, ""
     while time.monotonic() < end:
         try:
             if (answer := ask()) is not None:
                 return answer
         except NotYet as error:
-            said = f" ({error})"
-        time.sleep(every)
-    raise CloudError(f"{failing} after {MINUTES} minutes{said}. Run again to go on waiting.")
+            said = f" {error}"
+        time.sleep(SECONDS_BETWEEN)
+    raise CloudError(f"{failing} after {minutes} minutes.{said} Run again to go on waiting.")

@@ -8,7 +8,7 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
 from cloud.host_keys import fingerprint
-from cloud.trouble import CloudError
+from cloud.trouble import CloudError, NotYet
 
 # paramiko logs every refused connection with a traceback; what matters of it is in its exceptions
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -20,10 +20,6 @@ END_OF_FIRST_BOOT = (
 """What is done to a server before its first boot has ended fails now and then, for lack of apt's lock."""
 
 
-class NotYet(Exception):
-    """The server does not let anybody in at the moment; it may soon."""
-
-
 @dataclass(frozen=True)
 class Login:
     """How to log in to a server."""
@@ -33,6 +29,7 @@ class Login:
     private_key: Path
     host_keys: tuple[str, ...]
     """"type base64" of each; no other key is accepted."""
+    port: int = paramiko.config.SSH_PORT
 
     def run(self, command: str, seconds: float) -> tuple[int, str]:
         """Run a command. Its exit status and what it printed. Raises NotYet, or CloudError for what stays so."""
@@ -49,18 +46,20 @@ class Login:
                 f"{self.private_key} is protected by a passphrase. Unlock it first: ssh-add {self.private_key}"
             ) from None
         except paramiko.AuthenticationException:
-            raise NotYet(f"{self.address} does not let {self.user} in with {self.private_key}") from None
+            raise NotYet(f"{self.address} does not let {self.user} in with {self.private_key}.") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise NotYet(f"{self.address} port 22: {error or type(error).__name__}") from None
+            raise NotYet(f"{self.address} port {self.port}: {error or type(error).__name__}.") from None
 
     def _connect(self, client: paramiko.SSHClient) -> None:
+        known_as = self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}"
         for line in self.host_keys:
-            entry = HostKeyEntry.from_line(f"{self.address} {line}")
+            entry = HostKeyEntry.from_line(f"{known_as} {line}")
             if entry and entry.key:
-                client.get_host_keys().add(self.address, entry.key.get_name(), entry.key)
+                client.get_host_keys().add(known_as, entry.key.get_name(), entry.key)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         client.connect(
             self.address,
+            self.port,
             username=self.user,
             key_filename=str(self.private_key),
             look_for_keys=False,

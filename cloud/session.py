@@ -9,7 +9,7 @@ from keystoneauth1.session import Session
 from openstack import exceptions as sdk
 
 from cloud.compute import Compute
-from cloud.explain import explain
+from cloud.explain import TOO_MANY_REQUESTS, explain
 from cloud.trouble import CloudError, not_found
 from configuration.sections import OpenStack
 
@@ -35,11 +35,11 @@ def compute(account: OpenStack) -> Compute:
         "user_domain_name": account.user_domain_name,
         **project,
     }
-    retries: dict[str, Any] = {
-        f"{service}_{kind}": value
-        for service in ("compute", "network", "image", "identity")
-        for kind, value in (("status_code_retries", 5), ("connect_retries", 2))
-    }  # a status of 429 or 503 is tried again, after as long as Retry-After says
+    # Too many requests: tried again, after as long as Retry-After says. Nothing else is: a create whose answer was
+    # lost may have been done, and done twice it would make two servers.
+    retries: dict[str, Any] = {}
+    for service in ("compute", "network", "image"):
+        retries |= {f"{service}_status_code_retries": 5, f"{service}_retriable_status_codes": [TOO_MANY_REQUESTS]}
     connection = openstack.connect(
         load_yaml_config=False,
         load_envvars=False,

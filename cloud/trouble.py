@@ -8,6 +8,10 @@ class CloudError(Exception):
     """What happened and what to do about it; str() is fit to be printed."""
 
 
+class NotYet(CloudError):
+    """It does not work at the moment, and may work in the next."""
+
+
 def not_found(variable: str, value: str, there_is: Iterable[str]) -> CloudError:
     """That a name is unknown, with the names nearest to it."""
     names = sorted(set(there_is))

@@ -29,6 +29,7 @@ def key_pair(folder: Path, name: str = "id_ed25519") -> None:
     """Write a fresh key pair."""
     key = Ed25519PrivateKey.generate()
     (folder / name).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    (folder / name).chmod(0o600)
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     (folder / f"{name}.pub").write_bytes(public + b" me@home\n")
 

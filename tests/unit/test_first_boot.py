@@ -1,0 +1,140 @@
+"""Waiting for a new server, with a cloud that answers from a list."""
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_host_keys import CONSOLE, ECDSA, ED25519, OTHER
+from test_plan import FOUND
+
+from cloud import first_boot
+from cloud.resources import FoundServer
+from cloud.trouble import CloudError, NotYet
+
+
+class Answers:
+    """Gives its answers one after another, the last for ever; an exception is raised."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def __call__(self, *_: object) -> Any:
+        """The next answer."""
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Cloud:
+    """As much of Compute as waiting asks for."""
+
+    def __init__(self, *, server: Callable[..., Any] | None = None, console: Callable[..., Any] | None = None) -> None:
+        self.server, self.console = server, console
+
+
+class Door:
+    """As much of Login as waiting asks for."""
+
+    address, user = "51.75.1.2", "ubuntu"
+
+    def __init__(self, *answers: Any) -> None:
+        self.run = Answers(*answers)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes by sleeping only."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+
+@pytest.fixture
+def out() -> Console:
+    return Console(file=io.StringIO(), soft_wrap=True)
+
+
+def printed(out: Console) -> str:
+    """What was shown."""
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+BUILDING = replace(FOUND, status="BUILD", ipv4="", ipv6="")
+
+
+def active(out: Console, *answers: FoundServer | Exception | None) -> FoundServer:
+    """Wait with these answers of Nova's."""
+    return first_boot.wait_active(Cloud(server=Answers(*answers)), "koprogo", out)  # type: ignore[arg-type]  # stand-in
+
+
+def test_it_waits_for_active_and_an_address_and_puts_up_with_a_cloud_that_stumbles(out: Console) -> None:
+    assert active(out, BUILDING, NotYet("503"), replace(FOUND, ipv4=""), FOUND) == FOUND
+    assert printed(out) == "  Waiting until the server is ACTIVE … 6.0 s\n"
+
+
+def test_error_is_reported_with_novas_reason(out: Console) -> None:
+    with pytest.raises(CloudError) as caught:
+        active(out, BUILDING, replace(FOUND, status="ERROR", fault="No valid host was found"))
+    assert str(caught.value) == (
+        "Nova could not make the server: No valid host was found."
+        " It stays, in ERROR and billed, until you remove it: openstack server delete 5c1e"
+    )
+
+
+def test_a_server_that_somebody_removed_meanwhile(out: Console) -> None:
+    with pytest.raises(CloudError, match=r"The server koprogo is gone: somebody removed it\."):
+        active(out, BUILDING, None)
+
+
+def test_it_does_not_wait_for_ever(out: Console) -> None:
+    with pytest.raises(CloudError) as caught:
+        active(out, NotYet("Asking for the server: the cloud failed (500: x)."))
+    assert str(caught.value) == (
+        "The server koprogo is still not ACTIVE after 15 minutes."
+        " Asking for the server: the cloud failed (500: x). Run again to go on waiting."
+    )
+
+
+def keys(out: Console, former: tuple[str, ...], *answers: str | Exception) -> tuple[str, ...]:
+    """Wait with these answers of the console's."""
+    cloud = Cloud(console=Answers(*answers))
+    return first_boot.wait_host_keys(cloud, FOUND, former, out)  # type: ignore[arg-type]  # stand-in
+
+
+def test_the_host_keys_are_read_as_soon_as_the_console_shows_them(out: Console) -> None:
+    assert keys(out, (), "", NotYet("500"), CONSOLE[:500], CONSOLE) == (ECDSA, ED25519)
+    assert keys(out, (OTHER,), CONSOLE) == (ECDSA, ED25519)
+
+
+def test_keys_of_an_earlier_run_serve_when_the_console_forgot(out: Console) -> None:
+    assert keys(out, (OTHER,), "[ 1234.5] audit: something else") == (OTHER,)
+
+
+def test_without_any_keys_nothing_is_trusted(out: Console) -> None:
+    with pytest.raises(CloudError, match=r"nobody can tell whether the machine at 51\.75\.1\.2 is ours"):
+        keys(out, (), "nothing")
+
+
+def test_the_first_boot_ends_when_it_says_so(out: Console) -> None:
+    first_boot.wait_first_boot(Door(NotYet("refused"), (0, ""), (0, "status: done")), out)  # type: ignore[arg-type]
+    assert printed(out) == ("  Waiting for SSH at 51.75.1.2 … 2.0 s\n  Waiting for the end of its first boot … 0.0 s\n")
+
+
+def test_a_first_boot_with_complaints_is_told_and_no_failure(out: Console) -> None:
+    first_boot.wait_first_boot(Door((0, ""), (2, "status: done\nextended: degraded\n")), out)  # type: ignore[arg-type]
+    assert "  Its first boot ended with complaints (status: done extended: degraded), which need not" in printed(out)
+
+
+def test_an_ssh_that_never_opens_says_why(out: Console) -> None:
+    with pytest.raises(CloudError) as caught:
+        first_boot.wait_first_boot(Door(NotYet("51.75.1.2 port 22: Connection refused.")), out)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "Nobody could log in to 51.75.1.2 as ubuntu after 5 minutes. 51.75.1.2 port 22: Connection refused."
+        " Run again to go on waiting."
+    )
