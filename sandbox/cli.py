@@ -84,6 +84,7 @@ def demo(name: str) -> None:
 
 def run() -> None:
     """The entry point: problems are a line or two, never a traceback."""
+    os.umask(0o022)  # templates are the machines' root folders: an operator's tighter mask would lock their users out
     try:
         main(standalone_mode=False)
     except SandboxError as error:

@@ -125,6 +125,7 @@ class Deployed:
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """A running sandbox."""
     keep = request.config.getoption("--keep-sandbox")
+    os.umask(0o022)
     if not keep:
         worlds.destroy(NAME)
     host.prepare(NAME)
