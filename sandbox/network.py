@@ -92,6 +92,8 @@ def remove(index: int, *, last: bool) -> None:
     for rule in _rules(index):
         while _iptables("-D", rule):
             pass
+    # What openstack/firewall.py put in force; there may be none.
+    subprocess.run(["nft", "delete", "table", "inet", bridge_name(index)], capture_output=True, check=False)
     if Path(f"/sys/class/net/{bridge_name(index)}").exists():
         ip("link", "del", bridge_name(index), check=False)
     if last and _FORWARD_WAS.exists():

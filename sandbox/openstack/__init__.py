@@ -1,4 +1,4 @@
-"""A real OpenStack (Keystone, Nova, Neutron, Glance, Placement) in one machine, whose servers are machines of this host."""
+"""A real OpenStack (Keystone, Nova, Neutron, Glance, Placement) in one machine; its servers are machines here."""
 
 import datetime
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sandbox import machine as machines
 from sandbox.errors import SandboxError
 from sandbox.machine import Machine
-from sandbox.openstack import addresses, hypervisor, template
+from sandbox.openstack import addresses, firewall, hypervisor, template
 from sandbox.world import World
 
 Credentials = dict[str, str]
@@ -46,6 +46,7 @@ def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Cred
         for left in hypervisor.servers(world).values():
             left.destroy()
         control.reset()
+        firewall.apply(world, [])
         hypervisor.folder(world).mkdir(parents=True, exist_ok=True)
         (hypervisor.folder(world) / "addresses.sql").write_text(addresses.statements(world))
     world.daemon("hypervisor", [sys.executable, "-m", "sandbox.openstack", world.name])
@@ -65,7 +66,7 @@ def credentials(world: World) -> Credentials:
 
 def _answers(address: str, port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5):  # noqa: S310  # an address of ours
+        with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5):
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500  # noqa: PLR2004  # 300 lists versions, 401 wants a token

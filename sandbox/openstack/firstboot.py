@@ -1,4 +1,4 @@
-"""What a new server finds on its disk before its first boot, as on a cloud: who it is and what it shall do, for cloud-init."""
+"""What a new server finds on its disk before its first boot: who it is and what it shall do, for cloud-init."""
 
 import base64
 import json

@@ -1,6 +1,7 @@
 """The host's side of Nova: `python -m sandbox.openstack WORLD` makes, boots and ends machines as nova-compute asks.
 
-A request is one line of JSON on a Unix socket that the control plane sees too, `{"action": …, "uuid": …, …}`; the answer is one line, `{"result": …}` or `{"error": "why"}`.
+A request is one line of JSON on a Unix socket that the control plane sees too, `{"action": …, "uuid": …, …}`; the
+answer is one line, `{"result": …}` or `{"error": "why"}`.
 """
 
 import ipaddress
@@ -16,7 +17,7 @@ from typing import Any
 from sandbox import machine as machines
 from sandbox.errors import SandboxError
 from sandbox.machine import Machine
-from sandbox.openstack import firstboot, template
+from sandbox.openstack import firewall, firstboot, template
 from sandbox.world import World, find, wait_for
 
 _MIB = 1024 * 1024
@@ -73,20 +74,17 @@ class Hypervisor:
         """Every server: `on` or `off`."""
         return {uuid: "on" if machine.alive else "off" for uuid, machine in servers(self._world).items()}
 
-    def do_spawn(
-        self, uuid: str, hostname: str, image: str, memory_mb: int, addresses: list[str],
-        key: str | None, user_data: str | None, power_on: bool,
-    ) -> None:  # fmt: skip
+    def do_spawn(self, uuid: str, server: dict[str, Any], power_on: bool) -> None:
         """Make a machine and turn it on; like a hypervisor, don't wait for it to boot."""
-        ipv4, ipv6 = _pick(addresses)
+        ipv4, ipv6 = addresses(server["addresses"])
+        hostname = server["hostname"]
+        memory = server["memory_mb"] * _MIB
         name = f"{hostname[:24]}-{uuid[:8]}"
-        machine = Machine(
-            self._world, name, self._layers, ipv4, ipv6, memory_mb * _MIB, hostname=hostname, docker=True
-        )
-        seed = firstboot.Seed(uuid, hostname, image, key, user_data)
+        machine = Machine(self._world, name, self._layers, ipv4, ipv6, memory, hostname=hostname, docker=True)
+        seed = firstboot.Seed(uuid, hostname, server["image"], server["key"], server["user_data"])
         try:
             machine.save()
-            (machine.folder / _RECORD).write_text(json.dumps({"uuid": uuid, "image": image}))
+            (machine.folder / _RECORD).write_text(json.dumps({"uuid": uuid, "image": seed.image}))
             with machine.mounted() as root:
                 firstboot.write(root, seed)
             if power_on:
@@ -133,8 +131,9 @@ class Hypervisor:
         console = self._machine(uuid).console
         return console.read_bytes()[-_CONSOLE_BYTES:].decode(errors="replace") if console.exists() else ""
 
-
-_pick = addresses  # `addresses` is also the name of an argument
+    def do_firewall(self, ports: list[dict[str, Any]]) -> None:
+        """Enforce the security groups of all ports."""
+        firewall.apply(self._world, ports)
 
 
 class _Handler(socketserver.StreamRequestHandler):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sandbox import cache, templates
+from sandbox import templates
 
 CONTROL = Path(__file__).parent / "control"
 """The files of the control plane, laid out as in the machine."""
@@ -16,11 +16,16 @@ _LIBRARIES = (
 _SCRIPTS = "nova-common neutron-common glance-common"
 
 _INSTALL = f"""
-apt() {{ apt-get -qq -y -o Dpkg::Options::=--force-unsafe-io --no-install-recommends "$@" >/tmp/log 2>&1 || {{ tail -n 20 /tmp/log; exit 1; }}; }}
+apt() {{
+    apt-get -qq -y -o Dpkg::Options::=--force-unsafe-io --no-install-recommends "$@" >/tmp/log 2>&1 ||
+        {{ tail -n 20 /tmp/log; exit 1; }}
+}}
 # Of several thousand Python modules a tenth is used, and the first start compiles those.
 dpkg-divert --quiet --local --rename --add /usr/bin/py3compile
 ln -s /bin/true /usr/bin/py3compile
-printf 'path-exclude=/usr/share/doc/*\\npath-exclude=/usr/share/man/*\\npath-exclude=/usr/share/locale/*\\npath-exclude=/usr/lib/python3/dist-packages/*/tests/*\\n' > /etc/dpkg/dpkg.cfg.d/sandbox
+for path in share/doc share/man share/locale 'lib/python3/dist-packages/*/tests'; do
+    echo "path-exclude=/usr/$path/*"
+done > /etc/dpkg/dpkg.cfg.d/sandbox
 apt update
 apt install {_LIBRARIES}
 cd /tmp
@@ -53,7 +58,7 @@ def control_plane() -> list[Path]:
 
 
 # What OVH's images bring besides the base.
-_SERVER_PACKAGES = "cloud-init rsyslog systemd-timesyncd python3-apt vim-tiny".split()
+_SERVER_PACKAGES = ["cloud-init", "rsyslog", "systemd-timesyncd", "python3-apt", "vim-tiny"]
 _CLOUD_INIT = """
 cat > /etc/cloud/cloud.cfg.d/90-sandbox.cfg <<'END'
 datasource_list: [NoCloud, None]

@@ -1,6 +1,7 @@
-"""The first start of the control plane, while its template is built: schemas, accounts, catalogue, flavors, images, network.
+"""The first start of the control plane, while its template is built: schemas, accounts, flavors, images, network.
 
-It runs in a chroot with a network and processes of its own and without systemd, so it starts what the units start by itself.
+It runs in a chroot with a network and processes of its own and without systemd, so it starts by itself what the units
+start.
 """
 
 import configparser
@@ -12,11 +13,11 @@ import shutil
 import signal
 import socketserver
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openstack
 
@@ -100,10 +101,12 @@ def sql(statement: str) -> str:
 
 
 def database_url(name: str) -> str:
+    """How a service connects to one of the databases."""
     return f"mysql+pymysql://root@localhost/{name}?unix_socket=/run/mysqld/mysqld.sock"
 
 
 def keystone() -> None:
+    """Make the database, the keys and the first account of Keystone, and its own entries in the catalogue."""
     run("keystone-manage db_sync")
     for kind in ("fernet", "credential"):
         run(f"keystone-manage {kind}_setup --keystone-user root --keystone-group root")
@@ -115,6 +118,7 @@ def keystone() -> None:
 
 
 def nova() -> None:
+    """Make the databases of Nova and its one cell."""
     run("nova-manage api_db sync")
     run(f"nova-manage cell_v2 map_cell0 --database_connection {database_url('nova_cell0')}")
     run("nova-manage db sync")
@@ -147,9 +151,9 @@ def connection(project: str = "admin", user: str = "admin") -> openstack.connect
 
 
 def accounts() -> dict[str, str]:
-    """Make the services' account, the operator's project and user, and the catalogue; return what the operator logs in with."""
+    """Make the accounts of services and operator, and the catalogue; return what the operator logs in with."""
     cloud = connection()
-    identity = cloud.identity
+    identity: Any = cloud.identity  # of version 3, which its type does not say
     service_project = identity.create_project(name="service", domain_id="default")
     account = identity.create_user(name="service", password=PASSWORD, domain_id="default")
     project = identity.create_project(name="koprogo-sandbox", domain_id="default")
@@ -175,15 +179,15 @@ def accounts() -> dict[str, str]:
 
 
 def network(cloud: openstack.connection.Connection, project: str) -> None:
-    """Make Ext-Net as at OVH. The addresses are placeholders: each sandbox writes its own over them (see addresses.py)."""
+    """Make Ext-Net as at OVH, with addresses that each sandbox writes its own over (see addresses.py)."""
     net = cloud.network.create_network(
         name="Ext-Net", provider_network_type="flat", provider_physical_network="public",
         is_router_external=True, is_shared=True,
     )  # fmt: skip
-    for version, prefix in ((4, "10.77.0."), (6, "fd77:77:77::")):
+    for version, prefix, length in ((4, "10.77.0.", "0/24"), (6, "fd77:77:77::", "/64")):
         cloud.network.create_subnet(
             network_id=net.id, name=f"Ext-Net-ipv{version}", ip_version=version, is_dhcp_enabled=False,
-            cidr=f"{prefix}0/24" if version == 4 else f"{prefix}/64", gateway_ip=f"{prefix}1",
+            cidr=f"{prefix}{length}", gateway_ip=f"{prefix}1",
             allocation_pools=[{"start": f"{prefix}100", "end": f"{prefix}199"}],
         )  # fmt: skip
     # OVH's default group lets everything in.
@@ -212,7 +216,7 @@ def seed(project: str) -> None:
 
 
 class NoServers(socketserver.StreamRequestHandler):
-    """Answers nova-compute in place of the host: there are no servers yet."""
+    """Answers in place of the host: there are no servers yet."""
 
     def handle(self) -> None:
         """Read the request and answer it."""
@@ -221,7 +225,7 @@ class NoServers(socketserver.StreamRequestHandler):
 
 
 def hypervisor() -> None:
-    """Let nova-compute start, which asks the host what runs."""
+    """Let nova-compute and Neutron start, which ask the host what runs and tell it what is allowed."""
     Path("/hypervisor").mkdir(exist_ok=True)
     server = socketserver.ThreadingUnixStreamServer("/hypervisor/socket", NoServers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -247,10 +251,10 @@ def main() -> None:
     service("queue")
     until("the database answers", lambda: sql("SELECT 1"))
     schemas()
+    hypervisor()
     service("api")
     until("Keystone answers", lambda: answers(":5000/v3"))
     variables = accounts()
-    hypervisor()
     service("nova")
     for place in PORTS.values():
         until(f"{place} answers", lambda place=place: answers(place))
@@ -268,4 +272,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
