@@ -14,6 +14,7 @@ from openstack.network.v2.security_group import SecurityGroup
 
 from cloud.explain import explained
 from cloud.resources import Actual, FoundServer, Group, GroupRule, KeyPair, Resource, Rule, Server, Wanted
+from cloud.show import describe
 from cloud.trouble import CloudError, not_found
 
 
@@ -73,7 +74,7 @@ class Compute:
     def make(self, resource: Resource) -> None:
         """Make one thing of a plan."""
         compute, network = self._connection.compute, self._connection.network
-        with explained(f"Making {resource}"):
+        with explained(f"Making {' '.join(describe(resource)[:2])}"):
             match resource:
                 case KeyPair():
                     compute.create_keypair(name=resource.name, public_key=resource.public_key)

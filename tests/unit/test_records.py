@@ -1,0 +1,84 @@
+"""inventory.json and known_hosts beside .env: when they count as right, and how they are written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_host_keys import ECDSA, ED25519, OTHER
+from test_plan import FOUND
+from test_settings import folder, load
+
+from cloud import records
+from cloud.trouble import CloudError
+from settings import Settings
+
+__all__ = ["folder"]  # the fixture
+
+BOTH = frozenset({"inventory.json", "known_hosts"})
+
+
+@pytest.fixture
+def settings(folder: Path) -> Settings:
+    return load(folder)
+
+
+def test_what_was_written_is_in_place_and_nothing_else_is(settings: Settings) -> None:
+    assert records.in_place(settings, FOUND) == frozenset()
+    records.write(settings, records.entry(settings, FOUND), (ECDSA, ED25519))
+    assert json.loads(settings.inventory_file.read_text()) == {
+        "servers": [
+            {
+                "name": "koprogo",
+                "ipv4": "51.75.1.2",
+                "ipv6": "2001:41d0::1",
+                "user": "ubuntu",
+                "groups": ["web", "database"],
+                "id": "5c1e",
+            }
+        ]
+    }
+    assert settings.known_hosts_file.read_text() == (
+        f"51.75.1.2 {ECDSA}\n51.75.1.2 {ED25519}\n2001:41d0::1 {ECDSA}\n2001:41d0::1 {ED25519}\n"
+    )
+    assert records.in_place(settings, FOUND) == BOTH
+    assert records.in_place(settings, None) == frozenset()
+    # another server at the same address: neither the entry nor the keys are its own
+    assert records.in_place(settings, replace(FOUND, id="6d2f")) == frozenset()
+    # an address that came later has no key
+    settings.known_hosts_file.write_text(f"51.75.1.2 {ECDSA}\n")
+    assert records.in_place(settings, FOUND) == {"inventory.json"}
+
+
+def test_other_servers_and_the_groups_that_an_operator_chose_stay(settings: Settings) -> None:
+    other = records.entry(settings, replace(FOUND, name="other", ipv4="51.75.1.3", ipv6=""))
+    records.write(settings, other, (OTHER,))
+    mine = records.entry(settings, FOUND).model_copy(update={"groups": ("web",)})
+    records.write(settings, mine, (ECDSA,))
+    assert records.in_place(settings, FOUND) == BOTH
+    records.write(settings, records.entry(settings, replace(FOUND, id="6d2f")), (ED25519,))
+    found = {
+        one["name"]: (one["id"], one["groups"]) for one in json.loads(settings.inventory_file.read_text())["servers"]
+    }
+    assert found == {"other": ("5c1e", ["web", "database"]), "koprogo": ("6d2f", ["web"])}
+    assert settings.known_hosts_file.read_text() == (
+        f"51.75.1.3 {OTHER}\n51.75.1.2 {ED25519}\n2001:41d0::1 {ED25519}\n"
+    )
+
+
+def test_a_broken_inventory_is_written_anew(settings: Settings) -> None:
+    settings.inventory_file.write_text('{"servers": 1}')
+    assert records.in_place(settings, FOUND) == frozenset()
+    records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+    assert records.in_place(settings, FOUND) == BOTH
+
+
+def test_a_server_without_a_public_address(settings: Settings) -> None:
+    with pytest.raises(CloudError, match=r"The server koprogo has no public IPv4 address\. Is NETWORK=Ext-Net"):
+        records.entry(settings, replace(FOUND, ipv4=""))
+
+
+def test_a_folder_that_cannot_be_written_is_a_line(settings: Settings) -> None:
+    settings.known_hosts_file.mkdir()
+    with pytest.raises(CloudError, match=r"known_hosts: cannot be read \(Is a directory\)"):
+        records.write(settings, records.entry(settings, FOUND), (ECDSA,))
