@@ -1,7 +1,7 @@
 """deploy.py on a deployed server: what drifts is mended, and nothing else is touched; who is outside stays outside."""
 
 import asyncio
-import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from sandbox.world import World
 pytestmark = [pytest.mark.machine, pytest.mark.cloud]
 
 CLONE = "/home/koprogo/koprogo"
+LIBRARY = "/usr/local/lib/koprogo/koprogo"
 ENV = f"{CLONE}/deploy/production/.env"
 
 
@@ -39,7 +40,7 @@ class Drift:
 DRIFTS = {
     "access": Drift(
         f"chmod 644 {ENV}; ufw disable; rm /etc/fail2ban/jail.d/koprogo.local /var/log/koprogo-health.log;"
-        "sed -i s/^PasswordAuth.*/PasswordAuthentication\\ yes/ /etc/ssh/sshd_config.d/00-koprogo.conf;"
+        r"sed -i 's/^PasswordAuth.*/PasswordAuthentication yes/' /etc/ssh/sshd_config.d/00-koprogo.conf;"
         f"chmod 777 /home/koprogo/backups; chown root:root {CLONE}/.git",
         [
             FIREWALL,
@@ -73,8 +74,8 @@ DRIFTS = {
         },
     ),
     "losses": Drift(
-        f"rm {ENV}; iptables -F DOCKER-USER; fail2ban-client stop sshd; docker stop koprogo-frontend; rm /etc/cron.d/koprogo;"
-        "echo 'raise SystemExit(3)' > /usr/local/lib/koprogo/koprogo/cli.py; touch /usr/local/lib/koprogo/koprogo/old.py",
+        f"rm {ENV} /etc/cron.d/koprogo; iptables -F DOCKER-USER; fail2ban-client stop sshd;"
+        f"docker stop koprogo-frontend; echo 'raise SystemExit(3)' > {LIBRARY}/cli.py; touch {LIBRARY}/old.py",
         [
             FIREWALL,
             "fail2ban | fail2ban guards SSH, also after a boot",
@@ -92,14 +93,14 @@ DRIFTS = {
             "docker inspect -f '{{.State.Health.Status}}' koprogo-frontend": "healthy",
             "grep -c koprogo /etc/cron.d/koprogo": "2",
             "koprogo status >/dev/null; echo $?": "0",
-            "ls /usr/local/lib/koprogo/koprogo | grep -c old.py || true": "0",
+            f"ls {LIBRARY} | grep -c old.py || true": "0",
         },
     ),
 }
 
 
 def sudo(server: Server, command: str) -> str:
-    return server.run(f"sudo sh -c {json.dumps(command).replace('$', chr(92) + '$')}").stdout.strip()
+    return str(server.run(f"sudo sh -c {shlex.quote(command)}").stdout).strip()
 
 
 def secrets_of(server: Server) -> list[str]:
@@ -223,50 +224,36 @@ def open_ports(address: str) -> list[int]:
 
 @pytest.fixture
 def published(deployed: Deployed) -> Iterator[None]:
+    """A container that publishes a port of its own, and one that another of its ports is published as."""
     image = sudo(deployed.server, "docker inspect -f '{{.Config.Image}}' koprogo-backend")
-    sudo(deployed.server, f"docker run -d --name intruder -p 8088:8080 -p 8089:80 {image}")
+    ports = "-p 8088:8000 -p 8089:80"
+    sudo(deployed.server, f"docker run -d --name intruder {ports} --entrypoint python3 {image} -m http.server 8000")
     yield
     sudo(deployed.server, "docker rm -f intruder")
 
 
 @pytest.mark.usefixtures("published")
-@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-def test_from_outside_only_22_80_and_443_answer_though_a_container_publishes_8088(
-    family: str, deployed: Deployed
-) -> None:
-    assert "8088" in sudo(deployed.server, "ss -ltn")
-    assert open_ports(getattr(deployed.server, family)) == [22, 80, 443]
+def test_only_22_80_and_443_answer_from_outside_though_a_container_publishes_8088(deployed: Deployed) -> None:
+    server = deployed.server
+    eventually(lambda: "200" in sudo(server, "curl -sI http://127.0.0.1:8088/ || true"), 10)
+    assert open_ports(server.ipv4) == [22, 80, 443]
+    assert open_ports(server.ipv6) == [22, 80, 443]
 
 
 def test_five_failed_logins_close_ssh_to_that_address_and_to_no_other(outsider: Machine, deployed: Deployed) -> None:
-    server = deployed.server
-    attempt = [
-        "ssh",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "ConnectTimeout=3",
-        f"nobody-such@{server.ipv4}",
-    ]
-    address = outsider.ipv4
+    server, address = deployed.server, outsider.ipv4
+    options = [f"-o{option}" for option in ("BatchMode=yes", "StrictHostKeyChecking=no", "ConnectTimeout=3")]
+    login = ["ssh", *options, f"nobody-such@{server.ipv4}"]
+    site = ["curl", "-sk", "-m", "5", "-o", "/dev/null", f"https://{server.ipv4}/"]
     try:
         for _ in range(4):
-            outsider.run(attempt, check=False)
+            assert "Permission denied" in outsider.run(login, check=False).stderr
         assert address not in sudo(server, "fail2ban-client banned")
-        outsider.run(attempt, check=False)
+        outsider.run(login, check=False)
         eventually(lambda: address in sudo(server, "fail2ban-client banned"), 10)
-        assert (
-            "timed out" in outsider.run(attempt, check=False).stderr
-            or "refused" in outsider.run(attempt, check=False).stderr
-        )
-        assert (
-            outsider.run(
-                ["curl", "-sk", "-m", "5", "-o", "/dev/null", f"https://{server.ipv4}/"], check=False
-            ).returncode
-            == 0
-        )
+        assert "Permission denied" not in outsider.run(login, check=False).stderr
+        assert outsider.run(site, check=False).returncode == 0
+        assert server.run("echo in").stdout == "in\n"
     finally:
         sudo(server, f"fail2ban-client set sshd unbanip {address}")
 

@@ -1,0 +1,442 @@
+"""What the steps of deploy.py decide, given the state of a server. No machine, no network."""
+
+import base64
+import copy
+import grp
+import json
+import os
+import pwd
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from facts.on_server import environment as env
+from facts.server import Environment, State
+from facts.wire import ship
+from operations import base, docker, fail2ban, files, firewall, gitops, packages, program, repository, ssh
+from operations.environment import Lines, access, differences
+from operations.on_server import mend_environment, put_files
+
+ROOT = Path(__file__).parent.parent.parent
+URL, BRANCH = "https://git.example/koprogo.git", "main"
+ENTRY = {"kind": "file", "text": None, "mode": "600", "owner": "koprogo", "group": "koprogo"}
+
+
+def virgin() -> State:
+    """A fresh Debian 13."""
+    off = {"active": "", "enabled": ""}
+    units = ("docker.service", "ufw.service", "fail2ban.service", "cron.service", "koprogo-gitops.timer")
+    no_rules: dict[str, Any] = {name: [] for name in ("rules4", "rules6", "live4", "live6")}
+    state: Any = {
+        "system": {
+            "id": "debian", "version": "13", "codename": "trixie", "architecture": "amd64", "container": "none",
+            "timezone": "Etc/UTC", "interfaces": ["ens3"],
+        },
+        "packages": {"python3": "3.13", "tzdata": "2025b"},
+        "apt": {"fresh": False, "pending": []},
+        "swap": {"file_mb": 0, "active": False, "at_boot": False},
+        "account": None,
+        "units": {name: off for name in units},
+        "docker": {"engine": "", "compose": ""},
+        "firewall": {"enabled": "", "ipv6": "", "input": "", "output": "", **no_rules},
+        "jails": [],
+        "sshd": {"passwordauthentication": "yes", "permitrootlogin": "without-password"},
+        "files": {},
+        "metadata": {},
+        "trees": {},
+        "repository": {"exists": False, "clone": False, "url": "", "branch": "", "foreign": ""},
+        "environment": {
+            "file": None, "master": None, "names": [], "values": {}, "hashes": {}, "made": {}, "canonical": False,
+        },
+        "program": None,
+    }  # fmt: skip
+    return copy.deepcopy(state)  # type: ignore[no-any-return]  # a literal of that shape
+
+
+def lines_of(found: list[Any]) -> list[str]:
+    return [command.line for command in found]
+
+
+# Packages
+
+
+def test_lists_that_were_never_fetched_are_fetched_and_an_upgrade_is_planned() -> None:
+    assert packages.refresh(virgin()) == [packages.REFRESH]
+    assert "--with-new-pkgs upgrade" in lines_of(packages.upgrade(virgin()))[0]
+
+
+def test_with_fresh_lists_only_a_pending_upgrade_is_a_change() -> None:
+    state = virgin()
+    state["apt"] = {"fresh": True, "pending": []}
+    assert packages.refresh(state) == packages.upgrade(state) == []
+    state["apt"]["pending"] = ["openssl"]
+    assert len(packages.upgrade(state)) == 1
+
+
+def test_only_missing_packages_are_installed_in_one_go() -> None:
+    assert packages.missing(virgin(), ["tzdata", "ufw", "cron", "cron"]) == ["cron", "ufw"]
+    assert packages.install(["cron", "ufw"]).line.endswith("--no-install-recommends install cron ufw")
+
+
+# Docker
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "expected"),
+    [
+        ("debian", "13", ("docker.io", "docker-cli", "docker-compose")),
+        ("debian", "", ("docker.io", "docker-cli", "docker-compose")),
+        ("debian", "12", ()),
+        ("ubuntu", "22.04", ("docker.io", "docker-compose-v2")),
+        ("ubuntu", "24.04", ("docker.io", "docker-compose-v2")),
+        ("ubuntu", "20.04", ()),
+        ("fedora", "43", ()),
+    ],
+)
+def test_docker_comes_from_the_distribution_where_it_is_new_enough(
+    system: str, version: str, expected: tuple[str, ...]
+) -> None:
+    state = virgin()
+    state["system"] |= {"id": system, "version": version}
+    assert docker.from_distribution(state) == expected
+    assert docker.from_docker(state) == (expected == ())
+
+
+@pytest.mark.parametrize(
+    ("engine", "compose", "enough"),
+    [
+        ("26.1.5+dfsg1", "2.26.1-4", True),
+        ("24.0.0", "2.0.0", True),
+        ("20.10.24+dfsg1", "2.26.1", False),
+        ("27.0.1", "", False),
+        ("27.0.1", "1.29.2", False),
+        ("", "", False),
+    ],
+)
+def test_docker_that_is_there_is_kept_if_it_is_new_enough(engine: str, compose: str, enough: bool) -> None:
+    state = virgin()
+    state["docker"] = {"engine": engine, "compose": compose}
+    assert docker.suffices(state) is enough
+    assert (docker.from_distribution(state) == ()) is enough
+
+
+def test_the_key_of_docker_is_kept_only_with_the_known_fingerprint() -> None:
+    line = lines_of(docker.key_commands(virgin()["system"]))[0]
+    assert "https://download.docker.com/linux/debian/gpg" in line
+    assert '[ "$found" = 9DC858229FC7DD38854AE2D88D81803C0EBFCD88 ]' in line
+    assert line.index("9DC85822") < line.index("/etc/apt/keyrings/docker.asc")
+
+
+def test_daemon_json_keeps_what_an_operator_added() -> None:
+    state = virgin()
+    text = '{"registry-mirrors": ["https://m"], "live-restore": false}'
+    entry: Any = {**ENTRY, "text": text}
+    state["files"]["/etc/docker/daemon.json"] = entry
+    assert json.loads(docker.daemon(state).text) == {
+        "registry-mirrors": ["https://m"],
+        "live-restore": True,
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "3"},
+    }
+
+
+# The machine itself
+
+
+def test_no_swap_in_a_container_and_none_twice() -> None:
+    state = virgin()
+    assert "bs=1M count=1024" in lines_of(base.swap_commands(state, 1024))[0]
+    assert base.swap_commands(state, 0) == []
+    state["swap"] = {"file_mb": 1024, "active": True, "at_boot": True}
+    assert base.swap_commands(state, 1024) == []
+    assert "swapoff /swapfile" in lines_of(base.swap_commands(state, 0))[0]
+    assert "mkswap" not in lines_of(base.swap_commands(state, 0))[0]
+    assert "count=2048" in lines_of(base.swap_commands(state, 2048))[0]
+    state["system"]["container"] = "systemd-nspawn"
+    assert base.swap_commands(state, 2048) == []
+
+
+def test_the_user_is_made_or_given_what_is_missing() -> None:
+    state = virgin()
+    assert "useradd --create-home --home-dir /home/koprogo" in lines_of(base.user_commands(state))[0]
+    state["account"] = {"home": "/home/koprogo", "shell": "/bin/bash", "groups": []}
+    assert "usermod --append --groups docker koprogo" in lines_of(base.user_commands(state))[0]
+    state["account"] = {"home": "/home/koprogo", "shell": "/bin/bash", "groups": ["docker"]}
+    assert base.user_commands(state) == []
+
+
+# Firewall
+
+LIVE = [
+    "-A DOCKER-USER -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+    "-A DOCKER-USER -i ens3 -p tcp -m conntrack --ctstate DNAT --ctorigdstport 80 --ctdir ORIGINAL -j RETURN",
+    "-A DOCKER-USER -i ens3 -p tcp -m conntrack --ctstate DNAT --ctorigdstport 443 --ctdir ORIGINAL -j RETURN",
+    "-A DOCKER-USER -i ens3 -j DROP",
+]
+
+
+def live(chain: str) -> list[str]:
+    return ["-P INPUT DROP", *LIVE, *(f"-A {chain} -p tcp -m tcp --dport {port} -j ACCEPT" for port in (22, 80, 443))]
+
+
+def guarded() -> State:
+    state = virgin()
+    state["units"]["ufw.service"] = {"active": "active", "enabled": "enabled"}
+    state["firewall"] = {
+        "enabled": "yes", "ipv6": "yes", "input": "DROP", "output": "ACCEPT",
+        "rules4": [f"allow tcp {port} 0.0.0.0/0 any 0.0.0.0/0 in" for port in (22, 80, 443)],
+        "rules6": [f"allow tcp {port} ::/0 any ::/0 in" for port in (22, 80, 443)],
+        "live4": live("ufw-user-input"),
+        "live6": live("ufw6-user-input"),
+    }  # fmt: skip
+    return state
+
+
+def test_ssh_is_let_in_before_anything_is_refused() -> None:
+    found = lines_of(firewall.ufw_commands(virgin()))
+    assert found == [
+        "sed -i 's/^IPV6=.*/IPV6=yes/' /etc/default/ufw",
+        "ufw allow 22/tcp",
+        "ufw allow 80/tcp",
+        "ufw allow 443/tcp",
+        "ufw default deny incoming",
+        "ufw default allow outgoing",
+        "ufw --force enable",
+        "ufw reload",
+        "systemctl enable -q --now ufw",
+    ]
+
+
+def test_a_guarded_server_is_left_alone() -> None:
+    assert firewall.ufw_commands(guarded()) == []
+
+
+def test_what_the_kernel_lost_is_loaded_again() -> None:
+    first, second = guarded(), guarded()
+    first["firewall"]["live4"].remove(LIVE[3])
+    second["firewall"]["live6"].remove(LIVE[3])
+    for state in (first, second):
+        assert lines_of(firewall.ufw_commands(state))[0] == "ufw --force enable"
+
+
+def test_a_rule_before_ours_in_dockers_chain_does_not_go_unseen() -> None:
+    state = guarded()
+    state["firewall"]["live4"].insert(0, "-A DOCKER-USER -j ACCEPT")
+    assert not firewall.live(state["firewall"], ["ens3"])
+
+
+def test_a_port_that_is_closed_for_ipv6_only_is_opened() -> None:
+    state = guarded()
+    state["firewall"]["rules6"].pop()
+    assert firewall.closed_ports(state["firewall"]) == [443]
+
+
+def test_our_block_in_a_file_of_others_is_added_once_and_replaced() -> None:
+    once = put_files.with_block("theirs\n", "ours\n")
+    assert once == "theirs\n# BEGIN koprogo\nours\n# END koprogo\n"
+    assert put_files.with_block(once + "more\n", "new\n") == "theirs\n# BEGIN koprogo\nnew\n# END koprogo\nmore\n"
+    assert put_files.with_block("no newline", "x\n").startswith("no newline\n# BEGIN")
+
+
+# SSH, fail2ban, repository, timer
+
+
+def test_what_overrules_our_sshd_file_is_named() -> None:
+    state = virgin()
+    assert ssh.overruled(state, "no") == ["passwordauthentication yes", "permitrootlogin without-password"]
+    state["sshd"] = {"passwordauthentication": "no", "permitrootlogin": "without-password"}
+    assert ssh.overruled(state, "prohibit-password") == []
+    assert ssh.root_login("root") == "prohibit-password"
+    assert ssh.root_login("ubuntu") == "no"
+
+
+def test_a_jail_that_does_not_run_is_started() -> None:
+    state = virgin()
+    assert len(fail2ban.service_commands(state)) == 1
+    state["jails"] = ["sshd"]
+    state["units"]["fail2ban.service"] = {"active": "active", "enabled": "enabled"}
+    assert fail2ban.service_commands(state) == []
+
+
+def test_a_clone_is_made_once_and_only_corrected_later() -> None:
+    there: Any = {"exists": True, "clone": True, "url": URL, "branch": BRANCH, "foreign": ""}
+    assert " git clone " in lines_of(repository.clone_commands(virgin()["repository"], URL, BRANCH))[0]
+    assert repository.clone_commands(there, URL, BRANCH) == []
+    elsewhere: Any = {**there, "url": "https://old", "branch": "x"}
+    foreign: Any = {**there, "foreign": "/x"}
+    moved = lines_of(repository.clone_commands(elsewhere, URL, BRANCH))
+    assert [("ls-remote" in line, "set-url" in line, "checkout -q -B main" in line) for line in moved] == [
+        (True, False, False), (False, True, False), (False, False, True),
+    ]  # fmt: skip
+    mended = lines_of(repository.clone_commands(foreign, URL, BRANCH))
+    assert mended == ["chown -R --no-dereference koprogo:koprogo /home/koprogo/koprogo"]
+
+
+def test_a_folder_that_is_no_clone_is_left_alone() -> None:
+    other: Any = {"exists": True, "clone": False, "url": "", "branch": "", "foreign": ""}
+    (command,) = repository.clone_commands(other, URL, BRANCH)
+    assert command.line == "false"
+    assert "left alone" in command.failing
+
+
+def test_the_timer_is_started_and_never_the_service() -> None:
+    state = virgin()
+    assert lines_of(gitops.timer_commands(state)) == ["systemctl enable -q --now koprogo-gitops.timer"]
+    state["units"]["koprogo-gitops.timer"] = {"active": "active", "enabled": "enabled"}
+    assert gitops.timer_commands(state) == []
+
+
+# Deploy
+
+
+@pytest.mark.parametrize(
+    ("said", "changes", "needed"),
+    [
+        (None, False, True),
+        ({"running_commit": None, "settings_applied": False, "healthy": False}, False, True),
+        ({"running_commit": "e0a203d", "settings_applied": True, "healthy": True}, False, False),
+        ({"running_commit": "e0a203d", "settings_applied": True, "healthy": True}, True, True),
+        ({"running_commit": "e0a203d", "settings_applied": False, "healthy": True}, False, True),
+        ({"running_commit": "e0a203d", "settings_applied": True, "healthy": False}, False, True),
+        ({"healthy": True}, False, True),
+    ],
+)
+def test_a_deploy_is_needed(said: dict[str, Any] | None, changes: bool, needed: bool) -> None:
+    assert program.needs_deploy(said, changes) is needed
+
+
+# Environment
+
+WANTED = Lines({"RUST_LOG": "warn", "A": "1"}, {"SMTP_PASSWORD": SecretStr("s$1")}, {"JWT_SECRET": 64})
+
+
+def present(**changes: Any) -> Environment:
+    found: Any = {
+        "file": ENTRY,
+        "master": {**ENTRY, "owner": "root", "group": "root"},
+        "names": ["RUST_LOG", "A", "SMTP_PASSWORD", "JWT_SECRET"],
+        "values": {"RUST_LOG": "warn", "A": "1"},
+        "hashes": {"SMTP_PASSWORD": env.keyed_hash("salt", "s$1")},
+        "made": {"JWT_SECRET": "set"},
+        "canonical": True,
+        "salt": "salt",
+    }
+    return found | changes  # type: ignore[no-any-return]  # of that shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"values": {"RUST_LOG": "trace", "A": "1"}}, ["~ RUST_LOG trace → warn"]),
+        ({"hashes": {"SMTP_PASSWORD": env.keyed_hash("salt", "other")}}, ["~ SMTP_PASSWORD"]),
+        ({"made": {"JWT_SECRET": "drifted"}}, ["~ JWT_SECRET (drifted)"]),
+        ({"made": {"JWT_SECRET": "missing"}}, ["~ JWT_SECRET (missing)"]),
+        ({"names": ["A", "RUST_LOG", "SMTP_PASSWORD", "JWT_SECRET"]}, ["~ order or form of the lines"]),
+        ({"names": ["RUST_LOG", "A", "SMTP_PASSWORD", "JWT_SECRET", "X"]}, ["- X"]),
+        ({"names": ["RUST_LOG", "A", "SMTP_PASSWORD"]}, ["+ JWT_SECRET"]),
+        ({"canonical": False}, ["~ order or form of the lines"]),
+    ],
+)
+def test_differences_of_env_name_every_line_and_show_no_secret(changes: dict[str, Any], expected: list[str]) -> None:
+    assert differences(WANTED, present(**changes)) == expected
+    assert access(present(**changes)) == []
+
+
+def test_mode_and_owner_of_env_are_compared() -> None:
+    wrong = {**ENTRY, "mode": "644", "owner": "root"}
+    assert access(present(file=wrong)) == ["~ mode 644 → 600", "~ owner root:koprogo → koprogo:koprogo"]
+    assert access(present(master=None)) == ["+ /etc/koprogo/secrets.json"]
+    assert differences(WANTED, present(file=wrong)) == []
+
+
+def test_env_reads_what_it_writes_and_quotes_what_a_shell_would_change() -> None:
+    values = {"A": "plain-1.2/x:y@z,+", "B": 'pa$$ "word" #1', "C": "", "D": "a=b"}
+    text = env.render(values)
+    assert text.splitlines()[1:] == ["A=plain-1.2/x:y@z,+", "B='pa$$ \"word\" #1'", "C=", "D='a=b'"]
+    assert env.parse(text) == values
+
+
+def test_secrets_are_made_once_then_kept() -> None:
+    made = mend_environment.secrets_for({"A": 32, "B": 64}, {}, {})
+    assert [len(made["A"]), len(made["B"])] == [32, 64]
+    assert made["A"].isalnum()
+    assert mend_environment.secrets_for({"A": 32}, {"A": "kept"}, {"A": "drifted"}) == {"A": "kept"}
+    assert mend_environment.secrets_for({"A": 32}, {}, {"A": "of an earlier set-up"}) == {"A": "of an earlier set-up"}
+    assert mend_environment.secrets_for({"A": 32}, {}, {}) != mend_environment.secrets_for({"A": 32}, {}, {})
+
+
+def test_the_state_of_env_tells_no_secret(tmp_path: Path) -> None:
+    file, master = tmp_path / ".env", tmp_path / "secrets.json"
+    file.write_text("RUST_LOG=warn\nSMTP_PASSWORD='hush'\nJWT_SECRET=sss\nOTHER=private\n")
+    master.write_text('{"JWT_SECRET": "sss"}')
+    state = env.state(str(file), str(master), ["RUST_LOG"], ["JWT_SECRET", "POSTGRES_PASSWORD"], "salt")
+    assert state["values"] == {"RUST_LOG": "warn"}
+    assert state["made"] == {"JWT_SECRET": "set", "POSTGRES_PASSWORD": "missing"}
+    assert sorted(state["hashes"]) == ["OTHER", "SMTP_PASSWORD"]
+    assert not {"hush", "sss", "private"} & set(json.dumps(state).replace('"', " ").split())
+
+
+# Files
+
+
+def test_a_file_differs_by_text_mode_owner_or_group() -> None:
+    file = files.File("/x", "text", mode="600", owner="koprogo", group="koprogo")
+    same: Any = {**ENTRY, "text": "text"}
+    assert not file.differs(same)
+    assert file.differs(None)
+    for change in ({"text": "x"}, {"mode": "644"}, {"owner": "root"}, {"group": "root"}, {"kind": "folder"}):
+        assert file.differs(same | change)
+
+
+def order_of(path: Path, text: str, check: str = "", then: str = "") -> str:
+    user = {"owner": "root", "group": "root"} if os.geteuid() == 0 else _me()
+    file = {"path": str(path), "text": text, "mode": "640", "block": False, **user}
+    return json.dumps({"files": [file], "absent": [], "check": check, "then": then})
+
+
+def _me() -> dict[str, str]:
+    return {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
+
+
+def shipped(order: str) -> subprocess.CompletedProcess[str]:
+    command = ship("operations.on_server.put_files")
+    return subprocess.run(["sh", "-c", command], input=order, capture_output=True, text=True, check=False, cwd="/")
+
+
+def test_a_shipped_module_writes_a_file_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    done = shipped(order_of(path, "text é\n", check=f"grep -q text {path}"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.read_text() == "text é\n"
+    assert f"{path.stat().st_mode & 0o777:o}" == "640"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("stage", ["check", "then"])
+def test_a_refused_file_is_taken_back(stage: str, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("before")
+    for path in (old, new):
+        done = shipped(order_of(path, "after", **{stage: "echo bad line 3; false"}))
+        assert done.returncode == 1
+        assert "bad line 3" in done.stderr
+        assert "the former state is back" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert old.read_text() == "before"
+    assert not new.exists()
+
+
+def test_what_is_shipped_runs_on_python_3_10() -> None:
+    """Ubuntu 22.04 has 3.10: nothing newer than its grammar and library may slip in."""
+    packed = ship("operations.on_server.put_files").split('b64decode("')[1].split('"')[0]
+    for _, source in json.loads(zlib.decompress(base64.b64decode(packed))):
+        compile(source, "shipped", "exec")
+    folders = [str(ROOT / "facts" / "on_server"), str(ROOT / "operations" / "on_server")]
+    lint = [sys.executable, "-m", "ruff", "check", "-q", "--target-version", "py310", "--select", "F,E9", *folders]
+    assert subprocess.run(lint, check=False).returncode == 0
