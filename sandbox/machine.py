@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,6 +33,7 @@ _WITHOUT = ",".join(f"-{name}" for name in DROPPED)
 
 # Ends systemd in a container cleanly, as `systemctl poweroff` does (systemd(1), signals).
 _POWER_OFF = signal.SIGRTMIN + 4
+_ASK_AGAIN_SECONDS = 3
 
 
 @dataclass
@@ -199,11 +201,19 @@ class Machine:
 
     def stop(self, seconds: float = 60) -> None:
         """Shut it down as `poweroff` does; it is cut off after `seconds`."""
-        if leader := self.leader:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(leader, _POWER_OFF)
-            with contextlib.suppress(SandboxError):
-                wait_for(lambda: not self.alive, seconds, "")
+        asked = 0.0
+
+        def off() -> bool:
+            nonlocal asked
+            # Again every few seconds: a machine that reboots just now has forgotten it when it is back.
+            if time.monotonic() - asked > _ASK_AGAIN_SECONDS and (leader := self.leader):
+                asked = time.monotonic()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(leader, _POWER_OFF)
+            return not self.alive
+
+        with contextlib.suppress(SandboxError):
+            wait_for(off, seconds, "")
         self.kill()
 
     def kill(self) -> None:

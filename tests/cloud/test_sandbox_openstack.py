@@ -1,4 +1,4 @@
-"""A server of the sandbox's cloud is a real machine: made, used and deleted through openstacksdk by an ordinary user."""
+"""A server of the sandbox's cloud is a real machine: made, used and deleted by an ordinary user of openstacksdk."""
 
 import re
 import socket
@@ -186,6 +186,16 @@ def test_it_can_be_resized_and_back(login: Login, sdk: Any, world: World) -> Non
     until(lambda: settled(sdk, login.server, "ACTIVE"))
     assert memory() == 2000 * MIB
     until(lambda: login.run("test -e /etc/kept").returncode == 0)
+
+
+def test_it_can_be_stopped_while_it_reboots(login: Login, sdk: Any, world: World) -> None:
+    login.run("sudo systemctl reboot")
+    started = time.monotonic()
+    sdk.compute.stop_server(login.server)
+    until(lambda: settled(sdk, login.server, "SHUTOFF"))
+    assert time.monotonic() - started < 50  # it is cut off after 60
+    sdk.compute.start_server(login.server)
+    until(lambda: settled(sdk, login.server, "ACTIVE"))
 
 
 def test_nothing_is_left_of_a_deleted_server(login: Login, sdk: Any, world: World) -> None:
