@@ -15,7 +15,7 @@ from koprogo.decide import Action, Recovery
 from koprogo.prepare import Prepared, prepare, refuse_surprises
 from koprogo.problem import Problem
 from koprogo.runner import Runner
-from koprogo.state import Check
+from koprogo.state import Check, Step
 from koprogo.switch import fail, go_back, switch
 from koprogo.work import NotYet, Work
 
@@ -109,7 +109,7 @@ def _recover(work: Work) -> None:
             f"See `docker ps` and `docker logs` now; a newer commit is deployed as usual."
         )
     log.say(f"A run ended in the middle of {attempt.commit[:7]} ({attempt.step.value}); taking it up again.")
-    if recovery is Recovery.BACK and attempt.step.value == "rolling back":
+    if attempt.step is Step.ROLLING_BACK:
         go_back(work)
     if recovery is Recovery.BACK:
         fail(work, attempt.commit, f"it was interrupted {attempt.tries} times while it started", None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from koprogo import log
 from koprogo.compose import Compose, Project
@@ -26,6 +28,8 @@ def switch(work: Work, prepared: Prepared) -> None:
     commit = prepared.commit
     if work.attempt.step is Step.PULLED:
         lenient = work.gate.certificates_failing() if work.state.deployed else ()
+        if lenient:
+            log.say(f"The certificates of {', '.join(lenient)} do not verify: not this commit's fault, not looked at.")
         work.reached(Step.SWITCHING, tries=1, lenient=lenient)
     else:
         work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
@@ -36,22 +40,24 @@ def switch(work: Work, prepared: Prepared) -> None:
         fail(work, commit, trouble, prepared.project)
     now = time.time()
     deployed = work.state.deployed
+    again = deployed is not None and deployed.commit == commit
     work.save(
         deployed=Deployed(
             commit=commit,
             tag=prepared.tag,
-            since=deployed.since if deployed and deployed.commit == commit else now,
+            since=deployed.since if deployed and again else now,
             environment=environment,
             project=prepared.project.name,
             images=_images(work, work.docker.containers(prepared.project.name)),
         ),
         first_deployed=work.state.first_deployed or now,
         attempt=None,
-        quarantine=(),
+        # A bad commit stays bad until a newer one is good, not until what runs is started again.
+        quarantine=work.state.quarantine if again else (),
     )
 
 
-def fail(work: Work, commit: str, trouble: str, project: Project | None) -> None:
+def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoReturn:
     """Give up a commit that was started: keep its logs, quarantine it, go back. Always raises Problem."""
     kept = _keep_logs(work, commit, trouble, project) if project else ""
     deployed = work.state.deployed
@@ -61,13 +67,13 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> None
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
             f"its containers are left as they are.{kept}"
         )
-    work.save(quarantine=work.quarantined(commit, trouble))
-    work.reached(Step.ROLLING_BACK, tries=0)
+    attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0)
+    work.save(quarantine=work.quarantined(commit, trouble), attempt=attempt)
     log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {deployed.commit[:7]}.{kept}")
     go_back(work)
 
 
-def go_back(work: Work) -> None:
+def go_back(work: Work) -> NoReturn:
     """Start the last good version again, with the very images that it ran. Always raises Problem: a commit failed."""
     deployed, bad = work.state.deployed, work.attempt.commit
     if deployed is None:

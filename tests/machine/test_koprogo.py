@@ -130,10 +130,11 @@ def test_a_sick_commit_is_rolled_back_and_never_tried_again(server: Server) -> N
 
 
 def test_asking_for_a_deploy_does_not_try_it_again_either(server: Server) -> None:
-    running, before = server.head(), server.containers()
+    running, before, commits = server.head(), server.containers(), quarantine(server)
     text = good(server.koprogo("deploy"))
     assert "is in quarantine since" in text
-    assert (server.head(), server.containers()) == (running, before)
+    good(server.koprogo("deploy", "--check"))
+    assert (server.head(), server.containers(), quarantine(server)) == (running, before, commits)
 
 
 def test_the_commit_after_it_goes_live(server: Server) -> None:
