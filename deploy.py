@@ -31,7 +31,7 @@ source, lines, site = settings.source, wanted.lines(settings), wanted.site(setti
 state = server.read(source.compose_file, plain=list(lines.plain), make=list(lines.make))
 pending = wanted.deploy_needed(settings, state)
 
-packages.settings(state=state)
+packages.lists(state=state)
 docker.before_packages(state=state)
 packages.packages(state=state, others=docker.from_distribution(state))
 base.base(state=state, swap_mb=settings.server.swap_mb, timezone=settings.server.timezone)

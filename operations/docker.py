@@ -58,10 +58,11 @@ def key_commands(system: System) -> list[Command]:
     fetch = (
         "apt-get -q -y --no-install-recommends install curl gnupg ca-certificates"
         " && install -d -m 755 /etc/apt/keyrings"
-        f' && key=$(mktemp) && curl -fsS --retry 3 -o "$key" {url}'
-        ' && found=$(gpg --batch --show-keys --with-colons "$key" | awk -F: \'$1=="fpr"{print $10; exit}\')'
+        f' && here=$(mktemp -d) && key="$here/key" && curl -fsS --retry 3 -o "$key" {url}'
+        ' && found=$(gpg -q --homedir "$here" --batch --show-keys --with-colons "$key"'
+        " | awk -F: '$1==\"fpr\"{print $10; exit}')"
         f' && {{ [ "$found" = {FINGERPRINT} ] || {{ echo "fingerprint $found"; exit 1; }}; }}'
-        f' && install -m 644 "$key" {KEYRING} && rm -f "$key"'
+        f' && install -m 644 "$key" {KEYRING} && rm -rf "$here"'
     )
     failing = f"The key of {url} could not be fetched, or is not {FINGERPRINT}. Docker was not installed."
     return [Command(fetch, failing)]

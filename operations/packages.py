@@ -34,8 +34,10 @@ def refresh(state: State) -> list[Command]:
 def install(names: Iterable[str]) -> Command:
     """One transaction of apt. Recommended packages are left out: the disk is small, and so is what may break."""
     listed = " ".join(names)
+    command = f"{_APT} {_KEEP} --no-install-recommends install {listed}"
+    # Lists of a few days ago may name versions that the mirror has replaced.
     return Command(
-        f"{_APT} {_KEEP} --no-install-recommends install {listed}",
+        f"{command} || {{ apt-get -q update && {command}; }}",
         f"apt could not install {listed}. What ran before still runs; run again once apt works on the server.",
     )
 
@@ -58,8 +60,8 @@ def upgrade(state: State) -> list[Command]:
 
 
 @deploy("Packages")
-def settings(state: State) -> None:
-    """How apt behaves: comes before everything that calls it."""
+def lists(state: State) -> None:
+    """How apt behaves, and what it knows: comes before everything that calls it."""
     wanted = [
         files.File(layout.APT, files.render("apt.conf")),
         files.File(layout.UNATTENDED, files.render("apt-unattended.conf")),
@@ -68,6 +70,7 @@ def settings(state: State) -> None:
         name="apt waits for its lock; security upgrades come by themselves",
         state=state, wanted=wanted, check="apt-config dump",
     )  # fmt: skip
+    commands.run(name="Fetch the package lists", wanted=refresh(state), otherwise="the package lists are of this week")
 
 
 @deploy("Packages")
@@ -75,7 +78,6 @@ def packages(state: State, others: Sequence[str]) -> None:
     """Upgrade what is pending, then bring in the base packages and `others`."""
     absent = missing(state, [*BASE, *others])
     pending = len(state["apt"]["pending"])
-    commands.run(name="Fetch the package lists", wanted=refresh(state), otherwise="the package lists are of this week")
     commands.run(
         name=f"Upgrade packages{f' ({pending} pending)' if pending else ''}",
         wanted=upgrade(state), otherwise="no upgrade is pending",

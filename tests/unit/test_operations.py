@@ -80,7 +80,7 @@ def test_with_fresh_lists_only_a_pending_upgrade_is_a_change() -> None:
 
 def test_only_missing_packages_are_installed_in_one_go() -> None:
     assert packages.missing(virgin(), ["tzdata", "ufw", "cron", "cron"]) == ["cron", "ufw"]
-    assert packages.install(["cron", "ufw"]).line.endswith("--no-install-recommends install cron ufw")
+    assert "--no-install-recommends install cron ufw ||" in packages.install(["cron", "ufw"]).line
 
 
 # Docker
