@@ -22,6 +22,8 @@ _PORTS = (5000, 8774, 8778, 9292, 9696)
 _SECONDS = 180
 _FRESH = "SELECT COUNT(DISTINCT topic) FROM nova.services WHERE updated_at > '{since:%Y-%m-%d %H:%M:%S}'"
 _NOVA_SERVICES = 3
+_HEARTBEATS = datetime.timedelta(seconds=20)
+"""Nova's services report every five seconds; one that was silent for so long is not up."""
 
 
 def build() -> None:
@@ -33,15 +35,15 @@ def build() -> None:
 def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Credentials:
     """Start control plane and hypervisor of a sandbox, wait until a server can be made, and say how to log in.
 
-    A control plane that runs is left as it is. Otherwise it starts empty, so servers of an earlier one are removed.
-    Raises SandboxError if it isn't ready within three minutes.
+    A control plane that runs goes on (an earlier start may have been interrupted before it was ready). Otherwise it
+    starts empty, so servers of an earlier one are removed. Raises SandboxError if it isn't ready within three minutes.
     """
     control = Machine(
         world, MACHINE, template.control_plane(), world.ipv4(2), world.ipv6(2),
         binds=[(hypervisor.folder(world), "/hypervisor")],
     )  # fmt: skip
-    since = datetime.datetime.now(datetime.UTC)
     fresh = not control.alive
+    since = datetime.datetime.now(datetime.UTC) - (datetime.timedelta() if fresh else _HEARTBEATS)
     if fresh:
         for left in hypervisor.servers(world).values():
             left.destroy()
@@ -53,7 +55,7 @@ def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Cred
     if fresh:
         control.start()
         say("the control plane boots")
-        _wait_ready(control, since, say)
+    _wait_ready(control, since, say)
     return credentials(world)
 
 
