@@ -1,12 +1,11 @@
 """The main job as a newcomer sees it: a sandbox, then the real commands of the README against it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from sandbox import lifecycle
+from sandbox import lifecycle, operator_folder
 from sandbox.errors import SandboxError
 from sandbox.machine import load
 from sandbox.progress import console, say
@@ -19,7 +18,7 @@ _SITE = "https://koprogo.test"
 
 def _command(env_file: Path, *command: str, capture: bool = False) -> str:
     """Run one of the project's commands as an operator would; its failure ends the demo with its own message."""
-    environment = {**os.environ, "ENV_FILE": str(env_file)}
+    environment = operator_folder.environment(env_file)
     done = subprocess.run(
         command,
         cwd=_ROOT,

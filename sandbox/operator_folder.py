@@ -1,11 +1,19 @@
 """The operator of a sandbox: a folder with a key pair and the `.env` that the real commands read."""
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
 
 from sandbox import internet, openstack
 from sandbox.world import World
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "COLUMNS", "NO_COLOR")
+
+
+def environment(env_file: Path) -> dict[str, str]:
+    """The environment of the operator's commands: no variable of this shell that is a setting too gets into them."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"ENV_FILE": str(env_file)}
 
 
 def folder(world: World) -> Path:

@@ -56,7 +56,7 @@ class Operator:
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout with ENV_FILE set; its output is captured (and shown if it fails)."""
-        variables = {**os.environ, "ENV_FILE": str(self.folder / ".env"), "COLUMNS": "200", **environment}
+        variables = {**operator_folder.environment(self.folder / ".env"), "COLUMNS": "200", **environment}
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         if check and done.returncode:
             pytest.fail(f"{shlex.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
