@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox.mounts import mounted_below, unmount_below
+from sandbox.mounts import unmount_below, used_by_anyone
 from sandbox.progress import say, step
 
 ROOT = Path(os.environ.get("KOPROGO_SANDBOX_CACHE", "/var/cache/koprogo-sandbox"))
@@ -91,5 +91,5 @@ def _prune(name: str, keep: Path) -> None:
     """Remove templates of this name that have not been used for long and are not mounted."""
     for sibling in keep.parent.glob(f"{name}-" + "[0-9a-f]" * 12):
         old = time.time() - sibling.stat().st_mtime > KEEP_SECONDS
-        if sibling != keep and old and not mounted_below(sibling):
+        if sibling != keep and old and not used_by_anyone(sibling):
             remove_tree(sibling)

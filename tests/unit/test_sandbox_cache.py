@@ -1,5 +1,6 @@
 """Templates: built once, never half-made, safe against two runs at once."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_two_at_once_build_one(root: Path) -> None:
     for thread in threads:
         thread.join(10)
     assert len(builds) == 1
+
+
+def test_a_template_nobody_used_for_a_week_goes_unless_a_machine_runs_on_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, running = cache.template("base", "a", write("")), cache.template("base", "b", write(""))
+    for folder in (old, running):
+        os.utime(folder, (0, 0))
+    monkeypatch.setattr(cache, "used_by_anyone", lambda path: path == running)
+    recent = cache.template("base", "c", write(""))
+    assert sorted((root / "templates").iterdir()) == sorted([running, recent])
 
 
 def test_key_changes_with_text_content_name_and_mode_of_files(tmp_path: Path) -> None:
