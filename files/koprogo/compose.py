@@ -166,4 +166,5 @@ def complaint(result: Result) -> str:
     lines = [line.strip() for line in result.err.splitlines() if line.strip()]
     lines = [line for line in lines if "level=warning" not in line]
     text = lines[-1] if lines else f"exit code {result.code}"
-    return one_line(text.removeprefix("Error response from daemon: ")).rstrip(".")
+    text = text.removeprefix("Error response from daemon: ").removesuffix(" Is the docker daemon running?")
+    return one_line(text).rstrip(".")

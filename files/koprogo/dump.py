@@ -42,7 +42,7 @@ class Origin:
     commit: str | None
 
 
-class _Content:
+class Content:
     """What went by of an uncompressed dump: enough to know that it is whole."""
 
     def __init__(self) -> None:
@@ -52,6 +52,7 @@ class _Content:
         self._tail = b""
 
     def add(self, data: bytes) -> None:
+        """Take note of the next piece."""
         seam = self._tail[-len(CONNECTS) + 1 :] if self.size else b""
         self.databases += (seam + data).count(CONNECTS)
         if len(self._head) < EDGE:
@@ -114,9 +115,9 @@ def manifest_of(dump: Path) -> Path:
     return dump.with_name(dump.name.removesuffix(".sql.gz") + ".json")
 
 
-def inspect(path: Path) -> _Content:
+def inspect(path: Path) -> Content:
     """Read a compressed dump back from the disk, checksum included; raises Problem when it is damaged."""
-    content = _Content()
+    content = Content()
     unpack = zlib.decompressobj(GZIP)
     try:
         with path.open("rb") as stream:

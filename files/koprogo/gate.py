@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from koprogo import web
 from koprogo.compose import Docker, Project
 from koprogo.config import Config
 from koprogo.containers import Container, Verdict, judge
 from koprogo.problem import Problem
-from koprogo.web import Answer
+
+if TYPE_CHECKING:
+    from koprogo.web import Answer
 
 POLL = 2.0
 
@@ -113,6 +115,9 @@ class Gate:
         return Look(verdict, self._ask(lenient) if verdict.healthy else ())
 
     def _ask(self, lenient: Collection[str]) -> tuple[Answer, ...]:
+        # Only a deploy needs TLS: loading it is a fifth of what a check costs.
+        from koprogo import web  # noqa: PLC0415
+
         return tuple(
             web.ask_here(url, self._config.tls_ca_file, verify=url not in lenient) for url in self._config.health_urls
         )

@@ -89,6 +89,14 @@ def test_a_dump_larger_than_its_buffers(tmp_path: Path) -> None:
     assert manifest["databases"] == 2
 
 
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_what_a_dump_holds_does_not_depend_on_how_it_is_cut(size: int) -> None:
+    content, data = dump.Content(), WHOLE.encode()
+    for start in range(0, len(data), size):
+        content.add(data[start : start + size])
+    assert (content.size, content.databases, content.trouble()) == (len(data), 2, None)
+
+
 def test_damage_is_seen(tmp_path: Path) -> None:
     path = write(tmp_path, printing(WHOLE))
     content = path.read_bytes()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -106,9 +107,18 @@ def test_a_certificate_may_be_left_out_but_not_the_answer(site: Site) -> None:
 
 
 def test_on_this_server_the_name_need_not_resolve(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    ask = web.ask
+
+    def counted(url: str, ca_file: Path | None, **options: Any) -> web.Answer:
+        asked.append(options.get("address"))
+        return ask(url, ca_file, **options)
+
     monkeypatch.setattr(web, "own_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(web, "ask", counted)
     assert web.ask_here(site.url(200), site.ca_file).trouble is None
     assert web.ask_here(site.url(503), site.ca_file).trouble == "HTTP 503"
+    assert asked == ["127.0.0.1", "127.0.0.1"]
 
 
 def test_where_nothing_listens_here_the_name_decides(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
