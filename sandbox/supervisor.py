@@ -24,6 +24,8 @@ _REBOOT = 133
 """systemd-nspawn ends with this code when the machine asked to be rebooted."""
 
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWNS = 0x00020000
+_ATTEMPTS, _EARLY = 2, 3.0
 _INTERFACE = "ens3"
 
 # Writable control groups have to be there before systemd starts, or it does not enforce its units' limits.
@@ -153,15 +155,33 @@ def main() -> None:
             os.kill(leader, signal.SIGRTMIN + 4)
 
     signal.signal(signal.SIGTERM, end)
+    _own_mounts(machine)
+    attempts = 1
+    while not ending:
+        started = time.monotonic()
+        code = _boot(machine)
+        cgroups.kill(machine.group)
+        print(f"systemd-nspawn ended with {code}", flush=True)
+        if code not in {0, _REBOOT}:
+            # Seen once in hundreds of starts: it lost its control group while it was being set up. Once more is enough.
+            if attempts == _ATTEMPTS or time.monotonic() - started > _EARLY:
+                break
+            attempts += 1
+        elif code != _REBOOT:
+            break
+        time.sleep(0.2)
+
+
+def _own_mounts(machine: Machine) -> None:
+    """Enter a mount namespace that ends with this process, and mount the machine's disk there."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(os.CLONE_NEWNS if hasattr(os, "CLONE_NEWNS") else 0x00020000):
+    if libc.unshare(_CLONE_NEWNS):
         sys.exit(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    # systemd-nspawn leaves locks and folders here when it is killed.
+    Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"], check=True)
     mount_root(machine, machine.folder / "root")
-    while _boot(machine) == _REBOOT and not ending:
-        cgroups.kill(machine.group)
-        time.sleep(0.2)
-    cgroups.kill(machine.group)
 
 
 if __name__ == "__main__":
