@@ -320,6 +320,7 @@ def test_a_failed_dump_keeps_the_old_ones(server: Server) -> None:
         assert "The database (postgres) is exited" in bad(server.koprogo("backup"))
     finally:
         server.sh("docker start koprogo-postgres")
+        wait_until(lambda: server.status()["healthy"], 60, "the database is healthy again")
     assert _backups(server) == before
 
 
