@@ -32,7 +32,7 @@ test: setup ## all tests; without root those that can run, and it says what is l
 	@$(PYTHON) -m pytest
 
 lint: setup ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy .
 
 plan: setup ## what provision.py and deploy.py would change; changes nothing
 	@$(PYTHON) provision.py --dry-run

@@ -111,7 +111,7 @@ def test_pushed_versions_go_live_and_a_sick_one_does_not(world: World, server: S
     eventually(lambda: running(server) == second, DEPLOY_SECONDS, "version 2 runs, with nobody touching the server")
     assert version(outside) == "2"
 
-    # As `systemctl restart koprogo-gitops` is how users look for a commit at once, the rest need not wait for the timer.
+    # `systemctl restart koprogo-gitops` looks for a commit at once: the rest need not wait for the timer.
     sick = application.push(world, "sick", "A version that never becomes healthy")
     server.run("sudo systemctl restart koprogo-gitops", check=False)
     said = server.run("sudo tail -n 1 /var/log/koprogo-gitops.log").stdout
