@@ -158,7 +158,7 @@ def destroy(name: str) -> bool:
     if world is None and not leftovers:
         return False
     for lock in sorted((RUN / name / "daemons").glob("*")):
-        _end(lock, 5)
+        _end(lock, 0 if lock.name.startswith("machine-") else 5)
     cgroups.kill(name)
     cache.remove_tree(STATE / name / "machines")
     with cache.locked(RUN / "lock"):

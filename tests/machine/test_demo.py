@@ -1,5 +1,6 @@
 """`make demo` as a newcomer runs it: from nothing, again, interrupted, and gone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -33,15 +34,20 @@ def traces() -> str:
     )
 
 
-def network() -> set[str]:
-    """Bridges and translation rules of all sandboxes on this host."""
-    command = "ls /sys/class/net | grep ^kpg; iptables-save | grep koprogo-sandbox"
-    return set(subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout.splitlines())
+def network(index: int) -> str:
+    """The bridge and the rules of the sandbox with this index, as this host lists them."""
+    rules = f"iptables-save | grep 'koprogo-sandbox {index}\"'"
+    command = f"ls -d /sys/class/net/kpg{index}; {rules}; nft list table inet kpg{index}"
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout
+
+
+def index() -> int:
+    record = json.loads(Path(f"/var/lib/koprogo-sandbox/{NAME}/world.json").read_text())
+    return int(record["index"])
 
 
 def test_demo_from_nothing_then_again_then_gone() -> None:
     make("demo-down")
-    before = network()
     first = make("demo")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "It runs." in first.stdout
@@ -49,15 +55,15 @@ def test_demo_from_nothing_then_again_then_gone() -> None:
     again = make("demo")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "no operation changed anything" in again.stdout
-    assert network() != before
+    mine = index()
+    assert network(mine) != ""
     assert traces() != ""
     assert make("demo-down").returncode == 0
     assert traces() == ""
-    assert network() == before
+    assert network(mine) == ""
 
 
 def test_killed_demo_leaves_nothing_after_demo_down() -> None:
-    before = network()
     running = subprocess.Popen(
         ["make", "demo", f"SANDBOX={NAME}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -69,7 +75,8 @@ def test_killed_demo_leaves_nothing_after_demo_down() -> None:
         time.sleep(0.1)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
+    mine = index()
     assert traces() != ""
     assert make("demo-down").returncode == 0
     assert traces() == ""
-    assert network() == before
+    assert network(mine) == ""
