@@ -6,7 +6,7 @@ import sys
 import click
 from rich.table import Table
 
-from sandbox import application, lifecycle, world
+from sandbox import application, host, lifecycle, world
 from sandbox import demo as the_demo
 from sandbox.errors import SandboxError
 from sandbox.machine import load
@@ -18,6 +18,7 @@ _NAME = click.argument("name", default="demo")
 @click.group()
 def main() -> None:
     """OVH and the internet on this machine, to rehearse and test the real thing."""
+    host.need_root()
 
 
 @main.command()

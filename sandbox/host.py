@@ -31,6 +31,12 @@ MEMORY_GIB = 5
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
+def need_root() -> None:
+    """Raise SandboxError for anyone but root."""
+    if os.geteuid() != 0:
+        raise SandboxError("the sandbox makes machines and networks: run it as root (sudo make demo)")
+
+
 def missing_packages() -> list[str]:
     """The Debian packages whose commands are not on this host."""
     return sorted({package for tool, package in TOOLS.items() if shutil.which(tool, path=_PATH) is None})
@@ -64,8 +70,6 @@ def _available_gib() -> float:
 
 def problems(name: str) -> list[str]:
     """What stands in the way of the sandbox `name`, one line each; empty if nothing does."""
-    if os.geteuid() != 0:
-        return ["the sandbox makes machines and networks: run it as root (sudo make demo)"]
     found = []
     if packages := missing_packages():
         found.append(f"missing: apt-get install {' '.join(packages)}")
@@ -85,7 +89,8 @@ def problems(name: str) -> list[str]:
 
 def prepare(name: str) -> None:
     """Install what is missing, then raise SandboxError with every problem that is left."""
-    if os.geteuid() == 0 and (packages := missing_packages()) and shutil.which("apt-get"):
+    need_root()
+    if (packages := missing_packages()) and shutil.which("apt-get"):
         install(packages)
     if found := problems(name):
         raise SandboxError("\n".join(found))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import host, network, world
+from sandbox.errors import SandboxError
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,8 @@ def test_nothing_in_the_way() -> None:
 
 def test_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert host.problems("demo") == ["the sandbox makes machines and networks: run it as root (sudo make demo)"]
+    with pytest.raises(SandboxError, match=r"^the sandbox makes machines and networks: run it as root"):
+        host.prepare("demo")
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
