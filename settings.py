@@ -2,7 +2,8 @@
 
 `load()` gives a `Settings`, whose sections (in `configuration/`) hold the values under short names, or raises
 `SettingsError`, which lists every mistake at once. Names and defaults of variables are known nowhere else;
-`.env.example` documents them. A variable of the environment wins over the same one in the file.
+`.env.example` documents them. A variable of the environment wins over the same one in the file, but for the lines of
+the server's .env, which come from the file alone.
 """
 
 import os
@@ -129,7 +130,7 @@ def load(env_file: Path | None = None) -> Settings:
 
 
 def _extra(written: dict[str, str]) -> tuple[dict[str, SecretStr], list[str]]:
-    """APP_NAME=value lines of the file; the environment may change a value and cannot add one."""
+    """APP_NAME=value lines of the file; like every line of the server's .env they come from the file alone."""
     extra, mistakes = dict[str, SecretStr](), list[str]()
     for variable, value in written.items():
         name = variable.removeprefix(dotenv_file.APPLICATION_PREFIX)
@@ -146,7 +147,7 @@ def _extra(written: dict[str, str]) -> tuple[dict[str, SecretStr], list[str]]:
             mistakes.append(f"{variable}: {name} is a line that the server's .env has anyway; take it out")
         else:
             try:
-                extra[name] = SecretStr(checks.env_value(os.environ.get(variable, value)))
+                extra[name] = SecretStr(checks.env_value(value))
             except ValueError as error:
                 mistakes.append(f"{variable}: {error}")
     return extra, mistakes

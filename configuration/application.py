@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from configuration.checks import Email, EnvValue, PlainName, http_url
 from configuration.section import Section
@@ -13,6 +14,18 @@ INTERNAL_STORAGE = "http://minio:9000"
 
 class Application(Section):
     """One field for each line of the server's .env; the alias is the name in both files."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the file alone. A developer's shell often has RUST_LOG or RUST_BACKTRACE, which is not the server's."""
+        return init_settings, dotenv_settings
 
     traefik_log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = Field(
         "INFO", alias="TRAEFIK_LOG_LEVEL", description="How much Traefik logs."

@@ -125,13 +125,19 @@ def test_no_secret_shows_in_the_representation(folder: Path) -> None:
 
 def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAVOR", "d2-4")
+    monkeypatch.setenv("IMAGE", "")  # empty is as if it were not there
+    found = load(folder, FLAVOR="d2-8")
+    assert (found.instance.flavor, found.instance.image) == ("d2-4", "Ubuntu 22.04")
+
+
+def test_lines_of_the_servers_env_come_from_the_file_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUST_BACKTRACE", "1")
+    monkeypatch.setenv("RUST_LOG", "debug")
     monkeypatch.setenv("APP_COLOUR", "blue")
     monkeypatch.setenv("APP_STRAY", "not in the file")
-    monkeypatch.setenv("IMAGE", "")  # empty is as if it were not there
-    found = load(folder, FLAVOR="d2-8", APP_COLOUR="red")
-    assert (found.instance.flavor, found.instance.image) == ("d2-4", "Ubuntu 22.04")
-    assert found.extra["COLOUR"].get_secret_value() == "blue"
-    assert list(found.extra) == ["COLOUR"]
+    found = load(folder, RUST_LOG="info", APP_COLOUR="red")
+    assert (found.application.rust_backtrace, found.application.rust_log) == ("0", "info")
+    assert {name: value.get_secret_value() for name, value in found.extra.items()} == {"COLOUR": "red"}
 
 
 def test_env_file_names_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
