@@ -5,6 +5,7 @@ with another name and renamed when complete, so that neither a killed build nor 
 one behind.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -12,13 +13,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
+from sandbox import cgroups
 from sandbox.mounts import unmount_below, used_by_anyone
 from sandbox.progress import say, step
 
 ROOT = Path(os.environ.get("KOPROGO_SANDBOX_CACHE", "/var/cache/koprogo-sandbox"))
 """Where templates live, from one run to the next."""
+
+_GROUP: ContextVar[str | None] = ContextVar("group", default=None)
+"""The control group of the build that this thread is in."""
 
 KEEP_SECONDS = 7 * 24 * 3600
 """An older template of the same name that nobody used for this long is removed."""
@@ -72,19 +78,55 @@ def template(name: str, key_material: str | bytes, build: Callable[[Path], None]
         if final.exists():
             os.utime(final)
             return final
-        partial = final.with_name(f".{final.name}.partial")
-        remove_tree(partial)
+        partial = _clear(final)
         partial.mkdir(parents=True)
+        within = _GROUP.set(_group_of(final))
         with step(f"template {name}"):
             try:
                 build(partial)
-            except BaseException:
-                remove_tree(partial)
-                raise
-            partial.rename(final)
+                partial.rename(final)
+            finally:
+                _GROUP.reset(within)
+                _clear(final)
         os.utime(final)
         _prune(name, final)
     return final
+
+
+def _group_of(final: Path) -> str:
+    return f"builds/{final.name}"
+
+
+def enter_build() -> Callable[[], None] | None:
+    """What a command of a build does before it starts, so that nothing of it outlives a build that is killed."""
+    group = _GROUP.get()
+    if group is None:
+        return None
+    folders = cgroups.create(group, None)
+    return lambda: cgroups.enter(folders)
+
+
+def _clear(final: Path) -> Path:
+    """End what still runs of a build of this template and remove its files; returns the folder to build it in."""
+    cgroups.kill(_group_of(final))
+    partial = final.with_name(f".{final.name}.partial")
+    for left in (partial, scratch(partial)):
+        remove_tree(left)
+    return partial
+
+
+def scratch(partial: Path) -> Path:
+    """A folder beside the one of a build, for what is not part of the result; it goes with the build."""
+    return partial.with_name(f"{partial.name}.scratch")
+
+
+def sweep() -> None:
+    """Remove what killed builds left; builds that go on in another run are left alone."""
+    for left in list((ROOT / "templates").glob(".*.partial*")):
+        final = left.with_name(left.name.removeprefix(".").partition(".partial")[0])
+        with (ROOT / "locks" / final.name).open("w") as file, contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(final)
 
 
 def _prune(name: str, keep: Path) -> None:

@@ -28,24 +28,35 @@ def _enable_controllers(folder: Path) -> None:
 
 def create(group: str, memory: int | None) -> list[Path]:
     """Make the groups `group` (world/machine) with a limit of `memory` bytes; returns a folder per hierarchy."""
-    folders = []
-    for hierarchy in _hierarchies():
-        folder = hierarchy
-        for part in (_PARENT, *group.split("/")):
-            if _unified():
-                _enable_controllers(folder)
-            folder = folder / part
-            folder.mkdir(exist_ok=True)
-            # A cpuset group takes no process before it has processors and memory nodes of its own.
-            for name in ("cpuset.cpus", "cpuset.mems"):
-                with contextlib.suppress(OSError):
-                    if not (folder / name).read_text().strip():
-                        (folder / name).write_text((folder.parent / name).read_text())
-        folders.append(folder)
+    folders = [_create(hierarchy, group) for hierarchy in _hierarchies()]
+    for folder in folders:
         limit = folder / ("memory.max" if _unified() else "memory.limit_in_bytes")
         if memory is not None and limit.exists():
             limit.write_text(str(memory))
     return folders
+
+
+def _create(hierarchy: Path, group: str) -> Path:
+    # `kill` removes parents that have become empty: one may go between the making of it and of its child.
+    for _ in range(20):
+        with contextlib.suppress(FileNotFoundError):
+            return _make(hierarchy, group)
+    return _make(hierarchy, group)
+
+
+def _make(hierarchy: Path, group: str) -> Path:
+    folder = hierarchy
+    for part in (_PARENT, *group.split("/")):
+        if _unified():
+            _enable_controllers(folder)
+        folder = folder / part
+        folder.mkdir(exist_ok=True)
+        # A cpuset group takes no process before it has processors and memory nodes of its own.
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            with contextlib.suppress(OSError):
+                if not (folder / name).read_text().strip():
+                    (folder / name).write_text((folder.parent / name).read_text())
+    return folder
 
 
 def enter(folders: list[Path]) -> None:

@@ -51,6 +51,7 @@ def up(name: str) -> World:
 def down(name: str) -> bool:
     """Remove every trace of the sandbox; returns whether there was any."""
     with step(f"removing the sandbox {name}"):
+        cache.sweep()
         return world.destroy(name)
 
 

@@ -57,9 +57,12 @@ def mirror() -> str:
     return str(debian[0]) if debian else "http://deb.debian.org/debian"
 
 
-def run_quiet(command: list[str | Path], **options: object) -> None:
+def run_quiet(command: list[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
     """Run a command of a build; if it fails, raise SandboxError with the end of what it printed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)  # type: ignore[call-overload]  # options of subprocess.run, passed through
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=cwd, env=env,
+        preexec_fn=cache.enter_build(),  # it only writes its number into files made before
+    )  # fmt: skip
     if done.returncode:
         tail = "\n  ".join(done.stdout.strip().splitlines()[-12:])
         raise SandboxError(f"{Path(str(command[0])).name} failed ({done.returncode}):\n  {tail}")
@@ -117,8 +120,7 @@ def layer(name: str, below: list[Path], script: str, key: str = "", files: dict[
     materials = [f"{inside}={cache.key_of(path)}" for inside, path in sorted(files.items())]
 
     def build(folder: Path) -> None:
-        scratch = folder.with_name(folder.name + ".scratch")
-        cache.remove_tree(scratch)
+        scratch = cache.scratch(folder)
         for part in ("work", "root"):
             (scratch / part).mkdir(parents=True)
         for inside, path in files.items():
@@ -136,7 +138,6 @@ def layer(name: str, below: list[Path], script: str, key: str = "", files: dict[
         }  # fmt: skip
         run_quiet(["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", _CHROOT], env=environment)
         policy.unlink()
-        cache.remove_tree(scratch)
 
     return cache.template(name, cache.key_of(*parts, *materials), build)
 

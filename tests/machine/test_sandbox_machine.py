@@ -1,12 +1,13 @@
 """The machines of the sandbox: they boot, keep their disk, lose their network rules, and leave nothing."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbox import templates, world
+from sandbox import cache, templates, world
 from sandbox.machine import Machine, load
 from sandbox.world import World, wait_for
 
@@ -72,6 +73,29 @@ def test_power_off_and_on_again(machine: Machine) -> None:
     machine.wait_boot()
     assert machine.run(["cat", "/etc/kept"]).stdout == "kept\n"
     assert load(NAME, "one").leader == machine.leader
+
+
+def test_a_killed_build_is_ended_with_all_that_it_started() -> None:
+    templates.base()
+    script = "sleep 4321 & sleep 4321"
+    code = f"from sandbox import templates as t; t.layer('killed', [t.base()], {script!r})"
+    build = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+
+    def started() -> list[str]:
+        found = subprocess.run(["pgrep", "-xf", "sleep 4321"], capture_output=True, text=True, check=False)
+        return found.stdout.split()
+
+    def left() -> list[Path]:
+        return list((cache.ROOT / "templates").glob(".killed-*"))
+
+    wait_for(lambda: len(started()) == 2, 60, "the build did not start")
+    build.kill()
+    build.wait()
+    assert len(started()) == 2
+    assert len(left()) == 2
+    cache.sweep()
+    wait_for(lambda: started() == [], 10, "what the build started still runs")
+    assert left() == []
 
 
 def test_nothing_is_left_of_a_destroyed_sandbox() -> None:
