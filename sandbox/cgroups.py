@@ -88,15 +88,17 @@ def kill(group: str) -> None:
     for hierarchy in _hierarchies():
         top = hierarchy / _PARENT / group
         deadline = time.monotonic() + 20
-        while top.is_dir() and (pids := _pids(top)) and time.monotonic() < deadline:
-            for pid in pids:
+        while top.is_dir() and time.monotonic() < deadline:
+            for pid in _pids(top):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-        for folder in reversed(_groups(top)[1:]):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        for folder in (top, top.parent, top.parent.parent):
+            # A process that is just ending is listed no more and keeps its group busy for a moment.
+            for folder in reversed(_groups(top)):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            if top.is_dir():
+                time.sleep(0.02)
+        for folder in (top.parent, top.parent.parent):
             # Parents go with their last child; the hierarchy's own root can't be removed.
             with contextlib.suppress(OSError):
                 folder.rmdir()
