@@ -10,7 +10,7 @@ from sandbox import application, host, lifecycle, world
 from sandbox import demo as the_demo
 from sandbox.errors import SandboxError
 from sandbox.machine import load
-from sandbox.progress import console, say
+from sandbox.progress import console, say, stop
 
 _NAME = click.argument("name", default="demo")
 
@@ -95,6 +95,7 @@ def run() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
+        stop()
         console.print("Interrupted. What was made stays for the next run; `make demo-down` removes it.")
         # The threads that build templates would otherwise be waited for.
         os._exit(130)

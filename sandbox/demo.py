@@ -74,7 +74,7 @@ def _summary(made: World, answer: str, server: dict[str, str]) -> None:
 
 Try next:
   {curl}
-  {ssh} koprogo status
+  {ssh} sudo koprogo status
   make demo-push VERSION=2   commit a new version; it is live within 3 minutes
   make plan ENV_FILE={folder}/.env
   make demo-down             remove every trace

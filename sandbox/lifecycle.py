@@ -1,7 +1,7 @@
 """Bring a whole sandbox up, and tell an operator how to use it."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from sandbox import application, cache, host, internet, openstack, operator_folder, world
@@ -12,8 +12,9 @@ from sandbox.world import World
 
 def _together(*tasks: Callable[[], object]) -> None:
     """Run tasks side by side and raise the first error once all have ended."""
-    with ThreadPoolExecutor(len(tasks)) as pool:
-        futures = [pool.submit(task) for task in tasks]
+    pool = ThreadPoolExecutor(len(tasks))
+    futures = [pool.submit(task) for task in tasks]
+    wait(futures)  # an interruption ends the waiting, not the tasks: the command line then ends the process
     for future in futures:
         future.result()
 

@@ -40,6 +40,12 @@ def _leave() -> None:
             _live = None
 
 
+def stop() -> None:
+    """Give the terminal back, whatever still runs."""
+    if _live is not None:
+        _live.stop()
+
+
 @contextmanager
 def step(text: str) -> Iterator[None]:
     """Show `text` while the block runs and how long it took (seconds) once it is done. Safe in threads."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from sandbox import ca, cache
 from sandbox.errors import SandboxError
 
+_SUITE = "trixie"
+
 BASE_PACKAGES = [
     "systemd",
     "systemd-sysv",
@@ -68,10 +70,10 @@ def run_quiet(command: list[str | Path], *, cwd: Path | None = None, env: dict[s
         raise SandboxError(f"{Path(str(command[0])).name} failed ({done.returncode}):\n  {tail}")
 
 
-def debootstrap(folder: Path, suite: str, packages: list[str], *, extra: list[str] | None = None) -> None:
+def debootstrap(folder: Path, suite: str, packages: list[str]) -> None:
     """Make a minimal Debian root file system of `suite` with these packages in `folder`."""
     run_quiet(
-        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--skip=output/dev", *(extra or []),
+        ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--skip=output/dev",
          "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=path-exclude=/usr/share/man/*",
          "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=force-unsafe-io", "--format=directory",
          f"--include={','.join(packages)}", suite, folder, f"deb {mirror()} {suite} main"],
@@ -91,22 +93,16 @@ def _finish_base(folder: Path) -> None:
     run_quiet(["chroot", folder, "/bin/sh", "-c", script])
 
 
-def base(suite: str = "trixie", packages: tuple[str, ...] = ()) -> Path:
-    """The root file system that every machine starts from: `suite` with systemd, sshd, sudo and Python."""
-    wanted = [*BASE_PACKAGES, *packages]
+def base() -> Path:
+    """The root file system that every machine starts from: Debian 13 with systemd, sshd, sudo and Python."""
     certificate, _ = ca.authority()
 
     def build(folder: Path) -> None:
-        debootstrap(folder, suite, wanted)
+        debootstrap(folder, _SUITE, BASE_PACKAGES)
         _finish_base(folder)
 
-    return cache.template(
-        f"base-{suite}",
-        cache.key_of(
-            suite, " ".join(wanted), certificate, inspect.getsource(debootstrap), inspect.getsource(_finish_base)
-        ),
-        build,
-    )
+    recipe = (inspect.getsource(debootstrap), inspect.getsource(_finish_base))
+    return cache.template(f"base-{_SUITE}", cache.key_of(_SUITE, " ".join(BASE_PACKAGES), certificate, *recipe), build)
 
 
 def layer(name: str, below: list[Path], script: str, key: str = "", files: dict[str, Path] | None = None) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from sandbox import cache, cgroups, network
 from sandbox.errors import SandboxError
 
-STATE = Path(os.environ.get("KOPROGO_SANDBOX_STATE", "/var/lib/koprogo-sandbox"))
+STATE = Path("/var/lib/koprogo-sandbox")
 RUN = Path("/run/koprogo-sandbox")
 _MOST = 32
 
