@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,13 @@ class World:
         _end(lock, seconds)
 
 
-def wait_for(condition: object, seconds: float, otherwise: str) -> None:
-    """Wait until the callable `condition` is true, for at most `seconds`; then raise SandboxError(otherwise)."""
+def wait_for(condition: Callable[[], object], seconds: float, otherwise: str) -> None:
+    """Wait until `condition()` is true, for at most `seconds`; then raise SandboxError(otherwise)."""
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]  # any callable, its result is only tested for truth
+    while not condition():
         if time.monotonic() > deadline:
             raise SandboxError(otherwise)
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def holder(lock: Path) -> int | None:

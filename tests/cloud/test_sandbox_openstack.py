@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import openstack
 import pytest
 
 from sandbox.machine import machines
-from sandbox.world import World
+from sandbox.world import World, wait_for
 
 pytestmark = pytest.mark.cloud
 MIB = 1024 * 1024
@@ -23,10 +24,7 @@ USER_DATA = "I2Nsb3VkLWNvbmZpZwp3cml0ZV9maWxlczoKICAtIHtwYXRoOiAvZXRjL2Zyb20tdXN
 
 
 def until(condition: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.3)
+    wait_for(condition, seconds, "not in time")
 
 
 @dataclass
@@ -68,17 +66,24 @@ def settled(sdk: Any, server: Any, status: str) -> bool:
 
 @pytest.fixture(scope="module")
 def login(sdk: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
-    folder = tmp_path_factory.mktemp("server")
+    """A server that all tests share: each leaves it running."""
+    with made("probe", sdk, tmp_path_factory.mktemp("server")) as login:
+        yield login
+
+
+@contextmanager
+def made(name: str, sdk: Any, folder: Path) -> Iterator[Login]:
+    """Make a server with a key and a security group of its own, and wait until it can be logged in to."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    key = sdk.compute.create_keypair(name="probe", public_key=(folder / "key.pub").read_text())
-    group = sdk.network.create_security_group(name="probe")
+    key = sdk.compute.create_keypair(name=name, public_key=(folder / "key.pub").read_text())
+    group = sdk.network.create_security_group(name=name)
     sdk.network.create_security_group_rule(
         security_group_id=group.id, direction="ingress", ether_type="IPv4", protocol="tcp",
         port_range_min=22, port_range_max=22,
     )  # fmt: skip
     server = sdk.compute.create_server(
-        name="probe", image_id=sdk.image.find_image("Ubuntu 22.04").id, key_name=key.name, user_data=USER_DATA,
-        flavor_id=sdk.compute.find_flavor("d2-2").id, security_groups=[{"name": "probe"}],
+        name=name, image_id=sdk.image.find_image("Ubuntu 22.04").id, key_name=key.name, user_data=USER_DATA,
+        flavor_id=sdk.compute.find_flavor("d2-2").id, security_groups=[{"name": name}],
         networks=[{"uuid": sdk.network.find_network("Ext-Net").id}],
     )  # fmt: skip
     server = sdk.compute.wait_for_server(server, interval=0.3)
@@ -91,10 +96,10 @@ def login(sdk: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]
 
     until(host_keys)
     (folder / "known").write_text("".join(f"{ipv4} {line.strip()}\n" for line in host_keys() if line.strip()))
-    made = Login(server, ipv4, folder)
-    until(lambda: made.run("true").returncode == 0)
-    yield made
-    if sdk.compute.find_server("probe"):
+    login = Login(server, ipv4, folder)
+    until(lambda: login.run("true").returncode == 0)
+    yield login
+    if sdk.compute.find_server(name):
         sdk.compute.delete_server(server)
         sdk.compute.wait_for_delete(server, interval=0.3)
     sdk.network.delete_security_group(group)
@@ -179,6 +184,7 @@ def test_it_can_be_resized_and_back(login: Login, sdk: Any, world: World) -> Non
     def memory() -> int | None:
         return next(m.memory for m in machines(world) if m.ipv4 == login.ipv4)
 
+    login.says("sudo touch /etc/kept")
     sdk.compute.resize_server(login.server, sdk.compute.find_flavor("d2-4").id)
     until(lambda: settled(sdk, login.server, "VERIFY_RESIZE"))
     assert memory() == 4000 * MIB
@@ -196,13 +202,15 @@ def test_it_can_be_stopped_while_it_reboots(login: Login, sdk: Any, world: World
     assert time.monotonic() - started < 50  # it is cut off after 60
     sdk.compute.start_server(login.server)
     until(lambda: settled(sdk, login.server, "ACTIVE"))
+    until(lambda: login.run("true").returncode == 0)
 
 
-def test_nothing_is_left_of_a_deleted_server(login: Login, sdk: Any, world: World) -> None:
-    (machine,) = [m for m in machines(world) if m.ipv4 == login.ipv4]
-    sdk.compute.delete_server(login.server)
-    sdk.compute.wait_for_delete(login.server, interval=0.3)
-    assert not machine.alive
-    assert not machine.folder.exists()
-    assert not Path("/sys/fs/cgroup/memory/koprogo-sandbox", machine.group).exists()
-    assert login.run("true").returncode == 255
+def test_nothing_is_left_of_a_deleted_server(sdk: Any, world: World, tmp_path: Path) -> None:
+    with made("gone", sdk, tmp_path) as login:
+        (machine,) = [m for m in machines(world) if m.ipv4 == login.ipv4]
+        sdk.compute.delete_server(login.server)
+        sdk.compute.wait_for_delete(login.server, interval=0.3)
+        assert not machine.alive
+        assert not machine.folder.exists()
+        assert not Path("/sys/fs/cgroup/memory/koprogo-sandbox", machine.group).exists()
+        assert login.run("true").returncode == 255

@@ -2,20 +2,19 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ovh
+import small_world
 
-from sandbox import application, internet, templates
+from sandbox import internet
 from sandbox.application.git import BARE
 from sandbox.machine import Machine, load
 from sandbox.world import World
 
-PACKAGES = ["docker.io", "docker-cli", "docker-compose", "git", "iptables"]
 SOURCE = Path(__file__).parents[2] / "files" / "koprogo"
 LIBRARY = "/usr/local/lib/koprogo/koprogo"
 CHECKOUT = "/home/koprogo/koprogo"
@@ -55,6 +54,14 @@ printf '#!/bin/sh\\nPYTHONPATH=/usr/local/lib/koprogo exec python3 -m koprogo "$
 chmod 755 /usr/local/bin/koprogo
 runuser -u koprogo -- git clone -q {REPOSITORY} {CHECKOUT}
 install -o koprogo -g koprogo -m 0600 /dev/null {ENV_FILE}
+"""
+
+_WIPE = f"""
+docker ps -aq | xargs -r docker rm -f
+docker volume ls -q | xargs -r docker volume rm
+find /var/lib/koprogo /home/koprogo/backups -mindepth 1 -delete
+runuser -u koprogo -- git -C {CHECKOUT} fetch -q origin
+runuser -u koprogo -- git -C {CHECKOUT} reset -q --hard origin/main
 """
 
 # Says on standard error which calls of docker there were, and makes them.
@@ -125,6 +132,16 @@ class Server:
         """Commit a version, and files by their path; CI publishes its images if that version exists. Returns the id."""
         return self.in_clone(_COMMIT, version, message, input=json.dumps(files or {})).splitlines()[-1]
 
+    def other_version(self) -> str:
+        """A good version that is not the one that runs."""
+        return "3" if self.version() == "2" else "2"
+
+    def wipe(self) -> None:
+        """Take everything away that the program made or was told, as if it had just been installed."""
+        self.sh(_WIPE)
+        self.sh(f"cat > {ENV_FILE}", input=SECRETS)
+        self.configure()
+
     def in_clone(self, script: str, *arguments: str, input: str | None = None) -> str:
         """Run a script in a clone of the repository, as somebody who may push; returns what it prints."""
         command = ["runuser", "-u", "www-data", "--", "sh", "-e", "-c", _IN_CLONE + script, "clone", *arguments]
@@ -157,22 +174,14 @@ class Server:
 
 
 def make(world: World) -> Server:
-    """Start the internet and the server, install the program, and point the names at it."""
-    layers = internet.layers()
-    internet.start(world, [application.build(layers)])
-    docker = [templates.apt_layer("docker", [templates.base()], PACKAGES), templates.base()]
-    machine = Machine(
-        world, "server", docker, world.ipv4(50), world.ipv6(50), memory=2 * 2**30, docker=True
-    )  # fmt: skip
-    machine.start()
-    machine.wait_boot()
+    """Start the server in a world with the internet, install the program, and point the names at it."""
+    machine = small_world.docker_machine(world)
     server = Server(world, machine)
     _publish_names(world, machine.ipv4)
     server.sh(_SET_UP)
     install(server)
     server.sh("cat > /etc/koprogo/tls-ca.pem", input=internet.acme_root(world))
-    server.sh(f"cat > {ENV_FILE}", input=SECRETS)
-    server.configure()
+    server.wipe()
     trace = '#!/bin/sh\necho "$*" >> /tmp/docker-calls\nexec /usr/bin/docker "$@"\n'
     server.sh(f"mkdir -p {Path(_TRACED).parent}; cat > {_TRACED}; chmod 755 {_TRACED}", input=trace)
     return server
@@ -199,11 +208,3 @@ def _publish_names(world: World, address: str) -> None:
     for name in ("", "api"):
         client.post("/domain/zone/koprogo.test/record", fieldType="A", subDomain=name, target=address, ttl=60)
     client.post("/domain/zone/koprogo.test/refresh")
-
-
-def wait_until(condition: Any, seconds: float, what: str) -> None:
-    """Wait until `condition()` is true; raises AssertionError saying what did not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)

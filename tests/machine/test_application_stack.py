@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import small_world
 
-from sandbox import application, internet, templates
-from sandbox import world as worlds
+from sandbox import application
 from sandbox.machine import Machine, load
 from sandbox.world import World, wait_for
 
 pytestmark = pytest.mark.machine
 
 NAME = "images"
-PACKAGES = ["docker.io", "docker-cli", "docker-compose", "git", "iptables"]  # a layer that other tests have too
 BACKEND = "ghcr.io/gilmry/koprogo/backend"
 API = "http://127.0.0.1:8080/api/v1"
 POSTGRES = (
@@ -29,22 +28,13 @@ PSQL = "docker exec -i postgres psql -qAt -U koprogo -d koprogo_db -c"
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[World]:
-    """A sandbox with the internet and nothing else."""
-    worlds.destroy(NAME)
-    world = worlds.create(NAME)
-    internet.start(world, [application.build(internet.layers())])
-    yield world
-    worlds.destroy(NAME)
+    with small_world.with_internet(NAME) as world:
+        yield world
 
 
 @pytest.fixture(scope="module")
 def docker(made: World) -> Machine:
-    """A machine as small as the real server, with Docker."""
-    base = templates.base()
-    layers = [templates.apt_layer("docker", [base], PACKAGES), base]
-    machine = Machine(made, "docker", layers, made.ipv4(60), made.ipv6(60), memory=2 * 2**30, docker=True)
-    machine.start()
-    machine.wait_boot()
+    machine = small_world.docker_machine(made)
     sh(machine, "docker network create app")
     return machine
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import shlex
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from conftest import Deployed, Operator, Server
 
 from sandbox.machine import Machine, load
-from sandbox.world import World
+from sandbox.world import World, wait_for
 
 pytestmark = [pytest.mark.machine, pytest.mark.cloud]
 
@@ -235,7 +234,9 @@ def published(deployed: Deployed) -> Iterator[None]:
 @pytest.mark.usefixtures("published")
 def test_only_22_80_and_443_answer_from_outside_though_a_container_publishes_8088(deployed: Deployed) -> None:
     server = deployed.server
-    eventually(lambda: "200" in sudo(server, "curl -sI http://127.0.0.1:8088/ || true"), 10)
+    wait_for(
+        lambda: "200" in sudo(server, "curl -sI http://127.0.0.1:8088/ || true"), 10, "the container does not answer"
+    )
     assert open_ports(server.ipv4) == [22, 80, 443]
     assert open_ports(server.ipv6) == [22, 80, 443]
 
@@ -256,16 +257,9 @@ def test_five_failed_logins_close_ssh_to_that_address_and_to_no_other(outsider: 
             outsider.run(login, check=False)
             return address in sudo(server, "fail2ban-client banned")
 
-        eventually(banned_after_another, 60)
+        wait_for(banned_after_another, 60, "five failures and no ban")
         assert "Permission denied" not in outsider.run(login, check=False).stderr
         assert outsider.run(site, check=False).returncode == 0
         assert server.run("echo in").stdout == "in\n"
     finally:
         sudo(server, f"fail2ban-client set sshd unbanip {address}")
-
-
-def eventually(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)

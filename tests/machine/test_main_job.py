@@ -2,15 +2,13 @@
 
 import json
 import re
-import time
-from collections.abc import Callable
 
 import pytest
 from conftest import Deployed, Operator, Server
 
 from sandbox import application
 from sandbox.machine import Machine, load
-from sandbox.world import World
+from sandbox.world import World, wait_for
 
 pytestmark = [pytest.mark.machine, pytest.mark.cloud]
 
@@ -18,14 +16,6 @@ API = "https://api.koprogo.test/api/v1/health"
 SITE = "https://koprogo.test"
 DEPLOY_SECONDS = 180 + 90
 """The check comes every 3 minutes; a deploy takes up to 90 s more on a busy host."""
-
-
-def eventually(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:.0f} s: {what}")
-        time.sleep(1)
 
 
 @pytest.fixture
@@ -108,7 +98,7 @@ def test_commands_of_the_real_thing_work_with_another_env_file(deployed: Deploye
 
 def test_pushed_versions_go_live_and_a_sick_one_does_not(world: World, server: Server, outside: Machine) -> None:
     second = application.push(world, "2", "Second version")
-    eventually(lambda: running(server) == second, DEPLOY_SECONDS, "version 2 runs, with nobody touching the server")
+    wait_for(lambda: running(server) == second, DEPLOY_SECONDS, "version 2 does not run by itself")
     assert version(outside) == "2"
 
     # `systemctl restart koprogo-gitops` looks for a commit at once: the rest need not wait for the timer.
@@ -143,7 +133,7 @@ def test_backup_restores_into_an_empty_postgres(server: Server) -> None:
     )
     try:
         ready = "sudo docker exec restore pg_isready -h 127.0.0.1 -U koprogo -d koprogo_db"
-        eventually(lambda: server.run(ready, check=False).returncode == 0, 60, "the empty database is ready")
+        wait_for(lambda: server.run(ready, check=False).returncode == 0, 60, "the empty database is not ready")
         server.run(f"sudo sh -c 'gunzip < {newest} | docker exec -i restore psql -q -U koprogo -d postgres'")
         assert _postgres_rows(server, "restore") == rows
     finally:
@@ -155,11 +145,11 @@ def test_server_comes_back_after_a_reboot(server: Server, outside: Machine, depl
     before = server.run(boot).stdout
     live = version(outside)
     server.run("sudo systemctl --no-block reboot", check=False)
-    eventually(lambda: server.run(boot, check=False).stdout not in (before, ""), 120, "another boot")
-    eventually(lambda: version(outside) == live, 120, "the API answers again")
+    wait_for(lambda: server.run(boot, check=False).stdout not in (before, ""), 120, "it did not reboot")
+    wait_for(lambda: version(outside) == live, 120, "the API does not answer again")
     assert "Status: active" in server.run("sudo ufw status").stdout
     health = "sudo docker inspect -f '{{.State.Health.Status}}' koprogo-backend koprogo-frontend koprogo-postgres"
-    eventually(lambda: set(server.run(health).stdout.split()) == {"healthy"}, 120, "every container is healthy")
+    wait_for(lambda: set(server.run(health).stdout.split()) == {"healthy"}, 120, "a container is not healthy")
     assert deployed.operator.planned() == []
 
 
