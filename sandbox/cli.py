@@ -4,10 +4,13 @@ import os
 import sys
 
 import click
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sandbox import application, host, lifecycle, world
 from sandbox import demo as the_demo
+from sandbox.application import images
 from sandbox.errors import SandboxError
 from sandbox.machine import load
 from sandbox.progress import console, say, stop
@@ -37,12 +40,6 @@ def down(name: str) -> None:
 
 
 @main.command()
-def build() -> None:
-    """Make the templates that a sandbox starts from, without starting any."""
-    lifecycle.build()
-
-
-@main.command()
 def status() -> None:
     """List the sandboxes and their machines."""
     table = Table("sandbox", "machine", "state", "address", box=None)
@@ -66,9 +63,9 @@ def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("name")
-@click.argument("version")
+@click.argument("version", type=click.Choice(images.VERSIONS))
 def push(name: str, version: str) -> None:
-    """Commit VERSION (1, 2, 3 or sick) to the application's repository, as a developer of it would."""
+    """Commit VERSION to the application's repository, as a developer of it would."""
     made = world.find(name)
     if made is None:
         raise SandboxError(f"there is no sandbox {name}; `make demo` makes one")
@@ -89,7 +86,7 @@ def run() -> None:
     try:
         main(standalone_mode=False)
     except SandboxError as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(Text(str(error), "red"), soft_wrap=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()

@@ -81,7 +81,7 @@ def problems(name: str) -> list[str]:
             found.append(f"too little memory: {memory:.1f} GiB available, {MEMORY_GIB} needed")
         if not packages:
             try:
-                world.free_index()
+                world.free_addresses()
             except SandboxError as error:
                 found.append(str(error))
     return found

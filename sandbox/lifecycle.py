@@ -23,16 +23,12 @@ def _build_internet() -> None:
     application.build(internet.layers())
 
 
-def build() -> None:
-    """Make every template that is not in the cache; nothing is started."""
-    _together(openstack.build, _build_internet)
-
-
 def up(name: str) -> World:
     """Return the sandbox `name`, running; what runs already is left alone. Raises SandboxError."""
+    world.check_name(name)
     host.prepare(name)
     with cache.locked(world.RUN / f"{name}.lock", f"another run is bringing up the sandbox {name}; waiting for it"):
-        build()
+        _together(openstack.build, _build_internet)
         made = world.create(name)
 
         def start_internet() -> None:

@@ -21,10 +21,14 @@ from typing import Any
 
 from sandbox import cache, cgroups
 from sandbox.errors import SandboxError
-from sandbox.world import World, find, holder, wait_for
+from sandbox.files import write_whole
+from sandbox.world import World, find, holder, wait_for, within
 
 BOOT_SECONDS = 120
 """How long a machine may take from its start until systemd says that it runs (busy two-core hosts included)."""
+
+STOP_SECONDS = 60
+"""How long a machine may take to shut down before its power is cut."""
 
 DROPPED = ["sys_time", "sys_module", "sys_rawio", "wake_alarm"]
 """Capabilities no machine has: with them it could set the host's clock and load modules into the host's kernel."""
@@ -113,9 +117,7 @@ class Machine:
         for part in ("upper", "work", "root"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         record = asdict(self) | {"world": self.world.name}
-        partial = self.folder / "machine.json.new"
-        partial.write_text(json.dumps(record, default=str, indent=1))
-        partial.rename(self.folder / "machine.json")
+        write_whole(self.folder / "machine.json", json.dumps(record, default=str, indent=1))
 
     def start(self, prepare: Callable[[Path], None] | None = None) -> None:
         """Turn it on; `prepare(root)` may change its files before it boots. It is on already: nothing happens."""
@@ -155,7 +157,7 @@ class Machine:
         finally:
             subprocess.run(["umount", root], check=True)
 
-    def wait_boot(self, seconds: float = BOOT_SECONDS) -> None:
+    def wait_boot(self) -> None:
         """Wait until its systemd says that it is up. Raises SandboxError with the end of its console otherwise."""
 
         def up() -> bool:
@@ -164,7 +166,7 @@ class Machine:
             done = self._run(["systemctl", "is-system-running"]) if self.leader else None
             return done is not None and done.stdout.strip() in {"running", "degraded"}
 
-        wait_for(up, seconds, f"{self.name} did not boot within {seconds:.0f} s; see {self.console}")
+        wait_for(up, BOOT_SECONDS, f"{self.name} did not boot within {BOOT_SECONDS} s; see {self.console}")
 
     def _run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         leader = self.leader
@@ -199,8 +201,8 @@ class Machine:
             raise SandboxError(f"on {self.name}: {' '.join(command)} ended with {done.returncode}: {output}")
         return done
 
-    def stop(self, seconds: float = 60) -> None:
-        """Shut it down as `poweroff` does; it is cut off after `seconds`."""
+    def stop(self) -> None:
+        """Shut it down as `poweroff` does; it is cut off if that takes longer than a minute."""
         asked = 0.0
 
         def off() -> bool:
@@ -212,8 +214,7 @@ class Machine:
                     os.kill(leader, _POWER_OFF)
             return not self.alive
 
-        with contextlib.suppress(SandboxError):
-            wait_for(off, seconds, "")
+        within(STOP_SECONDS, off)
         self.kill()
 
     def kill(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sandbox import cgroups
+from sandbox.files import write_whole
 from sandbox.machine import DROPPED, Machine, load, mount_root
 from sandbox.network import ip
 from sandbox.world import wait_for
@@ -138,9 +139,7 @@ def _note_leader(machine: Machine, nspawn: "subprocess.Popen[bytes]") -> None:
 
     wait_for(there, 30, f"systemd-nspawn did not start {machine.name}")
     if found:
-        partial = file.with_suffix(".new")
-        partial.write_text(str(found[-1]))
-        partial.rename(file)
+        write_whole(file, str(found[-1]))
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ in the versions of images.VERSIONS, and for Docker Hub's library/postgres:15 and
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 from sandbox import ca, cache
@@ -34,11 +33,12 @@ def _fill(folder: Path, registry: int) -> None:
     commit = git.make(images.SOURCE, bare, images.HERE / "post-receive")
     top = folder / "var/lib/docker-registry"
     storage = Storage(top)
-    with tempfile.TemporaryDirectory(prefix=".application", dir=folder.parent) as small:
-        for repository, tag, image in images.build(Path(small)):
-            # What CI would have done for the first commit.
-            first = [f"main-{commit[:7]}"] if tag == (images.SOURCE / "VERSION").read_text().strip() else []
-            storage.publish(repository, image, tag, *first)
+    small = cache.scratch(folder)
+    small.mkdir()
+    for repository, tag, image in images.build(small):
+        # What CI would have done for the first commit.
+        first = [f"main-{commit[:7]}"] if tag == (images.SOURCE / "VERSION").read_text().strip() else []
+        storage.publish(repository, image, tag, *first)
     _give(bare, _WWW_DATA)
     _give(top, registry)
 

@@ -9,10 +9,11 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from sandbox import ca, templates
+from sandbox.files import write_whole
 from sandbox.internet import configuration, names, ready
 from sandbox.internet.configuration import ETC, Secrets
-from sandbox.internet.resolver import upstream
 from sandbox.machine import Machine, load
+from sandbox.resolver import upstream
 from sandbox.world import World
 
 NAME = "internet"
@@ -96,10 +97,7 @@ def _secrets(world: World) -> Secrets:
     file = world.state / "internet-secrets.json"
     if not file.exists():
         made = Secrets(*(secrets.token_hex(n) for n in (8, 16, 16, 16)))
-        new = file.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(asdict(made)))
-        new.rename(file)
+        write_whole(file, json.dumps(asdict(made)), 0o600)
     return Secrets(**json.loads(file.read_text()))
 
 

@@ -2,7 +2,7 @@
 
 from sandbox.errors import SandboxError
 from sandbox.machine import Machine
-from sandbox.world import wait_for
+from sandbox.world import within
 
 SECONDS = 60
 
@@ -29,12 +29,8 @@ def wait(machine: Machine) -> None:
         missing[:] = [name for name in missing if machine.run(["sh", "-c", CHECKS[name]], check=False).returncode]
         return not missing
 
-    try:
-        wait_for(complete, SECONDS, "")
-    except SandboxError as error:
-        if str(error):
-            raise
+    if not within(SECONDS, complete):
         raise SandboxError(
             f"{', '.join(missing)} on {machine.name} did not answer within {SECONDS} s;"
             f" see: python -m sandbox exec {machine.world.name} {machine.name} journalctl -u {missing[0]}"
-        ) from None
+        )

@@ -3,16 +3,14 @@
 import datetime
 import json
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 
 from sandbox import machine as machines
 from sandbox.errors import SandboxError
 from sandbox.machine import Machine
 from sandbox.openstack import addresses, firewall, hypervisor, template
-from sandbox.world import World
+from sandbox.world import World, within
 
 Credentials = dict[str, str]
 """The OS_* variables that an operator logs in with."""
@@ -32,8 +30,8 @@ def build() -> None:
     template.control_plane()
 
 
-def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Credentials:
-    """Start control plane and hypervisor of a sandbox, wait until a server can be made, and say how to log in.
+def start(world: World) -> None:
+    """Start control plane and hypervisor of a sandbox, and wait until a server can be made.
 
     A control plane that runs goes on (an earlier start may have been interrupted before it was ready). Otherwise it
     starts empty, so servers of an earlier one are removed. Raises SandboxError if it isn't ready within three minutes.
@@ -54,9 +52,7 @@ def start(world: World, say: Callable[[str], None] = lambda _text: None) -> Cred
     world.daemon("hypervisor", [sys.executable, "-m", "sandbox.openstack", world.name])
     if fresh:
         control.start()
-        say("the control plane boots")
-    _wait_ready(control, since, say)
-    return credentials(world)
+    _wait_ready(control, since)
 
 
 def credentials(world: World) -> Credentials:
@@ -83,17 +79,17 @@ def _nova_is_up(control: Machine, since: datetime.datetime) -> bool:
     return done.returncode == 0 and int(done.stdout) >= _NOVA_SERVICES
 
 
-def _wait_ready(control: Machine, since: datetime.datetime, say: Callable[[str], None]) -> None:
-    deadline = time.monotonic() + _SECONDS
+def _wait_ready(control: Machine, since: datetime.datetime) -> None:
     waiting = list(_PORTS)
-    while time.monotonic() < deadline:
+
+    def ready() -> bool:
         if not control.alive:
-            break
-        waiting = [port for port in waiting if not _answers(control.ipv4, port)]
-        if not waiting and control.leader and _nova_is_up(control, since):
-            say("the cloud is ready")
-            return
-        time.sleep(0.2)
+            raise SandboxError(f"the control plane ended; see {control.console}")
+        waiting[:] = [port for port in waiting if not _answers(control.ipv4, port)]
+        return not waiting and control.leader is not None and _nova_is_up(control, since)
+
+    if within(_SECONDS, ready, pause=0.2):
+        return
     missing = ", ".join(str(port) for port in waiting) or "Nova's services"
     raise SandboxError(
         f"the control plane is not ready: {missing} did not answer. Look at {control.console}, or run "

@@ -4,6 +4,7 @@ A request is one line of JSON on a Unix socket that the control plane sees too, 
 answer is one line, `{"result": …}` or `{"error": "why"}`.
 """
 
+import contextlib
 import ipaddress
 import json
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 from sandbox import machine as machines
 from sandbox.errors import SandboxError
+from sandbox.files import write_whole
 from sandbox.machine import Machine
 from sandbox.openstack import firewall, firstboot, template
 from sandbox.world import World, find, wait_for
@@ -34,8 +36,8 @@ def servers(world: World) -> dict[str, Machine]:
     """The servers of a sandbox, on or off, by Nova's id."""
     found = {}
     for file in sorted(world.state.glob(f"machines/*/{_RECORD}")):
-        record = json.loads(file.read_text())
-        found[record["uuid"]] = machines.load(world.name, file.parent.name)
+        with contextlib.suppress(OSError, SandboxError):  # it is just being deleted
+            found[json.loads(file.read_text())["uuid"]] = machines.load(world.name, file.parent.name)
     return found
 
 
@@ -84,7 +86,7 @@ class Hypervisor:
         seed = firstboot.Seed(uuid, hostname, server["image"], server["key"], server["user_data"])
         try:
             machine.save()
-            (machine.folder / _RECORD).write_text(json.dumps({"uuid": uuid, "image": seed.image}))
+            write_whole(machine.folder / _RECORD, json.dumps({"uuid": uuid}))
             with machine.mounted() as root:
                 firstboot.write(root, seed)
             if power_on:

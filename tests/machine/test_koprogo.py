@@ -13,7 +13,7 @@ import pytest
 import small_world
 from koprogo_server import CHECKOUT, ENV_FILE, SECRETS, Server
 
-from sandbox.world import wait_for
+from sandbox.world import wait_for, within
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 
@@ -278,7 +278,7 @@ def _kill_at(server: Server, step: str) -> None:
         attempt = json.loads(file.read_text())["attempt"]
         return attempt is not None and attempt["step"] == step
 
-    wait_for(reached, 180, f"the program does not reach {step!r}")
+    assert within(180, reached, pause=0.01), f"the program does not reach {step!r}"
     server.sh("kill -9 $(pgrep -u koprogo -f 'python3 -m koprogo deploy')")
     runner.join(60)
     assert not runner.is_alive()

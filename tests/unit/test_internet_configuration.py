@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sandbox.internet import configuration, names
 from sandbox.internet.configuration import Secrets
-from sandbox.internet.resolver import upstream
+from sandbox.resolver import upstream
 
 SECRETS = Secrets("key", "secret", "consumer", "password")
 

@@ -1,10 +1,11 @@
 """What stands in the way of a sandbox is one line each, before anything is made."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
-from sandbox import host, network, world
+from sandbox import host, lifecycle, network, world
 from sandbox.errors import SandboxError
 
 
@@ -47,10 +48,48 @@ def test_address_range_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "ip", lambda *_arguments: "10.64.0.0/10 dev tun0 scope link\n")
     assert host.problems("demo") == [
         "no free address range in 10.77.0.0/16: 10.77.31.0/24 is in use by a route on this host: "
-        "10.64.0.0/10 dev tun0 scope link. Choose another with KOPROGO_SANDBOX_NETWORK=10.x.0.0/16."
+        "10.64.0.0/10 dev tun0 scope link. Choose another: KOPROGO_SANDBOX_NETWORK=10.78.0.0/16"
     ]
 
 
 def test_one_range_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "ip", lambda *_arguments: "local 10.77.0.9 dev vpn0 proto kernel\n")
-    assert world.free_index() == 1
+    assert world.free_addresses() == (1, "10.77.0.0/16")
+
+
+def test_routes_of_every_type_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = "blackhole 10.77.0.0/26 proto bird\nthrow 10.77.1.0/24\nunreachable default dev lo\n"
+    monkeypatch.setattr(network, "ip", lambda *_arguments: routes)
+    assert world.free_addresses() == (2, "10.77.0.0/16")
+
+
+def test_another_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOPROGO_SANDBOX_NETWORK", "172.20.0.0/16")
+    index, within = world.free_addresses()
+    assert world.World("demo", index, within).ipv4(3) == "172.20.0.3"
+
+
+@pytest.mark.parametrize("value", ["10.x.0.0/16", "fd00::/48", "10.1.2.0/24", "8.8.0.0/16"])
+def test_a_range_that_will_not_do(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("KOPROGO_SANDBOX_NETWORK", value)
+    assert host.problems("demo") == [
+        f"KOPROGO_SANDBOX_NETWORK is {value}: put a private IPv4 range of a /19 or more, "
+        "KOPROGO_SANDBOX_NETWORK=10.78.0.0/16"
+    ]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/etc", "a/b", "builds", "Demo", "-x", "a" * 22])
+def test_a_name_that_is_none_is_refused_before_anything_is_deleted(name: str) -> None:
+    for refuse in (world.create, world.destroy, lifecycle.up):
+        with pytest.raises(SandboxError, match=r"can't be the name of a sandbox"):
+            refuse(name)
+
+
+def test_a_look_at_a_lock_is_no_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text("4321")
+    with lock.open("r+") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert world.holder(lock) is None
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert world.holder(lock) == 4321

@@ -11,7 +11,7 @@ from .zonefile import KnotPublisher
 
 
 def main(config_file: str) -> None:
-    """Serve for ever. See `sandbox.internet.configuration.ovh_api` for the file's keys."""
+    """Serve for ever. See `sandbox.internet.configuration.ovh_account` for the file's keys."""
     config = json.loads(Path(config_file).read_text())
     account = Account(
         applications=config["applications"],
