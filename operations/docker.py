@@ -70,11 +70,7 @@ def key_commands(system: System) -> list[Command]:
 
 def daemon(state: State) -> files.File:
     """daemon.json: ours, over whatever else an operator put there."""
-    entry = state["files"][layout.DAEMON]
-    try:
-        present = json.loads((entry and entry["text"]) or "{}")
-    except ValueError:
-        present = {}
+    present = files.settings_in(state, layout.DAEMON)
     wanted = json.loads(files.render("docker-daemon.json"))
     return files.File(layout.DAEMON, json.dumps({**present, **wanted}, indent=2) + "\n")
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import jinja2
 from pyinfra import host, logger
@@ -62,6 +63,16 @@ def actual(state: State, path: str) -> Entry | None:
 def drifted(state: State, wanted: Sequence[File]) -> list[File]:
     """Those that have to be written."""
     return [file for file in wanted if file.differs(actual(state, file.path))]
+
+
+def settings_in(state: State, path: str) -> dict[str, Any]:
+    """The JSON object that a file holds; empty where there is no such file, or it holds something else."""
+    entry = actual(state, path)
+    try:
+        found = json.loads((entry and entry["text"]) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @operation()

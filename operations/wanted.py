@@ -4,10 +4,14 @@ from typing import Any
 
 from facts import layout
 from facts.server import State
+from operations import files
 from operations.environment import Lines, differences
 from operations.program import needs_deploy
 from operations.reach import Site
 from settings import Settings
+
+DECIDING = ("repository", "branch", "compose_file", "env_file", "image_tag")
+"""Keys of /etc/koprogo/config.json that decide what is deployed. The others are read anew by every backup and check."""
 
 
 def lines(settings: Settings) -> Lines:
@@ -45,5 +49,8 @@ def deploy_needed(settings: Settings, state: State) -> bool:
     """Whether this run has to call `koprogo deploy`: it says so itself, or this run changes what it deploys from."""
     source, clone = settings.source, state["repository"]
     moved = (clone["url"], clone["branch"]) != (source.repository_url, source.branch)
-    changes = moved or bool(differences(lines(settings), state["environment"]))
+    # The program answered by the configuration of before this run: what this run changes in it, it cannot know.
+    present, coming = files.settings_in(state, str(layout.CONFIG)), program_configuration(settings)
+    redirected = any(present.get(key) != coming[key] for key in DECIDING)
+    changes = moved or redirected or bool(differences(lines(settings), state["environment"]))
     return needs_deploy(state["program"], changes)

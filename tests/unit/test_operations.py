@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_settings
 from pydantic import SecretStr
+from test_settings import load
 
 from facts.on_server import environment as env
 from facts.server import Environment, State
 from facts.wire import ship
-from operations import base, docker, fail2ban, files, firewall, gitops, packages, program, repository, ssh
+from operations import base, docker, fail2ban, files, firewall, gitops, packages, program, repository, ssh, wanted
 from operations.environment import Lines, access, differences
 from operations.on_server import mend_environment, put_files
+from settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 URL, BRANCH = "https://git.example/koprogo.git", "main"
@@ -308,6 +311,55 @@ def test_the_timer_is_started_and_never_the_service() -> None:
 )
 def test_a_deploy_is_needed(said: dict[str, Any] | None, changes: bool, needed: bool) -> None:
     assert program.needs_deploy(said, changes) is needed
+
+
+folder = test_settings.folder
+
+
+def deployed(found: Settings) -> State:
+    """A server to which these settings were deployed, and where all is well."""
+    state, lines = virgin(), wanted.lines(found)
+    state["repository"] = {
+        "exists": True, "clone": True, "url": "https://github.com/gilmry/koprogo.git", "branch": "main", "foreign": "",
+    }  # fmt: skip
+    state["environment"] = present(
+        names=lines.names, values=dict(lines.plain), made=dict.fromkeys(lines.make, "set"),
+        hashes={name: env.keyed_hash("salt", value.get_secret_value()) for name, value in lines.secret.items()},
+    )  # fmt: skip
+    configuration: Any = {**ENTRY, "text": json.dumps(wanted.program_configuration(found))}
+    state["files"]["/etc/koprogo/config.json"] = configuration
+    state["program"] = {"running_commit": "e0a203d", "settings_applied": True, "healthy": True}
+    return state
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, False),
+        ({"IMAGE_TAG": "main-1a2b3c4"}, True),
+        ({"COMPOSE_FILE": "deploy/production/other.yml"}, True),
+        ({"COMPOSE_FILE": "deploy/staging/docker-compose.yml"}, True),
+        ({"BRANCH": "next"}, True),
+        ({"REPOSITORY_URL": "https://git.example/koprogo.git"}, True),
+        ({"RUST_LOG": "trace"}, True),
+        ({"BACKUP_DAYS": "30"}, False),
+        ({"HEALTH_PATH": "/health"}, False),
+    ],
+)
+def test_a_setting_that_decides_what_is_deployed_is_deployed_in_the_same_run(
+    changes: dict[str, str], needed: bool, folder: Path
+) -> None:
+    state = deployed(load(folder))
+    assert wanted.deploy_needed(load(folder, **changes), state) is needed
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", None])
+def test_a_configuration_that_says_nothing_is_no_traceback_and_a_deploy(text: str | None, folder: Path) -> None:
+    found = load(folder)
+    state = deployed(found)
+    broken: Any = text if text is None else {**ENTRY, "text": text}
+    state["files"]["/etc/koprogo/config.json"] = broken
+    assert wanted.deploy_needed(found, state) is True
 
 
 # Environment
