@@ -362,6 +362,20 @@ def test_a_configuration_that_says_nothing_is_no_traceback_and_a_deploy(text: st
     assert wanted.deploy_needed(found, state) is True
 
 
+def test_the_command_imports_nothing_from_the_folder_where_it_is_called(tmp_path: Path) -> None:
+    package, here = tmp_path / "library" / "koprogo", tmp_path / "here"
+    package.mkdir(parents=True)
+    here.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    (here / "json.py").write_text("raise SystemExit('taken from the current folder')\n")
+    launcher = tmp_path / "koprogo"
+    launcher.write_text(files.render("launcher.sh", library=package.parent))
+    called = ["sh", str(launcher), "status", "two words"]
+    done = subprocess.run(called, cwd=here, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ('["status", "two words"]\n', "")
+
+
 # Environment
 
 WANTED = Lines({"RUST_LOG": "warn", "A": "1"}, {"SMTP_PASSWORD": SecretStr("s$1")}, {"JWT_SECRET": 64})
