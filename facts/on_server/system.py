@@ -1,7 +1,6 @@
 """The machine itself: system, packages, users, swap, units."""
 
 import grp
-import os
 import pwd
 import re
 import time
@@ -18,16 +17,20 @@ def system() -> "dict[str, Any]":
     """What runs here, where, and through which network interfaces the world is reached."""
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.M))
     routes = "".join(output("ip", family, "route", "show", "default") or "" for family in ("-4", "-6"))
-    zone = os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
     return {
         "id": release.get("ID", ""),
         "version": release.get("VERSION_ID", ""),
         "codename": release.get("VERSION_CODENAME", ""),
         "architecture": (output("dpkg", "--print-architecture") or "").strip(),
         "container": (output("systemd-detect-virt", "--container") or "none").strip(),
-        "timezone": zone or "UTC",
+        "timezone": timezone(Path("/etc/localtime")),
         "interfaces": sorted(set(re.findall(r"\bdev (\S+)", routes))),
     }
+
+
+def timezone(link: Path) -> str:
+    """The time zone that was set; empty if none was. Links of /usr/share/zoneinfo itself, as UTC, are not followed."""
+    return str(link.readlink()).partition("zoneinfo/")[2] if link.is_symlink() else ""
 
 
 def packages() -> "dict[str, str]":

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from test_settings import load
 
 from facts.on_server import environment as env
+from facts.on_server import system
 from facts.server import Environment, State
 from facts.wire import ship
 from operations import base, docker, fail2ban, files, firewall, gitops, packages, program, repository, ssh, wanted
@@ -171,6 +172,22 @@ def test_the_user_is_made_or_given_what_is_missing() -> None:
     assert "usermod --append --groups docker koprogo" in lines_of(base.user_commands(state))[0]
     state["account"] = {"home": "/home/koprogo", "shell": "/bin/bash", "groups": ["docker"]}
     assert base.user_commands(state) == []
+
+
+def test_the_time_zone_is_the_one_that_was_set_and_not_what_it_is_another_name_of(tmp_path: Path) -> None:
+    zones, link = tmp_path / "zoneinfo", tmp_path / "localtime"
+    (zones / "Etc").mkdir(parents=True)
+    (zones / "Etc" / "UTC").touch()
+    (zones / "UTC").symlink_to("Etc/UTC")
+    assert system.timezone(link) == ""
+    link.symlink_to(zones / "UTC")
+    assert system.timezone(link) == "UTC"
+    link.unlink()
+    link.symlink_to("../usr/share/zoneinfo/Europe/Brussels")
+    assert system.timezone(link) == "Europe/Brussels"
+    link.unlink()
+    link.touch()
+    assert system.timezone(link) == ""
 
 
 # Firewall
