@@ -27,9 +27,12 @@ def main() -> None:
     path, master = Path(order["path"]), Path(order["master"])
     if not path.parent.is_dir():
         sys.exit(f"The repository has no folder {path.parent}. Correct COMPOSE_FILE or BRANCH and run again.")
-    present = parse(path.read_text()) if path.is_file() else {}
-    former = kept(str(master))
-    made = secrets_for(order["make"], former, present)
-    # Root's copy first: whatever happens next, the secrets that the application will see are not lost.
-    write(master, json.dumps({**former, **made}, indent=1) + "\n", 0o600, "root", "root")
-    write(path, render({**order["lines"], **made}), 0o600, order["user"], order["user"])
+    try:
+        present = parse(path.read_text()) if path.is_file() else {}
+        former = kept(str(master))
+        made = secrets_for(order["make"], former, present)
+        # Root's copy first, and it stays: whatever happens next, secrets that the application will see are not lost.
+        write(master, json.dumps({**former, **made}, indent=1) + "\n", 0o600, "root", "root")
+        write(path, render({**order["lines"], **made}), 0o600, order["user"], order["user"])
+    except (OSError, KeyError) as error:
+        sys.exit(f"{path}: could not be written ({error}); it is as it was. Log in and see `df -h`, then run again.")

@@ -45,13 +45,14 @@ class Former:
     """Files as they were before."""
 
     def __init__(self, paths: "list[Path]") -> None:
-        self._kept = {path: (path.read_bytes(), path.stat()) if path.exists() else None for path in paths}
+        self._kept = {path: (path.read_bytes(), path.stat()) if path.is_file() else None for path in paths}
 
     def restore(self) -> None:
         """Put them back, and remove those that were not there."""
         for path, kept in self._kept.items():
             if kept is None:
-                path.unlink(missing_ok=True)
+                if path.is_file():
+                    path.unlink()
             else:
                 content, entry = kept
                 path.write_bytes(content)
@@ -75,12 +76,18 @@ def main() -> None:
     order: dict[str, Any] = json.load(sys.stdin)
     paths = [Path(file["path"]) for file in order["files"]]
     former = Former(paths + [Path(path) for path in order["absent"]])
-    for file, path in zip(order["files"], paths):  # noqa: B905  # of one length by construction
-        text = with_block(path.read_text() if path.exists() else "", file["text"]) if file["block"] else file["text"]
-        write(path, text, int(file["mode"], 8), file["owner"], file["group"])
-    for path in order["absent"]:
-        Path(path).unlink(missing_ok=True)
-    names = ", ".join(str(path) for path in paths)
+    names = ", ".join(map(str, paths))
+    try:
+        for file, path in zip(order["files"], paths, strict=True):
+            text = file["text"]
+            if file["block"]:
+                text = with_block(path.read_text() if path.exists() else "", text)
+            write(path, text, int(file["mode"], 8), file["owner"], file["group"])
+        for path in order["absent"]:
+            Path(path).unlink(missing_ok=True)
+    except (OSError, KeyError, UnicodeError) as error:  # KeyError: a user or a group that is not there
+        former.restore()
+        _fail(f"{names}: could not be written ({error}); the former state is back.", "")
     if order["check"]:
         done = _shell(order["check"])
         if done.returncode:

@@ -3,6 +3,7 @@
 import base64
 import copy
 import grp
+import io
 import json
 import os
 import pwd
@@ -477,10 +478,12 @@ def test_a_file_differs_by_text_mode_owner_or_group() -> None:
         assert file.differs(same | change)
 
 
-def order_of(path: Path, text: str, check: str = "", then: str = "") -> str:
+def order_of(path: Path, text: str, check: str = "", then: str = "", *more: dict[str, Any]) -> str:
     user = {"owner": "root", "group": "root"} if os.geteuid() == 0 else _me()
     file = {"path": str(path), "text": text, "mode": "640", "block": False, **user}
-    return json.dumps({"files": [file], "absent": [], "check": check, "then": then})
+    return json.dumps(
+        {"files": [file, *({**file, **other} for other in more)], "absent": [], "check": check, "then": then}
+    )
 
 
 def _me() -> dict[str, str]:
@@ -513,6 +516,50 @@ def test_a_refused_file_is_taken_back(stage: str, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
     assert old.read_text() == "before"
     assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        ({"path": "plain/new"}, "Not a directory"),
+        ({"path": "folder"}, "Is a directory"),
+        ({"path": "new", "group": "nosuch"}, "getgrnam(): name not found: 'nosuch'"),
+        ({"path": "latin-1", "block": True}, "'utf-8' codec can't decode byte 0xe9 in position 0"),
+    ],
+    ids=["parent", "folder", "group", "encoding"],
+)
+def test_a_file_that_cannot_be_written_leaves_those_before_it_as_they_were(
+    second: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    first, plain = tmp_path / "first", tmp_path / "plain"
+    first.write_text("before")
+    first.chmod(0o604)
+    plain.touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin-1").write_bytes(b"\xe9\n")
+    present = sorted(path.name for path in tmp_path.iterdir())
+    done = shipped(order_of(first, "after", "", "", {**second, "path": str(tmp_path / second["path"])}))
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"{first}, {tmp_path / second['path']}: could not be written (")
+    assert why in said
+    assert said.endswith("; the former state is back.")
+    assert (first.read_text(), f"{first.stat().st_mode & 0o777:o}") == ("before", "604")
+    assert sorted(path.name for path in tmp_path.iterdir()) == present
+
+
+@pytest.mark.parametrize("broken", [".env", "secrets.json"])
+def test_an_environment_that_cannot_be_written_is_one_line(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / broken).mkdir()
+    path, master, user = tmp_path / ".env", tmp_path / "secrets.json", pwd.getpwuid(os.getuid()).pw_name
+    order = {"path": str(path), "master": str(master), "user": user, "lines": {"A": "1"}, "make": {"JWT_SECRET": 64}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))
+    with pytest.raises(SystemExit) as caught:
+        mend_environment.main()
+    assert str(caught.value).startswith(f"{path}: could not be written ([Errno ")
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_shipped_runs_on_python_3_10() -> None:
