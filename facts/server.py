@@ -80,7 +80,7 @@ class Firewall(TypedDict):
 
 
 class Entry(TypedDict):
-    """Something in the file system; `text` only for files that were asked for it and are UTF-8."""
+    """Something in the file system; `text` only for files that were asked for it, and empty if it is not UTF-8."""
 
     kind: str
     text: str | None
@@ -167,6 +167,7 @@ def read(compose_file: str, plain: list[str], make: list[str]) -> State:
     question = Question(
         user=layout.USER,
         checkout=str(layout.CHECKOUT),
+        program=str(layout.PROGRAM),
         units=layout.UNITS,
         files=layout.FILES,
         metadata=layout.FOLDERS_AND_LOGS,

@@ -4,8 +4,11 @@ import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+import click
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
+
+from facts.server import State
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,19 @@ class Command:
 
     line: str
     failing: str
+
+
+def say(line: str) -> None:
+    """Tell the operator, below the name of the step."""
+    click.echo(f"    {line}", err=True)
+
+
+def started(state: State, name: str, failing: str) -> list[Command]:
+    """Start a unit of systemd, now and after every boot, unless both are so."""
+    unit = state["units"][name]
+    if unit["active"] == "active" and unit["enabled"] == "enabled":
+        return []
+    return [Command(f"systemctl enable -q --now {name}", failing)]
 
 
 def explained(command: Command) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Sequence
 
-import click
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand, Host, State, operation
 from pyinfra.api.exceptions import OperationError
@@ -10,6 +9,7 @@ from pyinfra.api.exceptions import OperationError
 from cloud import dns
 from cloud.dns_plan import Plan
 from cloud.trouble import CloudError
+from operations import commands
 from settings import Settings, SettingsError, load
 
 _shown: dict[str, Plan] = {}
@@ -61,22 +61,18 @@ def keys(settings: Settings) -> dns.Keys:
 def _show(plan: Plan) -> None:
     _shown[host.name] = plan
     for line in (*plan.lines, *(f"! {note}" for note in plan.notes)):
-        _say(line)
-
-
-def _say(line: str) -> None:
-    click.echo(f"    {line}", err=True)
+        commands.say(line)
 
 
 # With these first two parameters pyinfra heeds what the function returns.
 def _apply(state: State, host: Host, account: dns.Account, plan: Plan, resolvers: Sequence[str]) -> bool:
     try:
-        dns.apply(account, plan, resolvers, _say)
+        dns.apply(account, plan, resolvers, commands.say)
     except CloudError as error:
         return _refuse(state, host, str(error))
     return True
 
 
 def _refuse(state: State, host: Host, why: str) -> bool:
-    _say(f"DNS: {why}")
+    commands.say(f"DNS: {why}")
     return False

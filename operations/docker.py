@@ -53,11 +53,10 @@ def source(system: System) -> files.File:
 
 
 def key_commands(system: System) -> list[Command]:
-    """Fetch the key and keep it only if it is the one we know."""
+    """What the repository needs; then fetch the key and keep it only if it is the one we know."""
     url = f"{REPOSITORY}/{system['id']}/gpg"
     fetch = (
-        "apt-get -q -y --no-install-recommends install curl gnupg ca-certificates"
-        " && install -d -m 755 /etc/apt/keyrings"
+        "install -d -m 755 /etc/apt/keyrings"
         f' && here=$(mktemp -d) && key="$here/key" && curl -fsS --retry 3 -o "$key" {url}'
         ' && found=$(gpg -q --homedir "$here" --batch --show-keys --with-colons "$key"'
         " | awk -F: '$1==\"fpr\"{print $10; exit}')"
@@ -65,7 +64,7 @@ def key_commands(system: System) -> list[Command]:
         f' && install -m 644 "$key" {KEYRING} && rm -rf "$here"'
     )
     failing = f"The key of {url} could not be fetched, or is not {FINGERPRINT}. Docker was not installed."
-    return [Command(fetch, failing)]
+    return [packages.install(("ca-certificates", "curl", "gnupg")), Command(fetch, failing)]
 
 
 def daemon(state: State) -> files.File:
@@ -82,7 +81,7 @@ def before_packages(state: State) -> None:
     files.sync(
         name="daemon.json: containers outlive the engine, logs are capped",
         state=state, wanted=[daemon(state)],
-        check="dockerd --validate --config-file /etc/docker/daemon.json" if installed else "",
+        check=f"dockerd --validate --config-file {layout.DAEMON}" if installed else "",
         # The reload turns live-restore on: without it, the restart would stop the containers.
         then="systemctl reload docker && sleep 1 && systemctl restart docker" if installed else "",
     )  # fmt: skip
@@ -103,11 +102,9 @@ def before_packages(state: State) -> None:
 @deploy("Docker")
 def running(state: State) -> None:
     """The engine runs, now and after a boot."""
-    unit = state["units"]["docker.service"]
-    right = unit["active"] == "active" and unit["enabled"] == "enabled"
     failing = "Docker does not start. Log in and see `journalctl -u docker -n 50`; what ran before may be down."
     commands.run(
         name="The engine runs, also after a boot",
-        wanted=[] if right else [Command("systemctl enable -q --now docker", failing)],
+        wanted=commands.started(state, "docker.service", failing),
         otherwise="the engine runs",
     )

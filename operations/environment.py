@@ -4,7 +4,6 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
-import click
 from pydantic import SecretStr
 from pyinfra import host
 from pyinfra import state as run
@@ -14,6 +13,7 @@ from facts import layout
 from facts.on_server.environment import keyed_hash
 from facts.server import Entry, Environment, State
 from facts.wire import ship
+from operations import commands
 
 _MODULES = (
     "facts.on_server.files", "facts.on_server.environment",
@@ -81,7 +81,8 @@ def mend(path: str, lines: Lines, changes: list[str]) -> Generator[StringCommand
         host.noop("every line, the mode and the owner are right")
         return
     if not run.is_executing:
-        click.echo("\n".join(f"    {change}" for change in changes), err=True)
+        for change in changes:
+            commands.say(change)
     values = {**lines.plain, **{name: secret.get_secret_value() for name, secret in lines.secret.items()}}
     order = {"path": path, "master": str(layout.SECRETS), "lines": values, "make": dict(lines.make)}
     yield StringCommand(ship(*_MODULES), _stdin=json.dumps({**order, "user": layout.USER}))

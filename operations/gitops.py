@@ -12,11 +12,8 @@ MINUTES = 3
 
 def timer_commands(state: State) -> list[Command]:
     """Start the timer, now and after a boot. The service itself is never started from here: it ends by itself."""
-    unit = state["units"]["koprogo-gitops.timer"]
-    if unit["active"] == "active" and unit["enabled"] == "enabled":
-        return []
     failing = "The timer does not start: new commits wait. Log in and see `systemctl status koprogo-gitops.timer`."
-    return [Command("systemctl enable -q --now koprogo-gitops.timer", failing)]
+    return commands.started(state, "koprogo-gitops.timer", failing)
 
 
 @deploy("GitOps")

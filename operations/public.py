@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-import click
 from pyinfra import host as current
 from pyinfra import state as run
 from pyinfra.api import FunctionCommand, Host, State, deploy, operation
 
-from operations import reach
+from operations import commands, reach
 from operations.reach import Site
 
 PAUSE = 3
@@ -35,10 +34,11 @@ def _wait(state: State, host: Host, check: Check) -> bool:
     while problems := check.problems(check.site):
         now = "; ".join(problems)
         if time.monotonic() > deadline:
-            click.echo(f"    Gave up after {PATIENCE} s: {now}.\n    {check.advice}", err=True)
+            commands.say(f"Gave up after {PATIENCE} s: {now}.")
+            commands.say(check.advice)
             return False
         if now != said:
-            click.echo(f"    waiting: {now}", err=True)
+            commands.say(f"waiting: {now}")
         said = now
         time.sleep(PAUSE)
     return True

@@ -5,7 +5,6 @@ from pyinfra.api import deploy
 from facts import layout
 from facts.server import State
 from operations import commands, files
-from operations.commands import Command
 
 
 @deploy("Schedule")
@@ -14,11 +13,9 @@ def schedule(state: State) -> None:
     _, backup_log, health_log = layout.LOGS
     text = files.render("cron", user=layout.USER, program=layout.PROGRAM, backup_log=backup_log, health_log=health_log)
     files.sync(name="Backup at 02:00, health every 5 minutes", state=state, wanted=[files.File(layout.CRON, text)])
-    unit = state["units"]["cron.service"]
-    right = unit["active"] == "active" and unit["enabled"] == "enabled"
     failing = "cron does not start: no backups are made. Log in and see `systemctl status cron`."
     commands.run(
         name="cron runs, also after a boot",
-        wanted=[] if right else [Command("systemctl enable -q --now cron", failing)],
+        wanted=commands.started(state, "cron.service", failing),
         otherwise="cron runs",
     )

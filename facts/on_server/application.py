@@ -26,12 +26,12 @@ def repository(checkout: str, user: str) -> "dict[str, Any]":
     }
 
 
-def program() -> "dict[str, Any] | None":
-    """What `koprogo status --json` says, or None while there is no program or it cannot tell.
+def program(command: str) -> "dict[str, Any] | None":
+    """What `koprogo status --json` says (`command` is its path), or None while there is no program or it cannot tell.
 
     It exits with 1 where the application is not healthy, and then tells all the same.
     """
-    said = output("/usr/local/bin/koprogo", "status", "--json", seconds=60, failing=True)
+    said = output(command, "status", "--json", seconds=60, failing=True)
     try:
         found = json.loads(said or "null")
     except ValueError:

@@ -27,7 +27,7 @@ def main() -> None:
         "trees": lambda: {path: files.tree(path) for path in question["trees"]},
         "repository": lambda: application.repository(checkout, user),
         "environment": lambda: environment.state(**question["environment"]),
-        "program": application.program,
+        "program": lambda: application.program(question["program"]),
     }
     with ThreadPoolExecutor(len(asked)) as pool:
         answers = {name: pool.submit(ask) for name, ask in asked.items()}

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from facts.on_server.files import metadata
+from facts.on_server.files import metadata, text
 
 HEADER = "# Written by deploy.py; edit the .env on your own machine instead. Secrets were made here, once.\n"
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@,+-]*")
@@ -39,8 +39,8 @@ def kept(master: str) -> "dict[str, str]":
 
 def state(path: str, master: str, plain: "list[str]", make: "list[str]", salt: str) -> "dict[str, Any]":
     """What may be told: values of `plain`, a keyed hash of every other, how those made here stand (see `_judge`)."""
-    text = Path(path).read_text() if Path(path).is_file() else ""
-    values = parse(text)
+    written = text(path)
+    values = parse(written)
     secrets = kept(master)
     made = {name: _judge(values.get(name), secrets.get(name)) for name in make}
     others = [name for name in values if name not in plain and name not in make]
@@ -51,7 +51,7 @@ def state(path: str, master: str, plain: "list[str]", make: "list[str]", salt: s
         "values": {name: values[name] for name in plain if name in values},
         "hashes": {name: keyed_hash(salt, values[name]) for name in others},
         "made": made,
-        "canonical": text == render(values),
+        "canonical": written == render(values),
     }
 
 

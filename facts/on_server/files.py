@@ -17,7 +17,7 @@ def look(path: str) -> "dict[str, Any] | None":
     kind = "folder" if stat.S_ISDIR(entry.st_mode) else "file" if stat.S_ISREG(entry.st_mode) else "other"
     return {
         "kind": kind,
-        "text": _text(Path(path)) if kind == "file" else None,
+        "text": text(path) if kind == "file" else None,
         "mode": f"{stat.S_IMODE(entry.st_mode):o}",
         "owner": _name(pwd.getpwuid, entry.st_uid),
         "group": _name(grp.getgrgid, entry.st_gid),
@@ -39,11 +39,12 @@ def metadata(path: str) -> "dict[str, Any] | None":
     return seen and {**seen, "text": None}
 
 
-def _text(path: Path) -> "str | None":
+def text(path: str) -> str:
+    """What a file says; empty where there is none, or none that is UTF-8."""
     try:
-        return path.read_bytes().decode()
+        return Path(path).read_bytes().decode()
     except (OSError, UnicodeDecodeError):
-        return None
+        return ""
 
 
 def _name(look_up: Any, number: int) -> str:

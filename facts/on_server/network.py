@@ -1,22 +1,22 @@
 """What guards the network: UFW with Docker's chain, fail2ban, sshd."""
 
 import re
-from pathlib import Path
 from typing import Any
 
+from facts.on_server.files import text
 from facts.on_server.shell import output
 
 
 def firewall() -> "dict[str, Any]":
     """UFW's settings as its files have them, and the rules that the kernel really has."""
-    defaults = _text("/etc/default/ufw")
+    defaults = text("/etc/default/ufw")
     return {
-        "enabled": _setting(_text("/etc/ufw/ufw.conf"), "ENABLED"),
+        "enabled": _setting(text("/etc/ufw/ufw.conf"), "ENABLED"),
         "ipv6": _setting(defaults, "IPV6"),
         "input": _setting(defaults, "DEFAULT_INPUT_POLICY"),
         "output": _setting(defaults, "DEFAULT_OUTPUT_POLICY"),
-        "rules4": _tuples(_text("/etc/ufw/user.rules")),
-        "rules6": _tuples(_text("/etc/ufw/user6.rules")),
+        "rules4": _tuples(text("/etc/ufw/user.rules")),
+        "rules6": _tuples(text("/etc/ufw/user6.rules")),
         "live4": _live("iptables"),
         "live6": _live("ip6tables"),
     }
@@ -48,7 +48,3 @@ def _live(command: str) -> "list[str]":
     """The kernel's rules in the chains that matter here."""
     rules = (output(command, "-w", "-S") or "").splitlines()
     return [rule for rule in rules if re.match(r"-P INPUT|-A (ufw6?-user-input|DOCKER-USER)\b", rule)]
-
-
-def _text(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from facts.on_server.files import text
 from facts.on_server.shell import output
 
 LISTS_STAMP = Path("/var/lib/apt/periodic/update-success-stamp")
@@ -15,7 +16,7 @@ _WEEK = 7 * 86400
 
 def system() -> "dict[str, Any]":
     """What runs here, where, and through which network interfaces the world is reached."""
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.M))
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', text("/etc/os-release"), re.M))
     routes = "".join(output("ip", family, "route", "show", "default") or "" for family in ("-4", "-6"))
     return {
         "id": release.get("ID", ""),
@@ -54,8 +55,8 @@ def swap() -> "dict[str, Any]":
     file = Path("/swapfile")
     return {
         "file_mb": file.stat().st_size >> 20 if file.is_file() else 0,
-        "active": "/swapfile " in Path("/proc/swaps").read_text(),
-        "at_boot": bool(re.search(r"^/swapfile\s", _text("/etc/fstab"), re.M)),
+        "active": "/swapfile " in text("/proc/swaps"),
+        "at_boot": bool(re.search(r"^/swapfile\s", text("/etc/fstab"), re.M)),
     }
 
 
@@ -78,7 +79,3 @@ def units(names: "list[str]") -> "dict[str, dict[str, str]]":
         if unit:
             found[unit["Id"]] = {"active": unit["ActiveState"], "enabled": unit["UnitFileState"]}
     return {name: found.get(name, {"active": "", "enabled": ""}) for name in names}
-
-
-def _text(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""

@@ -34,5 +34,5 @@ def main() -> None:
         # Root's copy first, and it stays: whatever happens next, secrets that the application will see are not lost.
         write(master, json.dumps({**former, **made}, indent=1) + "\n", 0o600, "root", "root")
         write(path, render({**order["lines"], **made}), 0o600, order["user"], order["user"])
-    except (OSError, KeyError) as error:
-        sys.exit(f"{path}: could not be written ({error}); it is as it was. Log in and see `df -h`, then run again.")
+    except (OSError, KeyError, UnicodeError) as error:  # without what it says, secrets in it would be lost
+        sys.exit(f"{path}: could not be rewritten ({error}); it is as it was. Log in and see `df -h`, then run again.")

@@ -22,7 +22,20 @@ from facts.on_server import environment as env
 from facts.on_server import system
 from facts.server import Environment, State
 from facts.wire import ship
-from operations import base, docker, fail2ban, files, firewall, gitops, packages, program, repository, ssh, wanted
+from operations import (
+    base,
+    commands,
+    docker,
+    fail2ban,
+    files,
+    firewall,
+    gitops,
+    packages,
+    program,
+    repository,
+    ssh,
+    wanted,
+)
 from operations.environment import Lines, access, differences
 from operations.on_server import mend_environment, put_files
 from settings import Settings
@@ -131,7 +144,9 @@ def test_docker_that_is_there_is_kept_if_it_is_new_enough(engine: str, compose: 
 
 
 def test_the_key_of_docker_is_kept_only_with_the_known_fingerprint() -> None:
-    line = lines_of(docker.key_commands(virgin()["system"]))[0]
+    needed, line = lines_of(docker.key_commands(virgin()["system"]))
+    assert "DEBIAN_FRONTEND=noninteractive" in needed
+    assert "install ca-certificates curl gnupg ||" in needed
     assert "https://download.docker.com/linux/debian/gpg" in line
     assert '[ "$found" = 9DC858229FC7DD38854AE2D88D81803C0EBFCD88 ]' in line
     assert line.index("9DC85822") < line.index("/etc/apt/keyrings/docker.asc")
@@ -303,6 +318,21 @@ def test_a_folder_that_is_no_clone_is_left_alone() -> None:
     (command,) = repository.clone_commands(other, URL, BRANCH)
     assert command.line == "false"
     assert "left alone" in command.failing
+
+
+@pytest.mark.parametrize(
+    ("active", "enabled", "expected"),
+    [
+        ("active", "enabled", []),
+        ("active", "disabled", ["systemctl enable -q --now cron.service"]),
+        ("inactive", "enabled", ["systemctl enable -q --now cron.service"]),
+        ("", "", ["systemctl enable -q --now cron.service"]),
+    ],
+)
+def test_a_unit_is_started_unless_it_runs_and_comes_back(active: str, enabled: str, expected: list[str]) -> None:
+    state = virgin()
+    state["units"]["cron.service"] = {"active": active, "enabled": enabled}
+    assert lines_of(commands.started(state, "cron.service", "cron does not start")) == expected
 
 
 def test_the_timer_is_started_and_never_the_service() -> None:
@@ -548,18 +578,34 @@ def test_a_file_that_cannot_be_written_leaves_those_before_it_as_they_were(
     assert sorted(path.name for path in tmp_path.iterdir()) == present
 
 
+def mending(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What it ends with when it cannot write .env, below `folder`, with a secret made there."""
+    path, master, user = folder / ".env", folder / "secrets.json", pwd.getpwuid(os.getuid()).pw_name
+    order = {"path": str(path), "master": str(master), "user": user, "lines": {"A": "1"}, "make": {"JWT_SECRET": 64}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))
+    with pytest.raises(SystemExit) as caught:
+        mend_environment.main()
+    (said,) = str(caught.value).splitlines()
+    return said
+
+
 @pytest.mark.parametrize("broken", [".env", "secrets.json"])
 def test_an_environment_that_cannot_be_written_is_one_line(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / broken).mkdir()
-    path, master, user = tmp_path / ".env", tmp_path / "secrets.json", pwd.getpwuid(os.getuid()).pw_name
-    order = {"path": str(path), "master": str(master), "user": user, "lines": {"A": "1"}, "make": {"JWT_SECRET": 64}}
-    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))
-    with pytest.raises(SystemExit) as caught:
-        mend_environment.main()
-    assert str(caught.value).startswith(f"{path}: could not be written ([Errno ")
-    assert "\n" not in str(caught.value)
+    said = mending(tmp_path, monkeypatch)
+    assert said.startswith(f"{tmp_path}/.env: could not be rewritten ([Errno ")
+
+
+def test_an_environment_that_cannot_be_read_is_left_alone_with_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_bytes(b"JWT_SECRET=kept\nNAME=Andr\xe9\n")
+    assert "could not be rewritten ('utf-8' codec can't decode byte 0xe9" in mending(tmp_path, monkeypatch)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [
+        (".env", b"JWT_SECRET=kept\nNAME=Andr\xe9\n")
+    ]
 
 
 def test_what_is_shipped_runs_on_python_3_10() -> None:
