@@ -14,7 +14,10 @@ SECRETS = ETC / "secrets.json"
 """Root's own copy of the secrets made on this server: a lost .env does not lose them."""
 AUTHORITY = "/etc/koprogo/tls-ca.pem"
 STATE = PurePosixPath("/var/lib/koprogo")
-LOGS = tuple(PurePosixPath(f"/var/log/koprogo-{name}.log") for name in ("gitops", "backup", "health"))
+GITOPS_LOG = PurePosixPath("/var/log/koprogo-gitops.log")
+BACKUP_LOG = PurePosixPath("/var/log/koprogo-backup.log")
+HEALTH_LOG = PurePosixPath("/var/log/koprogo-health.log")
+LOGS = (GITOPS_LOG, BACKUP_LOG, HEALTH_LOG)
 
 APT = "/etc/apt/apt.conf.d/90koprogo"
 UNATTENDED = "/etc/apt/apt.conf.d/91koprogo-unattended"

@@ -24,7 +24,7 @@ def gitops(state: State) -> None:
         "home": layout.HOME,
         "state": layout.STATE,
         "program": layout.PROGRAM,
-        "log": layout.LOGS[0],
+        "log": layout.GITOPS_LOG,
     }
     files.sync(
         name="Service and timer", state=state,

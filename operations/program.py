@@ -14,7 +14,6 @@ from operations import commands, files
 from operations.commands import Command
 
 SOURCE = Path(__file__).parent.parent / "files" / "koprogo"
-_LOG = layout.LOGS[0]
 
 
 def package() -> list[files.File]:
@@ -28,14 +27,20 @@ def strays(state: State, wanted: list[files.File]) -> list[str]:
     return sorted(set(state["trees"][str(layout.LIBRARY)]) - {file.path for file in wanted})
 
 
+def tmpfiles() -> str:
+    """Its folders and logs, in the form of tmpfiles.d."""
+    return files.render("tmpfiles.conf", user=layout.USER, state=layout.STATE, backups=layout.BACKUPS, logs=layout.LOGS)
+
+
 def out_of_place(state: State) -> list[str]:
-    """Folders and logs of the program that are missing, or whose owner or mode are not what tmpfiles.d says."""
-    wanted = {str(layout.STATE): ("750", layout.USER), str(layout.BACKUPS): ("700", layout.USER)}
-    wanted |= {str(log): ("640", "adm") for log in layout.LOGS}
+    """Its folders and logs that are missing, or whose owner or mode are not what tmpfiles.d says."""
     found = []
-    for path, (mode, group) in wanted.items():
+    for line in tmpfiles().splitlines():
+        if line.startswith("#"):
+            continue
+        _, path, mode, owner, group, _ = line.split()
         entry = state["metadata"][path]
-        if entry is None or (entry["mode"], entry["owner"], entry["group"]) != (mode, layout.USER, group):
+        if entry is None or (int(entry["mode"], 8), entry["owner"], entry["group"]) != (int(mode, 8), owner, group):
             found.append(path)
     return found
 
@@ -54,14 +59,13 @@ def program(state: State, configuration: dict[str, Any], authority: Path | None)
     if authority:
         settings.append(files.File(layout.AUTHORITY, authority.read_text()))
     files.sync(name="Its configuration", state=state, wanted=settings, absent=[] if authority else [layout.AUTHORITY])
-    values = {"user": layout.USER, "state": layout.STATE, "backups": layout.BACKUPS, "logs": layout.LOGS}
     files.sync(
         name="Its folders and logs, rotated", state=state,
         wanted=[
-            files.File(layout.TMPFILES, files.render("tmpfiles.conf", **values)),
-            files.File(layout.LOGROTATE, files.render("logrotate.conf", **values)),
+            files.File(layout.TMPFILES, tmpfiles()),
+            files.File(layout.LOGROTATE, files.render("logrotate.conf", user=layout.USER, logs=layout.LOGS)),
         ],
-        check=f"logrotate --debug {layout.LOGROTATE}", then=f"systemd-tmpfiles --create {layout.TMPFILES}",
+        check=f"logrotate --debug {layout.LOGROTATE}",
     )  # fmt: skip
     wrong = out_of_place(state)
     commands.run(
@@ -90,10 +94,12 @@ def needs_deploy(said: dict[str, Any] | None, changes: bool) -> bool:
 
 def _deploy(state: Run, host: Host) -> bool:
     """Run it and show what it says as it says it: images may take minutes to arrive."""
-    line = f"bash -o pipefail -c '{layout.PROGRAM} deploy 2>&1 | tee -a {_LOG}'"
+    line = f"bash -o pipefail -c '{layout.PROGRAM} deploy 2>&1 | tee -a {layout.GITOPS_LOG}'"
     done, _ = host.run_shell_command(StringCommand(line), print_output=True, _sudo=True)
     if not done:
-        host.log(f"The deploy failed; its last lines above say why, and what runs. Later: sudo tail {_LOG}")
+        host.log(
+            f"The deploy failed; its last lines above say why, and what runs. Later: sudo tail {layout.GITOPS_LOG}"
+        )
     return done
 
 

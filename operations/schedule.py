@@ -6,13 +6,25 @@ from facts import layout
 from facts.server import State
 from operations import commands, files
 
+BACKUP_HOUR = 2
+HEALTH_MINUTES = 5
+
+
+def crontab() -> str:
+    """Our file of /etc/cron.d."""
+    return files.render(
+        "cron", user=layout.USER, program=layout.PROGRAM, backup_hour=BACKUP_HOUR, backup_log=layout.BACKUP_LOG,
+        health_minutes=HEALTH_MINUTES, health_log=layout.HEALTH_LOG,
+    )  # fmt: skip
+
 
 @deploy("Schedule")
 def schedule(state: State) -> None:
     """One file of ours in /etc/cron.d, and cron itself."""
-    _, backup_log, health_log = layout.LOGS
-    text = files.render("cron", user=layout.USER, program=layout.PROGRAM, backup_log=backup_log, health_log=health_log)
-    files.sync(name="Backup at 02:00, health every 5 minutes", state=state, wanted=[files.File(layout.CRON, text)])
+    files.sync(
+        name=f"Backup at {BACKUP_HOUR:02}:00, health every {HEALTH_MINUTES} minutes",
+        state=state, wanted=[files.File(layout.CRON, crontab())],
+    )  # fmt: skip
     failing = "cron does not start: no backups are made. Log in and see `systemctl status cron`."
     commands.run(
         name="cron runs, also after a boot",

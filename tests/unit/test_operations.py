@@ -33,6 +33,7 @@ from operations import (
     packages,
     program,
     repository,
+    schedule,
     ssh,
     wanted,
 )
@@ -340,6 +341,36 @@ def test_the_timer_is_started_and_never_the_service() -> None:
     assert lines_of(gitops.timer_commands(state)) == ["systemctl enable -q --now koprogo-gitops.timer"]
     state["units"]["koprogo-gitops.timer"] = {"active": "active", "enabled": "enabled"}
     assert gitops.timer_commands(state) == []
+
+
+def test_the_hours_of_cron() -> None:
+    log = "/var/log/koprogo"
+    assert schedule.crontab().splitlines()[4:] == [
+        f"0 2 * * * koprogo /usr/local/bin/koprogo backup >> {log}-backup.log 2>&1",
+        f"*/5 * * * * koprogo /usr/local/bin/koprogo health >> {log}-health.log 2>&1",
+    ]
+
+
+def test_folders_and_logs_have_their_owners_and_modes() -> None:
+    state = virgin()
+    right: Any = {
+        "/var/lib/koprogo": ("750", "koprogo", "koprogo"),
+        "/home/koprogo/backups": ("700", "koprogo", "koprogo"),
+        "/var/log/koprogo-gitops.log": ("640", "koprogo", "adm"),
+        "/var/log/koprogo-backup.log": ("640", "koprogo", "adm"),
+        "/var/log/koprogo-health.log": ("640", "koprogo", "adm"),
+    }
+    state["metadata"] = dict.fromkeys(right)
+    assert program.out_of_place(state) == list(right)
+    entries: Any = {
+        path: {**ENTRY, "mode": mode, "owner": owner, "group": group} for path, (mode, owner, group) in right.items()
+    }
+    state["metadata"] = entries
+    assert program.out_of_place(state) == []
+    for path in right:
+        for change in ({"mode": "777"}, {"owner": "root"}, {"group": "root"}):
+            state["metadata"] = entries | {path: entries[path] | change}
+            assert program.out_of_place(state) == [path]
 
 
 # Deploy
