@@ -36,7 +36,6 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
             "ssh_strict_host_key_checking": "yes",
             "ssh_paramiko_connect_kwargs": {"transport_factory": _transport},
             "_sudo": True,
-            "server_name": server.name,
             "ipv4": str(server.ipv4),
             "ipv6": str(server.ipv6) if server.ipv6 else None,
         }

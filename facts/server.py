@@ -47,7 +47,6 @@ class Swap(TypedDict):
 class Account(TypedDict):
     """A user."""
 
-    home: str
     shell: str
     groups: list[str]
 
@@ -142,7 +141,7 @@ class Question(dict[str, Any]):
 
 
 class Server(FactBase[State]):
-    """All of it, by one command that needs root and python3 and changes nothing."""
+    """All of it, by one command that needs root (as inventory.py says) and python3 and changes nothing."""
 
     def command(self, question: Question) -> str:
         """A question as `read` makes it."""
@@ -174,7 +173,7 @@ def read(compose_file: str, plain: list[str], make: list[str]) -> State:
         trees=[str(layout.LIBRARY)],
         environment={"path": path, "master": master, "plain": plain, "make": make, "salt": salt},
     )
-    state: State | None = host.get_fact(Server, question, _sudo=True)
+    state: State | None = host.get_fact(Server, question)
     if state is None:
         raise FactProcessError(f"{host.name} could not be asked for its state; nothing was changed")
     state["environment"]["salt"] = salt

@@ -61,13 +61,13 @@ def swap() -> "dict[str, Any]":
 
 
 def account(user: str) -> "dict[str, Any] | None":
-    """Home, shell and groups of a user."""
+    """Shell and groups of a user."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         return None
     groups = [group.gr_name for group in grp.getgrall() if user in group.gr_mem]
-    return {"home": entry.pw_dir, "shell": entry.pw_shell, "groups": groups}
+    return {"shell": entry.pw_shell, "groups": groups}
 
 
 def units(names: "list[str]") -> "dict[str, dict[str, str]]":

@@ -57,7 +57,6 @@ def test_pyinfra_sees_the_server_in_its_groups_with_strict_host_keys(folder: Pat
         "ssh_strict_host_key_checking": "yes",
         "ssh_paramiko_connect_kwargs": {"transport_factory": "Function: _transport"},
         "_sudo": True,
-        "server_name": "koprogo",
         "ipv4": "51.75.1.2",
         "ipv6": "2001:41d0::1",
     }

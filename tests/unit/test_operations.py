@@ -185,9 +185,9 @@ def test_no_swap_in_a_container_and_none_twice() -> None:
 def test_the_user_is_made_or_given_what_is_missing() -> None:
     state = virgin()
     assert "useradd --create-home --home-dir /home/koprogo" in lines_of(base.user_commands(state))[0]
-    state["account"] = {"home": "/home/koprogo", "shell": "/bin/bash", "groups": []}
+    state["account"] = {"shell": "/bin/bash", "groups": []}
     assert "usermod --append --groups docker koprogo" in lines_of(base.user_commands(state))[0]
-    state["account"] = {"home": "/home/koprogo", "shell": "/bin/bash", "groups": ["docker"]}
+    state["account"] = {"shell": "/bin/bash", "groups": ["docker"]}
     assert base.user_commands(state) == []
 
 
