@@ -38,7 +38,7 @@ class Login:
                 self._connect(client)
                 _, output, _ = client.exec_command(command, timeout=seconds)
                 text = output.read().decode(errors="replace")
-                return output.channel.recv_exit_status(), text
+                status = output.channel.recv_exit_status()
         except paramiko.BadHostKeyException as error:
             raise CloudError(self._another_answers(error)) from None
         except paramiko.PasswordRequiredException:
@@ -49,6 +49,9 @@ class Login:
             raise NotYet(f"{self.address} does not let {self.user} in with {self.private_key}.") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise NotYet(f"{self.address} port {self.port}: {error or type(error).__name__}.") from None
+        if status < 0:  # paramiko's for a command of which no exit status came
+            raise NotYet(f"{self.address} port {self.port}: the connection ended.")
+        return status, text
 
     def _connect(self, client: paramiko.SSHClient) -> None:
         known_as = self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}"

@@ -3,10 +3,10 @@
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
@@ -18,7 +18,7 @@ from cloud.trouble import CloudError, NotYet
 
 
 class Sshd(paramiko.ServerInterface):
-    """Lets `ubuntu` in with one key, and answers each command with its own text and status 3."""
+    """Lets `ubuntu` in with one key, and answers each command with its own text and status 3; `reboot` does not end."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -37,15 +37,12 @@ class Sshd(paramiko.ServerInterface):
         return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        """Answer and close."""
-        threading.Thread(target=self._answer, args=(channel, command), daemon=True).start()
-        return True
-
-    def _answer(self, channel: paramiko.Channel, command: bytes) -> None:
-        time.sleep(0.05)  # until the request itself is answered
+        """Answer at once, and leave closing to the client: closed before the request is granted would be a refusal."""
         channel.sendall(b"you said: " + command)
-        channel.send_exit_status(3)
-        channel.close()
+        if command != b"reboot":
+            channel.send_exit_status(3)
+            channel.shutdown_write()
+        return True
 
 
 @pytest.fixture
@@ -54,7 +51,13 @@ def host_key() -> paramiko.ECDSAKey:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path, host_key: paramiko.ECDSAKey) -> Iterator[Login]:
+def connections() -> list[paramiko.Transport]:
+    """The server's ends."""
+    return []
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, host_key: paramiko.ECDSAKey, connections: list[paramiko.Transport]) -> Iterator[Login]:
     """A server on this machine, and how to log in to it."""
     key_pair(tmp_path)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -66,6 +69,7 @@ def sshd(tmp_path: Path, host_key: paramiko.ECDSAKey) -> Iterator[Login]:
             except OSError:
                 return
             transport = paramiko.Transport(connection)
+            connections.append(transport)
             transport.add_server_key(host_key)
             transport.start_server(event=threading.Event(), server=Sshd((tmp_path / "id_ed25519.pub").read_text()))
 
@@ -77,6 +81,21 @@ def sshd(tmp_path: Path, host_key: paramiko.ECDSAKey) -> Iterator[Login]:
 
 def test_a_command_runs_on_the_server_whose_key_is_pinned(sshd: Login) -> None:
     assert sshd.run("true", 10) == (3, "you said: true")
+
+
+def test_a_connection_that_breaks_is_no_command_that_ended(
+    sshd: Login, connections: list[paramiko.Transport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = paramiko.SSHClient.exec_command
+
+    def run_and_break(client: paramiko.SSHClient, *arguments: Any, **options: Any) -> Any:
+        files = run(client, *arguments, **options)
+        connections[0].close()
+        return files
+
+    monkeypatch.setattr(paramiko.SSHClient, "exec_command", run_and_break)
+    with pytest.raises(NotYet, match=rf"^127\.0\.0\.1 port {sshd.port}: the connection ended\.$"):
+        sshd.run("reboot", 10)
 
 
 def test_another_key_of_the_same_type_is_a_stop_that_shows_both(sshd: Login, host_key: paramiko.ECDSAKey) -> None:
