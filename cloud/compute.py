@@ -130,8 +130,11 @@ class Compute:
                 protocol=rule.protocol or None,
                 **ports,
             )
-        except sdk.ConflictException:
-            return  # there already: a new group has its two egress rules from birth
+        except sdk.ConflictException as error:
+            # a new group has its two egress rules from birth, and another run may have made any; a full quota, which
+            # Neutron calls a conflict too, is another matter
+            if "already exists" not in str(error.details):
+                raise
 
     def _existing_group(self, name: str) -> SecurityGroup:
         group = self._group(name)

@@ -1,14 +1,15 @@
 """What the cloud's libraries answer and raise, in our terms. The calls themselves are tested in tests/cloud."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
-from cloud.compute import _by_name, _rule
+from cloud.compute import Compute, _by_name, _rule
 from cloud.explain import explain, explained
-from cloud.resources import Rule
+from cloud.resources import GroupRule, Rule
 from cloud.trouble import CloudError, NotYet
 
 HTTPS = {
@@ -60,6 +61,33 @@ def test_the_nearest_names_are_offered() -> None:
 def http(kind: type[sdk.HttpException], status: int, details: str) -> sdk.HttpException:
     """An exception as openstacksdk raises it."""
     return kind(message="Client Error", details=details, http_status=status)
+
+
+def make_rule(refusal: str) -> None:
+    """Make a rule in a cloud that refuses it with a conflict."""
+
+    def refuse(**_: object) -> None:
+        raise http(sdk.ConflictException, 409, refusal)
+
+    network = SimpleNamespace(
+        security_groups=lambda **_: [SimpleNamespace(id="7f01")], create_security_group_rule=refuse
+    )
+    session = SimpleNamespace(get_project_id=lambda: "p1")
+    cloud: Any = SimpleNamespace(compute=None, network=network, session=session)
+    Compute(cloud).make(GroupRule("koprogo", Rule("ingress", "tcp", "443", "IPv4")))
+
+
+def test_a_rule_that_is_there_meanwhile_is_made() -> None:
+    make_rule("Security group rule already exists. Rule id is 6d2f.")
+
+
+def test_a_rule_for_which_the_quota_has_no_room_is_not_made() -> None:
+    with pytest.raises(CloudError) as caught:
+        make_rule("Quota exceeded for resources: ['security_group_rule'].")
+    assert str(caught.value) == (
+        "Making rule koprogo: Quota exceeded for resources: ['security_group_rule']."
+        " Ask OVH for more (console: Public Cloud > Quota), or free some."
+    )
 
 
 @pytest.mark.parametrize(
