@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
-from cloud.compute import Compute
 from cloud.host_keys import on_console
 from cloud.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer

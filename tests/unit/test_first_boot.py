@@ -1,9 +1,12 @@
 """Waiting for a new server, with a cloud that answers from a list."""
 
 import io
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +141,8 @@ def test_an_ssh_that_never_opens_says_why(out: Console) -> None:
         "Nobody could log in to 51.75.1.2 as ubuntu after 5 minutes. 51.75.1.2 port 22: Connection refused."
         " Run again to go on waiting."
     )
+
+
+def test_openstacksdk_which_takes_a_second_to_import_is_not_imported_with_the_command() -> None:
+    code = "import provision, sys; sys.exit('openstack' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
