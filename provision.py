@@ -13,7 +13,6 @@ import click
 from rich.console import Console
 
 from cloud import first_boot, records
-from cloud.host_keys import pinned
 from cloud.login import Login
 from cloud.plan import Action, Plan, difference
 from cloud.resources import Record, Server, wanted
@@ -88,7 +87,7 @@ def apply(settings: Settings, cloud: "Compute", plan: Plan, to: Console) -> None
             cloud.make(change.resource)
     server = first_boot.wait_active(cloud, settings.instance.name, to)
     here = records.entry(settings, server)
-    former = () if makes_the_server else pinned(records.known_hosts_text(settings.known_hosts_file), server.ipv4)
+    former = () if makes_the_server else records.former_keys(settings, here)
     keys = first_boot.wait_host_keys(cloud, server, former, to)
     login = Login(server.ipv4, here.user, settings.instance.ssh_private_key, keys)
     first_boot.wait_first_boot(login, to)

@@ -39,14 +39,14 @@ def in_place(settings: Settings, server: FoundServer | None) -> frozenset[str]:
     here = entry(settings, server)
     if here not in _entries(settings.inventory_file):
         return frozenset()
-    known_hosts = known_hosts_text(settings.known_hosts_file)
+    known_hosts = _known_hosts(settings.known_hosts_file)
     all_pinned = all(pinned(known_hosts, address) for address in here.addresses)
     return frozenset({"inventory.json", *(["known_hosts"] if all_pinned else [])})
 
 
 def write(settings: Settings, here: Entry, keys: tuple[str, ...]) -> None:
     """Note the server and its keys; other servers in the files stay."""
-    known_hosts = known_hosts_text(settings.known_hosts_file)
+    known_hosts = _known_hosts(settings.known_hosts_file)
     others = [one for one in _entries(settings.inventory_file) if one.name != here.name]
     try:
         inventory_file.replace(settings.known_hosts_file, pin(known_hosts, here.addresses, keys))
@@ -57,7 +57,14 @@ def write(settings: Settings, here: Entry, keys: tuple[str, ...]) -> None:
         ) from None
 
 
-def known_hosts_text(path: Path) -> str:
+def former_keys(settings: Settings, here: Entry) -> tuple[str, ...]:
+    """Host keys that an earlier run pinned for the server; none if they are those of another one at its address."""
+    if any(one.ipv4 == here.ipv4 and one.id != here.id for one in _entries(settings.inventory_file)):
+        return ()
+    return pinned(_known_hosts(settings.known_hosts_file), str(here.ipv4))
+
+
+def _known_hosts(path: Path) -> str:
     """The file as it is; "" if there is none."""
     try:
         return path.read_text(encoding="utf-8")

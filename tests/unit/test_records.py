@@ -66,6 +66,23 @@ def test_other_servers_and_the_groups_that_an_operator_chose_stay(settings: Sett
     )
 
 
+def test_former_keys_are_those_of_the_server_and_not_of_an_earlier_one_at_its_address(settings: Settings) -> None:
+    here = records.entry(settings, FOUND)
+    assert records.former_keys(settings, here) == ()
+    records.write(settings, here, (ECDSA, ED25519))
+    assert records.former_keys(settings, here) == (ECDSA, ED25519)
+    # a run that was interrupted before it noted the new server at the old address
+    new = records.entry(settings, replace(FOUND, id="6d2f"))
+    assert records.former_keys(settings, new) == ()
+    renamed = records.entry(settings, replace(FOUND, name="other", id="6d2f"))
+    assert records.former_keys(settings, renamed) == ()
+    elsewhere = records.entry(settings, replace(FOUND, id="6d2f", ipv4="51.75.1.20"))
+    assert records.former_keys(settings, elsewhere) == ()
+    # without an inventory, nobody can tell whose they are
+    settings.inventory_file.unlink()
+    assert records.former_keys(settings, here) == (ECDSA, ED25519)
+
+
 def test_a_broken_inventory_is_written_anew(settings: Settings) -> None:
     settings.inventory_file.write_text('{"servers": 1}')
     assert records.in_place(settings, FOUND) == frozenset()
