@@ -63,12 +63,17 @@ def write(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file under another name, and rename it."""
-    with tempfile.NamedTemporaryFile(
+    """Write a file under another name, and rename it. Raises OSError; the file is then as it was."""
+    file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    )
+    try:
+        with file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise

@@ -53,7 +53,8 @@ def write(settings: Settings, here: Entry, keys: tuple[str, ...]) -> None:
         inventory_file.write(settings.inventory_file, [*others, here])
     except OSError as error:
         raise CloudError(
-            f"{error.filename}: cannot be written ({error.strerror}). Mend that, then run again."
+            f"{settings.folder}: known_hosts and inventory.json cannot be written ({error.strerror})."
+            " Mend that, then run again."
         ) from None
 
 

@@ -1,6 +1,8 @@
 """inventory.json and known_hosts beside .env: when they count as right, and how they are written."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +97,39 @@ def test_a_server_without_a_public_address(settings: Settings) -> None:
         records.entry(settings, replace(FOUND, ipv4=""))
 
 
-def test_a_folder_that_cannot_be_written_is_a_line(settings: Settings) -> None:
+def test_a_file_that_cannot_be_read_is_a_line(settings: Settings) -> None:
     settings.known_hosts_file.mkdir()
     with pytest.raises(CloudError, match=r"known_hosts: cannot be read \(Is a directory\)"):
         records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+
+
+def test_files_that_cannot_be_replaced_are_a_line_and_leave_nothing_behind(settings: Settings) -> None:
+    settings.inventory_file.mkdir()
+    with pytest.raises(CloudError) as caught:
+        records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+    assert str(caught.value) == (
+        f"{settings.folder}: known_hosts and inventory.json cannot be written (Is a directory)."
+        " Mend that, then run again."
+    )
+    assert left_over(settings) == []
+
+
+def test_a_full_disk_is_a_line_and_leaves_what_there_was(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings.known_hosts_file.write_text(f"51.75.1.3 {OTHER}\n")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CloudError) as caught:
+        records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+    assert str(caught.value) == (
+        f"{settings.folder}: known_hosts and inventory.json cannot be written (No space left on device)."
+        " Mend that, then run again."
+    )
+    assert left_over(settings) == []
+    assert settings.known_hosts_file.read_text() == f"51.75.1.3 {OTHER}\n"
+
+
+def left_over(settings: Settings) -> list[str]:
+    """Names of temporary files beside .env."""
+    return [file.name for file in settings.folder.glob(".*") if file.name != ".env"]
