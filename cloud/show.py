@@ -20,9 +20,9 @@ STYLES = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Where output goes. Long lines are left to the terminal, so that a pipe gets them whole."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+def console() -> Console:
+    """Where output goes. Long lines are left to the terminal, so that a pipe gets them whole; text is only text."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def show(plan: Plan, to: Console) -> None:

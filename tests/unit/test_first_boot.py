@@ -16,6 +16,7 @@ from test_plan import FOUND
 
 from cloud import first_boot
 from cloud.resources import FoundServer
+from cloud.show import console
 from cloud.trouble import CloudError, NotYet
 
 
@@ -132,6 +133,11 @@ def test_the_first_boot_ends_when_it_says_so(out: Console) -> None:
 def test_a_first_boot_with_complaints_is_told_and_no_failure(out: Console) -> None:
     first_boot.wait_first_boot(Door((0, ""), (2, "status: done\nextended: degraded\n")), out)  # type: ignore[arg-type]
     assert "  Its first boot ended with complaints (status: done extended: degraded), which need not" in printed(out)
+
+
+def test_what_the_server_says_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    first_boot.wait_first_boot(Door((0, ""), (2, "errors: [red] in [/etc/x]:b:")), console())  # type: ignore[arg-type]
+    assert "complaints (errors: [red] in [/etc/x]:b:), which" in capsys.readouterr().out
 
 
 def test_an_ssh_that_never_opens_says_why(out: Console) -> None:
