@@ -15,7 +15,7 @@ SECONDS = 300
 """How long a zone's servers may take. OVH's take seconds, at busy times a few minutes."""
 
 
-def plan(account: Account, want: Wanted, resolvers: Sequence[str] = (), ttl: int = TTL) -> Plan:
+def plan(account: Account, want: Wanted, resolvers: Sequence[str] = ()) -> Plan:
     """Read the account and return what has to change. Raises CloudError.
 
     `resolvers` (the system's, if none) only tell where a zone's own servers are.
@@ -24,7 +24,7 @@ def plan(account: Account, want: Wanted, resolvers: Sequence[str] = (), ttl: int
     names = sorted({name for name, _ in want})
     places = [(zone, name) for name in names if (zone := zone_of(name, zones))]
     rows = [row for zone, name in places for row in account.rows(zone, subdomain(name, zone))]
-    found = difference(want, zones, rows, ttl)
+    found = difference(want, zones, rows, TTL)
     complete = sorted(set(found.want) - set(found.zones))
     return replace(found, unserved=tuple(zone for zone in complete if _missing(account, found, zone, resolvers)))
 

@@ -54,7 +54,6 @@ MEANINGS: dict[type[Exception], str] = {
     keystone.DiscoveryFailure: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
     keystone.InvalidResponse: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
     keystone.NotFound: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
-    sdk.ResourceTimeout: "it takes longer than expected. Run again to go on waiting.",
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ovh_stand_in import CONSUMER, FOREIGN, KEY, SECRET, Api
+from ovh_stand_in import CONSUMER, KEY, SECRET, Api
 
 from cloud import dns as records
 from cloud import dns_served, ovh_account
@@ -319,10 +319,6 @@ def test_keys_are_not_shown() -> None:
 def test_keys_that_do_not_fit_together() -> None:
     with pytest.raises(CloudError, match="OVH_"):
         records.Account(records.Keys("ovh-eu", KEY, SECRET, CONSUMER, client_id="x", client_secret="y"))
-
-
-def test_all_foreign_records_of_the_stand_in_are_foreign() -> None:
-    assert not [r for r in FOREIGN if r["subDomain"] in ("", "api") and r["fieldType"] in ("A", "AAAA")]
 
 
 # -- what is served --------------------------------------------------------------------------------------------------
