@@ -8,6 +8,7 @@ the server's .env, which come from the file alone.
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ from configuration.sections import Instance, OpenStack, Ovh, Server, Site, Sourc
 ROOT = Path(__file__).resolve().parent
 MADE_ON_THE_SERVER = {"POSTGRES_PASSWORD": 32, "JWT_SECRET": 64}
 """Secrets that are made on the server, once, and their lengths; of letters and digits only."""
+
+ALWAYS_THERE = ("GITHUB_REPOSITORY", "ACME_EMAIL", "API_DOMAIN", "FRONTEND_DOMAIN", "PUBLIC_API_URL")
+"""The first lines of the server's .env, which follow from other sections than the application's."""
 
 
 class SettingsError(Exception):
@@ -66,17 +70,18 @@ class Settings:
     @property
     def server_env(self) -> dict[str, str]:
         """The lines of the server's .env that anyone may see, in order. IMAGE_TAG comes from the commit."""
-        head = {
-            "GITHUB_REPOSITORY": self.source.github_repository,
-            "ACME_EMAIL": self.site.acme_email,
-            "API_DOMAIN": self.site.api_domain,
-            "FRONTEND_DOMAIN": self.site.frontend_domain,
-            "PUBLIC_API_URL": f"https://{self.site.api_domain}/api/v1",
-        }
+        site = self.site
+        values = (
+            self.source.github_repository,
+            site.acme_email,
+            site.api_domain,
+            site.frontend_domain,
+            f"https://{site.api_domain}/api/v1",
+        )
         lines = {name: value for name, value in self.application.lines().items() if isinstance(value, str)}
-        own = f"https://{self.site.frontend_domain},https://{self.site.api_domain}"
+        own = f"https://{site.frontend_domain},https://{site.api_domain}"
         lines["CORS_ALLOWED_ORIGINS"] = lines["CORS_ALLOWED_ORIGINS"] or own
-        return head | lines
+        return dict(zip(ALWAYS_THERE, values, strict=True)) | lines
 
     @property
     def server_secrets(self) -> dict[str, SecretStr]:
@@ -107,10 +112,7 @@ def load(env_file: Path | None = None) -> Settings:
 
     Raises SettingsError with every mistake.
     """
-    path = env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env")
-    path = path.expanduser().absolute()
-    if not path.is_file():
-        raise SettingsError(f"{path}: there is no such file; cp {ROOT / '.env.example'} {path}, then edit it")
+    path = _found(env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env"))
     bindings, mistakes = dotenv_file.read(path)
     if not bindings and mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -129,8 +131,26 @@ def load(env_file: Path | None = None) -> Settings:
     return Settings(env_file=path, extra=extra, **sections)
 
 
+def _found(name: Path) -> Path:
+    """The .env file by its whole path. Raises SettingsError if no file is there, or this user may not look."""
+    try:
+        path = checks.at_home(name).absolute()
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    try:
+        there = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        there = False
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
+    if not there:
+        raise SettingsError(f"{path}: there is no such file; cp {ROOT / '.env.example'} {path}, then edit it")
+    return path
+
+
 def _extra(written: dict[str, str]) -> tuple[dict[str, SecretStr], list[str]]:
     """APP_NAME=value lines of the file; like every line of the server's .env they come from the file alone."""
+    taken = {*ALWAYS_THERE, *MADE_ON_THE_SERVER, *(info.alias for info in Application.model_fields.values())}
     extra, mistakes = dict[str, SecretStr](), list[str]()
     for variable, value in written.items():
         name = variable.removeprefix(dotenv_file.APPLICATION_PREFIX)
@@ -138,12 +158,9 @@ def _extra(written: dict[str, str]) -> tuple[dict[str, SecretStr], list[str]]:
             continue
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             mistakes.append(f"{variable}: what follows APP_ has to be a variable's name: A-Z, 0-9 and _")
-        elif name in variables() or name in (
-            *MADE_ON_THE_SERVER,
-            "API_DOMAIN",
-            "FRONTEND_DOMAIN",
-            "PUBLIC_API_URL",
-        ):
+        elif name == "IMAGE_TAG":
+            mistakes.append(f"{variable}: the tag is set anew at every deploy; put IMAGE_TAG instead")
+        elif name in taken:
             mistakes.append(f"{variable}: {name} is a line that the server's .env has anyway; take it out")
         else:
             try:
@@ -181,5 +198,5 @@ def _explained(section: type[Section], error: ValidationError) -> Iterator[str]:
 
 
 def _quoted(info: FieldInfo, value: object) -> str:
-    secret = "SecretStr" in str(info.annotation) or ("@" in str(value).split("//")[-1] and "//" in str(value))
+    secret = "SecretStr" in str(info.annotation) or re.search(":.*@", str(value), re.DOTALL)  # as in user:password@host
     return "" if secret or not isinstance(value, str) or not value else f" ({value})"

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NO_WEB_ADDRESS = "is not a web address; it begins with https:// and a host name"
 
 
 def domain(value: str) -> str:
@@ -45,9 +46,12 @@ def email(value: str) -> str:
 def http_url(value: str) -> str:
     """An http or https address, without credentials, query or a slash at the end."""
     url = value.strip().rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its message can hold the password
+        raise ValueError(NO_WEB_ADDRESS) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-        raise ValueError("is not a web address; it begins with https:// and a host name")
+        raise ValueError(NO_WEB_ADDRESS)
     if parts.username or parts.password:
         raise ValueError("holds a user name or a password, which would be copied to places that others read")
     if parts.query or parts.fragment:
@@ -163,6 +167,14 @@ def env_value(value: str) -> str:
     if "'" in value or not value.isprintable():
         raise ValueError("holds a single quote or a line break, which a .env file cannot carry safely")
     return value
+
+
+def at_home(path: Path) -> Path:
+    """The path with the home folder that its ~ or ~user stands for."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with a home folder that is not found; put the whole path") from None
 
 
 def public_key(path: Path) -> Path:

@@ -102,19 +102,19 @@ class Instance(Section):
     @field_validator("image")
     @classmethod
     def _known_system(cls, value: str) -> str:
-        if value.split(maxsplit=1)[0] not in USERS:
+        if value.partition(" ")[0] not in USERS:
             raise ValueError(f"is no {' or '.join(USERS)}; put one of their images, as in Ubuntu 22.04")
         return value
 
     @field_validator("ssh_public_key")
     @classmethod
     def _key(cls, value: Path, info: ValidationInfo) -> Path:
-        return check.public_key(info.data["folder"] / value.expanduser())
+        return check.public_key(info.data["folder"] / check.at_home(value))
 
     @property
     def user(self) -> str:
         """Who the image lets log in."""
-        return USERS[self.image.split()[0]]
+        return USERS[self.image.partition(" ")[0]]
 
     @property
     def ssh_private_key(self) -> Path:
@@ -136,9 +136,7 @@ class Site(Section):
         default_factory=lambda data: f"api.{data['domain']}",
         description="Name of the API; api.KOPROGO_DOMAIN when left out.",
     )
-    acme_email: check.Email = Field(
-        alias="ACME_EMAIL", description="Where Let's Encrypt writes when a certificate is about to expire."
-    )
+    acme_email: check.Email = Field(alias="ACME_EMAIL", description="Contact of the account at Let's Encrypt.")
     health_path: check.UrlPath = Field(
         "/api/v1/health", alias="HEALTH_PATH", description="Path on the API that says that it works."
     )
@@ -166,7 +164,7 @@ class Site(Section):
     @field_validator("tls_ca_file")
     @classmethod
     def _certificates(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        return None if value is None else check.pem_file(info.data["folder"] / value.expanduser())
+        return None if value is None else check.pem_file(info.data["folder"] / check.at_home(value))
 
     @property
     def health_urls(self) -> tuple[str, str]:

@@ -185,19 +185,23 @@ def test_every_mistake_is_said_at_once(folder: Path) -> None:
         ("CONFIGURE_DNS_AUTO", "maybe", "is neither true nor false"),
         ("INSTANCE_NAME", "Kopro Go", "becomes a host name: a-z, 0-9 and - only, 63 at most; put one like koprogo"),
         ("IMAGE", "Windows 11", "is no Ubuntu or Debian; put one of their images, as in Ubuntu 22.04"),
+        ("IMAGE", " ", "is no Ubuntu or Debian; put one of their images, as in Ubuntu 22.04"),
+        ("SSH_PUBLIC_KEY", "~nouser/x.pub", "begins with a home folder that is not found; put the whole path"),
         ("KOPROGO_DOMAIN", "https://koprogo.com", "is an address; put the bare name, as in koprogo.com"),
         ("KOPROGO_DOMAIN", "koprogo", "is not a domain name; put one like koprogo.com"),
         ("KOPROGO_DOMAIN", "kopro_go.com", "is not a domain name; put one like koprogo.com"),
         ("KOPROGO_DOMAIN", "51.75.1.2", "is an IP address; certificates are made for names, put one like koprogo.com"),
         ("KOPROGO_DOMAIN", "koprogó.com", "has letters outside a-z; put its ASCII form, xn--koprog-gxa.com"),
-        ("KOPROGO_DOMAIN", "example.com", "is still what .env.example says; put your own"),
+        ("KOPROGO_DOMAIN", "CHANGE_ME", "is still what .env.example says; put your own"),
         ("KOPROGO_API_DOMAIN", "api.other.com", "is outside KOPROGO_DOMAIN; put koprogo.com or a name that ends in"),
         ("KOPROGO_API_DOMAIN", "koprogo.com", "is the name of the frontend too; put another, as in api.koprogo.com"),
         ("ACME_EMAIL", "me@localhost", "is not an e-mail address; put one like you@koprogo.com"),
         ("HEALTH_PATH", "api/v1/health", "is not a path; it begins with a slash, as in /api/v1/health"),
         ("DNS_RESOLVERS", "9.9.9.9,dns", "has 'dns', which is no IP address; put addresses between commas"),
         ("TLS_CA_FILE", "none.pem", "cannot be read (No such file or directory)"),
+        ("TLS_CA_FILE", "~nouser/ca.pem", "begins with a home folder that is not found; put the whole path"),
         ("REPOSITORY_URL", "git@github.com:gilmry/koprogo.git", "needs an SSH key, and the server has none"),
+        ("REPOSITORY_URL", "https://[github.com/a.git", "is not a web address; it begins with https:// and a host"),
         ("BRANCH", "a..b", "is not a name that Git allows for a branch; put one like main"),
         ("COMPOSE_FILE", "/etc/compose.yml", "is no YAML file inside the repository"),
         ("GITHUB_REPOSITORY", "Gilmry/KoproGo", "is not owner/name in lower case"),
@@ -223,6 +227,10 @@ def test_a_wrong_domain_is_not_complained_about_three_times(folder: Path) -> Non
     assert mistakes(folder, KOPROGO_DOMAIN="") == ["KOPROGO_DOMAIN: missing. Your domain, as in koprogo.com."]
 
 
+def test_what_is_missing_is_said_with_what_it_is_for(folder: Path) -> None:
+    assert mistakes(folder, ACME_EMAIL="") == ["ACME_EMAIL: missing. Contact of the account at Let's Encrypt."]
+
+
 def test_no_secret_shows_in_a_mistake(folder: Path) -> None:
     found = mistakes(
         folder,
@@ -230,10 +238,59 @@ def test_no_secret_shows_in_a_mistake(folder: Path) -> None:
         REPOSITORY_URL="https://me:topsecret@github.com/a.git",
         SMTP_PASSWORD="topsecret'",
     )
+    password = "holds a user name or a password, which would be copied to places that others read"
     assert found == [
         "OS_PASSWORD: begins or ends with a space",
-        "REPOSITORY_URL: holds a user name or a password, which would be copied to places that others read",
+        f"REPOSITORY_URL: {password}",
         "SMTP_PASSWORD: holds a single quote or a line break, which a .env file cannot carry safely",
+    ]
+    no_address = "is not a web address; it begins with https:// and a host name"
+    for name, value, said in (
+        ("REPOSITORY_URL", "https://me:topsecret@github.com//a.git", password),
+        ("REPOSITORY_URL", "me:topsecret@github.com/a.git", no_address),
+        ("REPOSITORY_URL", "https://me:topsecret@github\u2100.com/a.git", no_address),
+        ("CORS_ALLOWED_ORIGINS", "https://me:topsecret@a.com,https://b.com", password),
+    ):
+        assert mistakes(folder, **{name: value}) == [f"{name}: {said}"]
+
+
+def test_only_the_words_of_the_example_are_no_value(folder: Path) -> None:
+    found = load(folder, SMTP_FROM_NAME="Your Syndic", OS_PASSWORD="<changeme>", ACME_EMAIL="me@example.com")
+    assert found.application.smtp_from_name == "Your Syndic"
+    assert found.openstack.password.get_secret_value() == "<changeme>"
+    assert found.site.acme_email == "me@example.com"
+
+
+def test_a_variable_has_no_other_name_than_the_documented_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("region", "theirs")
+    monkeypatch.setenv("network", "theirs")
+    found = load(folder, "name=theirs\n")
+    assert (found.openstack.region, found.instance.network) == ("GRA11", "Ext-Net")
+    assert found.instance.name == "koprogo"
+
+
+def test_app_adds_any_line_that_the_servers_env_does_not_have(folder: Path) -> None:
+    found = load(folder, APP_ENVIRONMENT="production", APP_TIMEZONE="Europe/Paris", APP_KOPROGO_DOMAIN="koprogo.com")
+    assert {name: value.get_secret_value() for name, value in found.extra.items()} == {
+        "ENVIRONMENT": "production",
+        "TIMEZONE": "Europe/Paris",
+        "KOPROGO_DOMAIN": "koprogo.com",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["GITHUB_REPOSITORY", "ACME_EMAIL", "API_DOMAIN", "FRONTEND_DOMAIN", "PUBLIC_API_URL", "SMTP_HOST", "JWT_SECRET"],
+)
+def test_app_replaces_no_line_that_the_servers_env_has(folder: Path, name: str) -> None:
+    assert mistakes(folder, f"APP_{name}=x\n") == [
+        f"APP_{name}: {name} is a line that the server's .env has anyway; take it out"
+    ]
+
+
+def test_app_does_not_name_the_tag_of_the_images(folder: Path) -> None:
+    assert mistakes(folder, APP_IMAGE_TAG="v1") == [
+        "APP_IMAGE_TAG: the tag is set anew at every deploy; put IMAGE_TAG instead"
     ]
 
 
@@ -294,6 +351,26 @@ def test_a_file_that_is_not_there_or_is_no_text(folder: Path) -> None:
     (folder / "latin").write_bytes("SMTP_FROM_NAME=Copropriété".encode("latin-1"))
     with pytest.raises(settings.SettingsError, match=r"is not UTF-8 text \(byte 24\); save it as UTF-8"):
         settings.load(folder / "latin")
+
+
+def test_a_file_under_a_home_folder_that_is_not_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENV_FILE", "~nouser/.env")
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load()
+    assert str(caught.value) == "~nouser/.env: begins with a home folder that is not found; put the whole path"
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered(folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0)
+    me = os.geteuid()
+    os.seteuid(me or 65534)  # root enters any folder
+    try:
+        with pytest.raises(settings.SettingsError) as caught:
+            settings.load(closed / ".env")
+    finally:
+        os.seteuid(me)
+    assert str(caught.value) == f"{closed}/.env: cannot be read (Permission denied)"
 
 
 def test_text_that_looks_right_and_is_not(folder: Path) -> None:
