@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
-    """Wait until Nova says ACTIVE. Raises CloudError with Nova's reason if the server ends in ERROR."""
+    """Wait until Nova says ACTIVE. Raises CloudError if the server ends in ERROR, or without an IPv4 address."""
 
     def active() -> FoundServer | None:
         server = cloud.server(name)
@@ -36,7 +36,16 @@ def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
                 f"Nova could not make the server: {server.fault or 'it gives no reason'}."
                 f" It stays, in ERROR and billed, until you remove it: openstack server delete {server.id}"
             )
-        return server if server.status == "ACTIVE" and server.ipv4 else None
+        if server.status != "ACTIVE":
+            return None
+        if not server.ipv4:
+            networks = ", ".join(sorted(server.networks)) or "any network"
+            raise CloudError(
+                f"The server {name} has no public IPv4 address in {networks}."
+                " Is NETWORK the network with public addresses (Ext-Net at OVH)?"
+                f" It stays, and is billed, until you remove it: openstack server delete {server.id}"
+            )
+        return server
 
     with step(to, "Waiting until the server is ACTIVE"):
         return _wait(active, f"The server {name} is still not ACTIVE")

@@ -11,25 +11,19 @@ from settings import Settings
 
 
 def entry(settings: Settings, server: FoundServer) -> Entry:
-    """A server's entry in inventory.json, with the groups that an operator may have given it there."""
+    """The entry in inventory.json of a server with an address, in the groups that an operator may have given it."""
     former = {one.name: one for one in _entries(settings.inventory_file)}.get(server.name)
     groups = {"groups": former.groups} if former else {}
-    try:
-        return Entry.model_validate(
-            {
-                "name": server.name,
-                "ipv4": server.ipv4,
-                "ipv6": server.ipv6 or None,
-                "user": settings.instance.user,
-                "id": server.id,
-                **groups,
-            }
-        )
-    except ValueError:
-        raise CloudError(
-            f"The server {server.name} has no public IPv4 address. Is NETWORK={settings.instance.network} the"
-            " network with public addresses (Ext-Net at OVH)?"
-        ) from None
+    return Entry.model_validate(
+        {
+            "name": server.name,
+            "ipv4": server.ipv4,
+            "ipv6": server.ipv6 or None,
+            "user": settings.instance.user,
+            "id": server.id,
+            **groups,
+        }
+    )
 
 
 def in_place(settings: Settings, server: FoundServer | None) -> frozenset[str]:

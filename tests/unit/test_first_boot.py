@@ -77,9 +77,9 @@ def active(out: Console, *answers: FoundServer | Exception | None) -> FoundServe
     return first_boot.wait_active(Cloud(server=Answers(*answers)), "koprogo", out)  # type: ignore[arg-type]  # stand-in
 
 
-def test_it_waits_for_active_and_an_address_and_puts_up_with_a_cloud_that_stumbles(out: Console) -> None:
-    assert active(out, BUILDING, NotYet("503"), replace(FOUND, ipv4=""), FOUND) == FOUND
-    assert printed(out) == "  Waiting until the server is ACTIVE … 6.0 s\n"
+def test_it_waits_for_active_and_puts_up_with_a_cloud_that_stumbles(out: Console) -> None:
+    assert active(out, BUILDING, NotYet("503"), FOUND) == FOUND
+    assert printed(out) == "  Waiting until the server is ACTIVE … 4.0 s\n"
 
 
 def test_error_is_reported_with_novas_reason(out: Console) -> None:
@@ -89,6 +89,17 @@ def test_error_is_reported_with_novas_reason(out: Console) -> None:
         "Nova could not make the server: No valid host was found."
         " It stays, in ERROR and billed, until you remove it: openstack server delete 5c1e"
     )
+
+
+def test_a_server_without_an_address_is_said_as_soon_as_it_is_active(out: Console) -> None:
+    with pytest.raises(CloudError) as caught:
+        active(out, BUILDING, replace(FOUND, ipv4="", networks=frozenset({"private"})))
+    assert str(caught.value) == (
+        "The server koprogo has no public IPv4 address in private. Is NETWORK the network with public addresses"
+        " (Ext-Net at OVH)? It stays, and is billed, until you remove it: openstack server delete 5c1e"
+    )
+    assert printed(out) == "  Waiting until the server is ACTIVE …\n"
+    assert time.monotonic() == 2
 
 
 def test_a_server_that_somebody_removed_meanwhile(out: Console) -> None:
