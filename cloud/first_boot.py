@@ -36,19 +36,18 @@ def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
                 f"Nova could not make the server: {server.fault or 'it gives no reason'}."
                 f" It stays, in ERROR and billed, until you remove it: openstack server delete {server.id}"
             )
-        if server.status != "ACTIVE":
-            return None
+        if server.status != "ACTIVE" or not server.networks:
+            return None  # Nova's list of addresses may come a moment later
         if not server.ipv4:
-            networks = ", ".join(sorted(server.networks)) or "any network"
             raise CloudError(
-                f"The server {name} has no public IPv4 address in {networks}."
+                f"The server {name} has no public IPv4 address in {', '.join(sorted(server.networks))}."
                 " Is NETWORK the network with public addresses (Ext-Net at OVH)?"
                 f" It stays, and is billed, until you remove it: openstack server delete {server.id}"
             )
         return server
 
     with step(to, "Waiting until the server is ACTIVE"):
-        return _wait(active, f"The server {name} is still not ACTIVE")
+        return _wait(active, f"The server {name} is still not ACTIVE with an address")
 
 
 def wait_host_keys(cloud: "Compute", server: FoundServer, former: tuple[str, ...], to: Console) -> tuple[str, ...]:

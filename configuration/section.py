@@ -31,6 +31,8 @@ class Section(BaseSettings):
     def _not_a_placeholder(cls, value: object) -> object:
         if value == PLACEHOLDER:
             raise ValueError("is still what .env.example says; put your own")
+        if isinstance(value, str) and value.isspace():
+            raise ValueError("is nothing but spaces; put a value, or leave the line out")
         return value
 
     @field_validator("*", mode="after")

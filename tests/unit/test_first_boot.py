@@ -91,6 +91,12 @@ def test_error_is_reported_with_novas_reason(out: Console) -> None:
     )
 
 
+def test_a_list_of_addresses_may_come_after_the_status(out: Console) -> None:
+    unlisted = replace(FOUND, ipv4="", ipv6="", networks=frozenset())
+    assert active(out, BUILDING, unlisted, FOUND) == FOUND
+    assert time.monotonic() == 4
+
+
 def test_a_server_without_an_address_is_said_as_soon_as_it_is_active(out: Console) -> None:
     with pytest.raises(CloudError) as caught:
         active(out, BUILDING, replace(FOUND, ipv4="", networks=frozenset({"private"})))
@@ -111,7 +117,7 @@ def test_it_does_not_wait_for_ever(out: Console) -> None:
     with pytest.raises(CloudError) as caught:
         active(out, NotYet("Asking for the server: the cloud failed (500: x)."))
     assert str(caught.value) == (
-        "The server koprogo is still not ACTIVE after 15 minutes."
+        "The server koprogo is still not ACTIVE with an address after 15 minutes."
         " Asking for the server: the cloud failed (500: x). Run again to go on waiting."
     )
 
