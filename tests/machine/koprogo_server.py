@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import ovh
 import small_world
 
@@ -16,6 +17,7 @@ from sandbox.machine import Machine, load
 from sandbox.world import World
 
 SOURCE = Path(__file__).parents[2] / "files" / "koprogo"
+LAUNCHER = Path(__file__).parents[2] / "templates" / "launcher.sh"
 LIBRARY = "/usr/local/lib/koprogo/koprogo"
 CHECKOUT = "/home/koprogo/koprogo"
 ENV_FILE = f"{CHECKOUT}/deploy/production/.env"
@@ -50,8 +52,7 @@ useradd --create-home --shell /bin/bash --groups docker koprogo
 install -d -o koprogo -g koprogo -m 0750 /var/lib/koprogo
 install -d -o koprogo -g koprogo -m 0700 /home/koprogo/backups
 install -d /etc/koprogo {LIBRARY}
-printf '#!/bin/sh\\nPYTHONPATH=/usr/local/lib/koprogo exec python3 -m koprogo "$@"\\n' > /usr/local/bin/koprogo
-chmod 755 /usr/local/bin/koprogo
+install -m 0755 /dev/null /usr/local/bin/koprogo
 runuser -u koprogo -- git clone -q {REPOSITORY} {CHECKOUT}
 install -o koprogo -g koprogo -m 0600 /dev/null {ENV_FILE}
 """
@@ -190,6 +191,8 @@ def make(world: World) -> Server:
 def install(server: Server) -> None:
     """Copy the program as it is in this checkout."""
     server.sh(f"rm -rf {LIBRARY}; mkdir -p {LIBRARY}")
+    launcher = jinja2.Template(LAUNCHER.read_text()).render(library=str(Path(LIBRARY).parent))
+    server.sh("cat > /usr/local/bin/koprogo", input=launcher)
     for file in sorted(SOURCE.glob("*.py")):
         server.sh(f"cat > {LIBRARY}/{file.name}", input=file.read_text())
     server.sh(f"python3 -m compileall -q {LIBRARY}")
