@@ -18,6 +18,10 @@ from koprogo.runner import Result, Runner
 PULL_TIMEOUT = 900
 
 
+class Invalid(Problem):
+    """The compose file itself is wrong: no later try on this server mends that."""
+
+
 @dataclass(frozen=True)
 class Project:
     """What a compose file asks for: its name, and the image of every service that should have a container."""
@@ -55,14 +59,17 @@ class Compose:
         self._base += ["-f", str(compose_file or config.compose_file)]
 
     def project(self) -> Project:
-        """Return what the compose file asks for; raises Problem when it is not valid."""
+        """Return what the compose file asks for; raises Invalid when it is wrong, Problem when nobody could say."""
         result = self._run("config", "--format", "json", timeout=60)
-        if not result.ok:
+        if result.code is None or result.code < 0:
+            # It took too long or was killed, as on a server that is short of memory.
             raise Problem(f"docker compose config: {complaint(result)}.")
+        if not result.ok:
+            raise Invalid(f"docker compose config: {complaint(result)}.")
         try:
             return parse_config(result.out)
         except (ValueError, KeyError) as error:
-            raise Problem(f"docker compose config: {error}.") from None
+            raise Invalid(f"docker compose config: {error}.") from None
 
     def up(self, timeout: float) -> str | None:
         """Start what the compose file asks for, changing only what differs; images have to be here.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koprogo import decide, log
-from koprogo.compose import Compose, Project, not_built_yet
+from koprogo.compose import Compose, Invalid, Project, not_built_yet
 from koprogo.config import Config
 from koprogo.problem import Problem
 from koprogo.state import Step
@@ -67,15 +67,20 @@ def refuse_surprises(work: Work, commit: str) -> None:
 
 
 def _validate(work: Work, commit: str, tag: str) -> Project:
-    """Read the compose file of `commit` from a copy of its files, with this server's .env."""
+    """Read the compose file of `commit` from a copy of its files, with this server's .env.
+
+    Only a wrong compose file is a reason to give the commit up: a full disk or a silent Docker is not its fault.
+    """
     # Compose names a project after its folder: this one has to be called like the real one.
     copy = work.config.state_dir / "candidate" / work.config.checkout.name
     try:
         work.repository.export(commit, copy)
         _lend_environment(work.config, copy)
         return Compose(work.config, work.runner, tag, copy / work.config.compose_path).project()
-    except Problem as problem:
+    except Invalid as problem:
         raise work.refuse(commit, str(problem).rstrip(".")) from None
+    except Problem as problem:
+        raise Problem(f"{problem} What runs goes on running; the next check tries again.") from None
     finally:
         shutil.rmtree(copy.parent, ignore_errors=True)
 
@@ -84,7 +89,10 @@ def _lend_environment(config: Config, copy: Path) -> None:
     """Make the .env appear where a compose file that names it by `env_file:` looks for it."""
     path = _inside(config.env_file, config.checkout)
     if path is not None and (copy / path).parent.is_dir():
-        (copy / path).symlink_to(config.env_file)
+        try:
+            (copy / path).symlink_to(config.env_file)
+        except OSError as error:
+            raise Problem(f"{copy / path}: {error.strerror}.") from None
 
 
 def _inside(path: Path, directory: Path) -> str | None:

@@ -49,8 +49,8 @@ def upstream(tmp_path: Path) -> Upstream:
     return made
 
 
-@pytest.fixture
-def config(tmp_path: Path, upstream: Upstream) -> Config:
+def clone(upstream: Upstream, tmp_path: Path) -> Config:
+    """Clone the repository, and return the configuration of a server that has this clone."""
     checkout = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(upstream.folder), str(checkout)], check=True)
     (tmp_path / "state").mkdir()
@@ -70,6 +70,11 @@ def config(tmp_path: Path, upstream: Upstream) -> Config:
             "tls_ca_file": None,
         }
     )
+
+
+@pytest.fixture
+def config(tmp_path: Path, upstream: Upstream) -> Config:
+    return clone(upstream, tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""A check until it touches something: real repositories, and a `docker` that says what it is told.
+
+What comes after that is tested on a real server, in tests/machine/test_koprogo.py.
+"""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from koprogo import deploy
+from koprogo.compose import Compose, Invalid
+from koprogo.config import Config
+from koprogo.problem import Problem
+from koprogo.runner import Result, Runner
+from koprogo.state import Deployed, State, Store
+from test_koprogo_git import COMPOSE, Upstream, clone
+
+VALID = json.dumps({"name": "production", "services": {"backend": {"image": "x/backend:1"}}})
+NOT_BUILT = f"""case "$*" in
+*config*) echo '{VALID}' ;;
+pull*) echo 'x/backend:1: not found' >&2; exit 1 ;;
+*) exit 1 ;;
+esac"""
+
+
+class Bench:
+    """A server on which the first commit runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.upstream = Upstream(folder / "upstream")
+        first = self.upstream.commit({COMPOSE: "services: {}\n"})
+        self.config = clone(self.upstream, folder)
+        self.store = Store(self.config.state_dir)
+        self.store.save(State(deployed=Deployed(first, "main-1", 1.0, "hash", "production", {})))
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        (self.programs / "git").symlink_to(shutil.which("git") or "git")
+
+    def docker(self, script: str, mode: int = 0o755) -> None:
+        """Make `docker` this script for sh."""
+        path = self.programs / "docker"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(mode)
+
+    def quarantine(self) -> list[str]:
+        """The commits that are not tried again."""
+        return [bad.commit for bad in self.store.load().quarantine]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    made = Bench(tmp_path)
+    monkeypatch.setenv("PATH", str(made.programs))
+    return made
+
+
+class Answering(Runner):
+    """Starts nothing, and answers the same to everything."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+    def run(self, *_: object, **__: object) -> Result:
+        """Answer."""
+        return self.result
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    upstream = Upstream(tmp_path / "upstream")
+    upstream.commit({COMPOSE: "services: {}\n"})
+    return clone(upstream, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (Result(14, "", "yaml: line 2: did not find expected node\n"), "yaml: line 2: did not find expected node"),
+        (Result(0, "not JSON", ""), "docker compose config: Expecting value"),
+        (Result(0, '{"name": "x", "services": {"a": {"build": "."}}}', ""), "no image for a"),
+    ],
+)
+def test_a_compose_file_that_is_not_valid(config: Config, result: Result, text: str) -> None:
+    with pytest.raises(Invalid, match=text):
+        Compose(config, Answering(result), "main-1").project()
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (Result(None, "", "no answer from `docker compose` within 60 s"), "no answer from `docker compose` within"),
+        (Result(-9, "", ""), "exit code -9"),
+    ],
+)
+def test_a_docker_that_does_not_answer_says_nothing_about_the_compose_file(
+    config: Config, result: Result, text: str
+) -> None:
+    with pytest.raises(Problem, match=text) as caught:
+        Compose(config, Answering(result), "main-1").project()
+    assert not isinstance(caught.value, Invalid)
+
+
+def test_a_commit_with_an_invalid_compose_file_is_not_tried_again(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit = bench.upstream.commit({"a": "1"})
+    bench.docker("echo 'yaml: did not find expected node' >&2; exit 14")
+    assert deploy.run(bench.config, asked=False) == 1
+    assert f"Cannot deploy {commit[:7]}: docker compose config: yaml: did not find" in capsys.readouterr().err
+    assert bench.quarantine() == [commit]
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_servers_own_faults_are_no_fault_of_the_commit(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = bench.upstream.commit({"a": "1"})
+    bench.docker("", mode=0o644)
+    assert deploy.run(bench.config, asked=False) == 1
+    expected = "Cannot start docker: Permission denied. What runs goes on running; the next check tries again.\n"
+    assert capsys.readouterr().err.endswith(expected)
+    (bench.config.state_dir / "candidate").touch()
+    assert deploy.run(bench.config, asked=False) == 1
+    expected = "candidate/clone: Not a directory. What runs goes on running; the next check tries again.\n"
+    assert capsys.readouterr().err.endswith(expected)
+    (bench.config.state_dir / "candidate").unlink()
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Path, "symlink_to", no_space)
+        assert deploy.run(bench.config, asked=False) == 1
+    expected = ".env: No space left on device. What runs goes on running; the next check tries again.\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+    bench.docker(NOT_BUILT)
+    assert deploy.run(bench.config, asked=False) == 0
+    attempt = bench.store.load().attempt
+    assert attempt is not None
+    assert (attempt.commit, bench.quarantine()) == (commit, [])
