@@ -163,9 +163,17 @@ def not_built_yet(error: str) -> bool:
 
     Registries say `manifest unknown`; ghcr.io says `denied` for a package that nobody has pushed.
     """
-    if re.search(r"no such host|lookup |dial tcp|timeout|connection re", error):
+    if re.search(r"no such host|lookup |dial tcp|timeout|connection re|permission denied", error):
         return False
     return re.search(r"manifest unknown|not found|does not exist|denied", error) is not None
+
+
+def unreachable(error: str) -> bool:
+    """Whether Docker itself could not be asked: it is down, or this user may not.
+
+    Older versions call it `the Docker daemon`, newer ones `the docker API`.
+    """
+    return re.search(r"docker (daemon|api)\b", error, re.IGNORECASE) is not None
 
 
 def complaint(result: Result) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from koprogo import log
-from koprogo.compose import Compose, Project
+from koprogo.compose import Compose, Project, unreachable
 from koprogo.containers import Container, judge
 from koprogo.gate import restarts_of
 from koprogo.prepare import Prepared
@@ -100,7 +100,7 @@ def _start(work: Work, compose: Compose, project: Project) -> str | None:
     before = work.docker.containers(project.name)
     began = time.monotonic()
     error = compose.up(timeout=work.config.health_timeout + 60)
-    if error is not None and "Docker daemon" in error:
+    if error is not None and unreachable(error):
         # Not this version's fault: the next run takes it up again.
         raise Problem(f"docker compose up: {error}. The next check goes on from here.")
     if error is not None:

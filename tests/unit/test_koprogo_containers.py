@@ -147,7 +147,23 @@ def test_repository_name(ref: str, name: str) -> None:
         ('Get "https://ghcr.io/v2/": dial tcp 10.0.0.3:443: connect: connection refused', False),
         ("net/http: request canceled (Client.Timeout exceeded while awaiting headers)", False),
         ("no space left on device", False),
+        ("permission denied while trying to connect to the docker API at unix:///var/run/docker.sock", False),
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", False),
     ],
 )
 def test_an_image_that_is_not_built_is_told_from_a_registry_that_is_not_there(error: str, missing: bool) -> None:
     assert compose.not_built_yet(error) is missing
+
+
+@pytest.mark.parametrize(
+    ("error", "unreachable"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", True),
+        ("failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct", True),
+        ("permission denied while trying to connect to the docker API at unix:///var/run/docker.sock", True),
+        ("dependency failed to start: container koprogo-backend is unhealthy", False),
+        ("error from registry: denied", False),
+    ],
+)
+def test_a_docker_that_is_not_there_is_told_from_what_it_complains_about(error: str, unreachable: bool) -> None:
+    assert compose.unreachable(error) is unreachable
