@@ -55,7 +55,8 @@ class Compose:
     def __init__(self, config: Config, runner: Runner, tag: str, compose_file: Path | None = None) -> None:
         self._runner = runner
         self._environment = {"IMAGE_TAG": tag}
-        self._base = ["docker", "compose", "--env-file", str(config.env_file)]
+        self._env_file = str(config.env_file)
+        self._base = ["docker", "compose", "--env-file", self._env_file]
         self._base += ["-f", str(compose_file or config.compose_file)]
 
     def project(self) -> Project:
@@ -64,6 +65,12 @@ class Compose:
         if result.code is None or result.code < 0:
             # It took too long or was killed, as on a server that is short of memory.
             raise Problem(f"docker compose config: {complaint(result)}.")
+        if not result.ok and self._env_file in result.err:
+            # Compose quotes the line that it does not understand.
+            raise Problem(
+                f"docker compose cannot read {self._env_file}: it is not there, or a line of it is wrong (not shown, "
+                f"for it may hold a secret). Mend it and run `koprogo deploy`."
+            )
         if not result.ok:
             raise Invalid(f"docker compose config: {complaint(result)}.")
         try:

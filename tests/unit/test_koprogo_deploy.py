@@ -103,6 +103,17 @@ def test_a_docker_that_does_not_answer_says_nothing_about_the_compose_file(
     assert not isinstance(caught.value, Invalid)
 
 
+def test_a_wrong_line_of_the_env_file_is_not_shown(config: Config) -> None:
+    complaint = f"failed to read {config.env_file}: line 4: unterminated quoted value 'hunter2 x\n"
+    with pytest.raises(Problem) as caught:
+        Compose(config, Answering(Result(1, "", complaint)), "main-1").project()
+    assert not isinstance(caught.value, Invalid)
+    assert str(caught.value) == (
+        f"docker compose cannot read {config.env_file}: it is not there, or a line of it is wrong (not shown, for it "
+        "may hold a secret). Mend it and run `koprogo deploy`."
+    )
+
+
 def test_a_commit_with_an_invalid_compose_file_is_not_tried_again(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
