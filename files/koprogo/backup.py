@@ -15,33 +15,43 @@ from koprogo.retention import expired, verified
 from koprogo.runner import Runner
 from koprogo.state import State, Store
 
+LOCK_WAIT = 600_000
+"""Milliseconds that pg_dumpall waits for a table that something has locked; without it, for ever."""
+
 
 def run(config: Config) -> int:
-    """Make one backup; returns the exit code. Raises Problem when there is none; older ones are then as they were."""
+    """Make one backup and delete the oldest; returns the exit code. Raises Problem, which says what there is then."""
     try:
         with lock.exclusive(config.state_dir / "backup.lock", wait=False):
-            config.backup_dir.mkdir(mode=0o700, exist_ok=True)
-            _clear(config.backup_dir)
-            path = _dump(config)
-            left = _rotate(config)
+            path = _make(config)
+            left = _rotate(config, path)
     except lock.Busy:
         raise Problem("Another backup is at work; nothing was done.") from None
+    size = path.stat().st_size / 1e6
+    log.say(f"Backup {path} ({size:.1f} MB) written and verified; {left} kept.")
+    return 0
+
+
+def _make(config: Config) -> Path:
+    """Write one backup and verify it. Raises Problem when there is none; older ones are then as they were."""
+    try:
+        config.backup_dir.mkdir(mode=0o700, exist_ok=True)
+        _clear(config.backup_dir)
+        return _dump(config)
     except OSError as error:
         raise Problem(
             f"No backup was made; the older ones are untouched. {config.backup_dir}: {error.strerror}."
         ) from None
     except Problem as problem:
         raise Problem(f"No backup was made; the older ones are untouched. {problem}") from None
-    size = path.stat().st_size / 1e6
-    log.say(f"Backup {path} ({size:.1f} MB) written and verified; {left} kept.")
-    return 0
 
 
 def _dump(config: Config) -> Path:
     docker, state = Docker(Runner()), Store(config.state_dir).load()
     container = _database(config, docker, state)
     # The image makes the superuser that this names, and then no role `postgres`.
-    user = docker.variable(container.id, "POSTGRES_USER") or "postgres"
+    found = docker.execute(container.id, "printenv", "POSTGRES_USER")
+    user = found.out.strip() if found.ok and found.out.strip() else "postgres"
     version = docker.execute(container.id, "pg_dumpall", "--version")
     origin = dump.Origin(
         container=container.name,
@@ -49,7 +59,7 @@ def _dump(config: Config) -> Path:
         postgres=version.out.rpartition("(PostgreSQL)")[2].strip(),
         commit=state.deployed.commit if state.deployed else None,
     )
-    argv = ["docker", "exec", container.id, "pg_dumpall", f"--username={user}"]
+    argv = ["docker", "exec", container.id, "pg_dumpall", f"--username={user}", f"--lock-wait-timeout={LOCK_WAIT}"]
     return dump.write(argv, config.backup_dir, origin, time.time())
 
 
@@ -68,19 +78,25 @@ def _database(config: Config, docker: Docker, state: State) -> Container:
 
 
 def _clear(directory: Path) -> None:
-    """Remove what a backup that was killed left: a part of a dump, a manifest without its dump."""
-    (directory / dump.PARTIAL).unlink(missing_ok=True)
+    """Remove what a kill or a full disk left of a backup: part of a dump or of a manifest, one without its dump."""
+    for part in directory.glob(".postgres*.partial"):
+        part.unlink()
     for manifest in directory.glob("postgres_*.json"):
         if not manifest.with_name(manifest.stem + ".sql.gz").exists():
             manifest.unlink()
 
 
-def _rotate(config: Config) -> int:
-    """Delete what is older than it has to be; returns how many backups are left."""
+def _rotate(config: Config, newest: Path) -> int:
+    """Delete what is older than it has to be, now that `newest` is good; returns how many backups are left."""
     backups = verified(config.backup_dir)
     old = expired(backups, config.backup_days)
     for backup in old:
-        # The dump first: a manifest alone is no backup, and the next run clears it away.
-        backup.path.unlink()
-        dump.manifest_of(backup.path).unlink(missing_ok=True)
+        try:
+            # The dump first: a manifest alone is no backup, and the next run clears it away.
+            backup.path.unlink()
+            dump.manifest_of(backup.path).unlink(missing_ok=True)
+        except OSError as error:
+            raise Problem(
+                f"Backup {newest} is good, but an old one could not be deleted: {backup.path}: {error.strerror}."
+            ) from None
     return len(backups) - len(old)

@@ -142,13 +142,6 @@ class Docker:
         """Run a command in a running container."""
         return self._run("exec", container, *command)
 
-    def variable(self, container: str, name: str) -> str | None:
-        """Return an environment variable that a container was made with; the others, secrets among them, stay there."""
-        template = "{{range .Config.Env}}{{println .}}{{end}}"
-        result = self._run("container", "inspect", "--format", template, container)
-        lines = [line for line in result.out.splitlines() if line.startswith(f"{name}=")]
-        return lines[-1].partition("=")[2] if lines else None
-
     def logs(self, container: str, lines: int) -> str:
         """Return the last lines that a container wrote."""
         result = self._run("logs", "--tail", str(lines), "--timestamps", container)

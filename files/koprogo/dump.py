@@ -78,7 +78,8 @@ def write(argv: Sequence[str], directory: Path, origin: Origin, now: float) -> P
     """Run the pg_dumpall in `argv`, and keep what it prints as postgres_YYYYMMDD_HHMMSS.sql.gz in `directory`.
 
     The manifest, the same name with .json, is on the disk first: the appearance of the dump is what makes a set.
-    Raises Problem when anything at all is wrong; then nothing is left of it.
+    Raises Problem when anything at all is wrong; then nothing of it counts. A full disk may leave part of the manifest
+    behind: the next `koprogo backup` clears it away.
     """
     partial = directory / PARTIAL
     try:

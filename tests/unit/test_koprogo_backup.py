@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from koprogo import dump
+from koprogo import backup, dump
+from koprogo.config import Config, parse
 from koprogo.dump import Origin
 from koprogo.problem import Problem
 from koprogo.retention import Backup, expired, verified
+from koprogo.state import Deployed, State, Store
 
 ORIGIN = Origin("koprogo-postgres", "koprogo", "15.18", "a" * 40)
 NIGHT = time.mktime((2026, 11, 22, 2, 0, 5, 0, 0, -1))
@@ -160,3 +162,113 @@ def test_only_what_has_its_size_and_its_manifest_counts(tmp_path: Path) -> None:
     dump.manifest_of(broken).write_text("{")
     assert [backup.path for backup in verified(tmp_path)] == [good]
     assert verified(tmp_path / "nothing") == []
+
+
+DOCKER = """#!/bin/sh
+echo "$*" >> {calls}
+case "$*" in
+ps*) echo 0123 ;;
+*inspect*) cat {inspected} ;;
+*printenv*) {printenv} ;;
+*--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
+*pg_dumpall*) cat {dump} ;;
+esac
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A server with a database that has something to dump; `docker` writes its arguments to `calls`."""
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    Store(state_dir).save(State(deployed=Deployed("a" * 40, "main-1", 1.0, "hash", "production", {})))
+    (tmp_path / "dump").write_text(WHOLE)
+    container = {
+        "Id": "0123",
+        "Name": "/koprogo-postgres",
+        "Image": "sha256:1",
+        "Config": {"Image": "postgres:15", "Labels": {"com.docker.compose.service": "postgres"}},
+        "State": {"Status": "running", "ExitCode": 0},
+        "HostConfig": {},
+    }
+    (tmp_path / "inspected").write_text(json.dumps([container]))
+    has_user(tmp_path, "echo koprogo")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return parse(
+        {
+            "repository": "https://git.koprogo.test/x.git",
+            "branch": "main",
+            "checkout": "/home/koprogo/koprogo",
+            "compose_file": "/home/koprogo/koprogo/docker-compose.yml",
+            "env_file": "/home/koprogo/koprogo/.env",
+            "image_tag": "main-{sha7}",
+            "health_urls": [],
+            "database_service": "postgres",
+            "backup_dir": str(tmp_path / "backups"),
+            "backup_days": 1,
+            "state_dir": str(state_dir),
+        }
+    )
+
+
+def has_user(folder: Path, printenv: str) -> None:
+    """Make `docker`; `printenv` is what the container does when it is asked for POSTGRES_USER."""
+    program = folder / "docker"
+    files = {name: folder / name for name in ("calls", "inspected", "dump")}
+    program.write_text(DOCKER.format(printenv=printenv, **files))
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("printenv", "user"), [("echo koprogo", "koprogo"), ("exit 1", "postgres"), ("echo", "postgres")]
+)
+def test_the_database_is_asked_for_nothing_but_its_user_and_its_dump(
+    server: Config, tmp_path: Path, printenv: str, user: str
+) -> None:
+    has_user(tmp_path, printenv)
+    assert backup.run(server) == 0
+    (made,) = verified(server.backup_dir)
+    assert json.loads(dump.manifest_of(made.path).read_text())["user"] == user
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=production",
+        "container inspect 0123",
+        "exec 0123 printenv POSTGRES_USER",
+        "exec 0123 pg_dumpall --version",
+        f"exec 0123 pg_dumpall --username={user} --lock-wait-timeout=600000",
+    ]
+
+
+def test_what_a_full_disk_or_a_kill_left_is_cleared_away(server: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    server.backup_dir.mkdir()
+    for name in (".postgres.sql.gz.partial", ".postgres_20261101_020000.json.partial", "postgres_20261101_020000.json"):
+        (server.backup_dir / name).touch()
+    (server.backup_dir / "postgres_mine.txt").touch()
+    assert backup.run(server) == 0
+    (made,) = verified(server.backup_dir)
+    left = sorted(path.name for path in server.backup_dir.iterdir())
+    assert left == sorted([made.path.name, dump.manifest_of(made.path).name, "postgres_mine.txt"])
+    assert capsys.readouterr().out.endswith("written and verified; 1 kept.\n")
+
+
+def test_an_old_backup_that_cannot_be_deleted_does_not_make_the_new_one_bad(server: Config) -> None:
+    server.backup_dir.mkdir()
+    old = server.backup_dir / "postgres_20261101_020000.sql.gz"
+    old.mkdir()
+    dump.manifest_of(old).write_text(json.dumps({"size": old.stat().st_size}))
+    with pytest.raises(Problem) as caught:
+        backup.run(server)
+    made = verified(server.backup_dir)[-1].path
+    assert gzip.decompress(made.read_bytes()).decode() == WHOLE
+    assert str(caught.value) == f"Backup {made} is good, but an old one could not be deleted: {old}: Is a directory."
+
+
+def test_a_backup_that_fails_says_so(server: Config, tmp_path: Path) -> None:
+    (tmp_path / "dump").write_text("")
+    with pytest.raises(
+        Problem, match=r"^No backup was made; the older ones are untouched. The dump is not usable: it is"
+    ):
+        backup.run(server)
+    server.backup_dir.rmdir()
+    server.backup_dir.touch()
+    with pytest.raises(Problem, match=r"^No backup was made; .*backups: (File exists|Not a directory)\.$"):
+        backup.run(server)
