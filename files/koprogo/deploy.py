@@ -84,7 +84,7 @@ def _deploy(work: Work, commit: str) -> None:
     began = time.monotonic()
     deployed = work.state.deployed
     refuse_surprises(work, commit)
-    fresh = work.begin(commit)
+    fresh = work.begin(commit) or work.asked
     again = deployed is not None and deployed.commit == commit
     if again:
         log.say(f"{commit[:7]} is the version that runs: applying the settings as they are now.")

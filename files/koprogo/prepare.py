@@ -30,8 +30,18 @@ class Prepared:
     project: Project
 
 
+@dataclass(frozen=True)
+class _Patience:
+    """Until when to wait for CI."""
+
+    run_ends: float
+    """By the monotonic clock: then this run leaves it to the next ones."""
+    ends: float
+    """In seconds since 1970: then the images do not come any more."""
+
+
 def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
-    """Check `commit` and pull its images. `fresh`: this run is the first to see it.
+    """Check `commit` and pull its images. `fresh`: nobody has been told so far that it is there, or a person asks.
 
     Raises Problem when it cannot be deployed, NotYet when CI has not built its images so far.
     """
@@ -108,29 +118,31 @@ def _pull(work: Work, commit: str, tag: str, images: Collection[str], *, fresh: 
         ran=[image.ref for image in deployed.images.values()] if deployed else [],
         here=[ref for ref in set(images) if work.docker.image_id(ref) is not None],
     )
+    if not wanted:
+        return
     began = time.monotonic()
-    for ref in wanted:
-        _pull_one(work, commit, ref, began, fresh=fresh)
-    if wanted:
-        log.say(f"Pulled {len(wanted)} images for {commit[:7]} in {time.monotonic() - began:.0f} s.")
-
-
-def _pull_one(work: Work, commit: str, ref: str, began: float, *, fresh: bool) -> None:
     ends = decide.wait_ends(
         first_seen=work.attempt.started,
         committed=work.repository.committed_at(commit),
-        first_deploy=work.state.deployed is None,
+        first_deploy=deployed is None,
         patience=work.config.image_wait,
     )
+    patience = _Patience(began + (ASKED_PATIENCE if work.asked else 0), ends)
+    for ref in wanted:
+        _pull_one(work, commit, ref, patience, fresh=fresh)
+    log.say(f"Pulled {len(wanted)} images for {commit[:7]} in {time.monotonic() - began:.0f} s.")
+
+
+def _pull_one(work: Work, commit: str, ref: str, patience: _Patience, *, fresh: bool) -> None:
     said = not fresh
     while (error := work.docker.pull(ref)) is not None:
         if not not_built_yet(error):
             raise Problem(f"Cannot pull {ref}: {error}. What runs goes on running; the next check tries again.")
-        if time.time() >= ends:
+        if time.time() >= patience.ends:
             raise work.refuse(commit, f"the registry has no {ref} ({error})")
         if not said:
             log.say(f"Waiting for CI to build {ref}.")
             said = True
-        if not work.asked or time.monotonic() - began >= ASKED_PATIENCE:
+        if time.monotonic() >= patience.run_ends:
             raise NotYet(f"The registry has no {ref} yet. What runs goes on running; the checks go on waiting for it.")
-        time.sleep(min(POLL, max(ends - time.time(), 0) + 0.1))
+        time.sleep(min(POLL, max(patience.ends - time.time(), 0) + 0.1))

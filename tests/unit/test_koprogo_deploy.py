@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from koprogo import deploy
+from koprogo import deploy, prepare
 from koprogo.compose import Compose, Invalid
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -30,10 +30,10 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.upstream = Upstream(folder / "upstream")
-        first = self.upstream.commit({COMPOSE: "services: {}\n"})
+        self.first = self.upstream.commit({COMPOSE: "services: {}\n"})
         self.config = clone(self.upstream, folder)
         self.store = Store(self.config.state_dir)
-        self.store.save(State(deployed=Deployed(first, "main-1", 1.0, "hash", "production", {})))
+        self.store.save(State(deployed=Deployed(self.first, "main-1", 1.0, "hash", "production", {})))
         self.programs = folder / "bin"
         self.programs.mkdir()
         (self.programs / "git").symlink_to(shutil.which("git") or "git")
@@ -152,3 +152,23 @@ def test_the_servers_own_faults_are_no_fault_of_the_commit(
     attempt = bench.store.load().attempt
     assert attempt is not None
     assert (attempt.commit, bench.quarantine()) == (commit, [])
+
+
+def test_a_person_is_told_what_is_waited_for_though_the_timer_saw_the_commit_first(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "ASKED_PATIENCE", 0)
+    bench.docker(NOT_BUILT)
+    commit = bench.upstream.commit({"a": "1"})
+
+    def lines(*, asked: bool) -> list[str]:
+        assert deploy.run(bench.config, asked=asked) == (1 if asked else 0)
+        return [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+
+    expected = [
+        f"New commit {commit[:7]} on main (Change); {bench.first[:7]} runs.",
+        "Waiting for CI to build x/backend:1.",
+    ]
+    assert lines(asked=False) == expected
+    assert lines(asked=False) == []
+    assert lines(asked=True) == expected
