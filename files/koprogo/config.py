@@ -65,7 +65,7 @@ def load(path: str | None = None) -> Config:
         raise Problem(f"{name} is not JSON. Run deploy.py again from the operator's machine.") from None
     try:
         return parse(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Problem(f"{name}: {_explain(error)}. Run deploy.py again from the operator's machine.") from None
 
 
@@ -108,4 +108,6 @@ def _text(data: dict[str, Any], key: str) -> str:
 
 
 def _explain(error: Exception) -> str:
+    if isinstance(error, AttributeError):
+        return "it is not an object"
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)

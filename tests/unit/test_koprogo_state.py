@@ -100,6 +100,14 @@ def test_mistakes_in_the_configuration(tmp_path: Path, change: dict[str, Any], t
         config.load(str(path))
 
 
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "3"])
+def test_a_configuration_that_is_not_an_object(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(Problem, match=r"config.json: it is not an object. Run deploy.py again"):
+        config.load(str(path))
+
+
 def test_a_missing_key_and_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     with pytest.raises(Problem, match=r"config.json: No such file or directory. Run deploy.py again"):
