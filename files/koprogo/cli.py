@@ -10,11 +10,13 @@ and for deploy.py: it waits for a run that is going on, applies a changed .env t
 longer for CI, and always says what came of it.
 
 Logs: this program writes lines with a time to standard output and standard error, and to no file. Whoever starts it
-appends both: koprogo-gitops.service by `StandardOutput=append:/var/log/koprogo-gitops.log` and
-`StandardError=inherit`, the lines in /etc/cron.d/koprogo by `>> /var/log/koprogo-backup.log 2>&1` (and -health.log).
+appends both: koprogo-gitops.service by `append:/var/log/koprogo-gitops.log` for each of them, the lines in
+/etc/cron.d/koprogo by `>> /var/log/koprogo-backup.log 2>&1` (and -health.log).
 
-It works as the owner of its state directory: started by root, it becomes that user first, so that neither git nor a
-file of the application is ever handled with root's rights.
+It works as the owner of its state directory: started by root, it reads its configuration, which is root's, and becomes
+that user before it does anything else, so that neither git nor a file of the application is ever handled with root's
+rights. The folder that it is started in may be closed to that user, and Python looks for modules there:
+/usr/local/bin/koprogo goes to / before it starts Python.
 """
 
 from __future__ import annotations
@@ -75,16 +77,13 @@ def become_owner(config: Config) -> None:
         raise Problem(f"{config.state_dir}: {error.strerror}. Try `sudo koprogo …`.") from None
     if os.geteuid() == owner:
         return
-    name = pwd.getpwuid(owner).pw_name
+    user = pwd.getpwuid(owner)
     if os.geteuid() != 0:
-        raise Problem(f"This is for the user {name}: try `sudo koprogo …`.")
-    user = pwd.getpwnam(name)
+        raise Problem(f"This is for the user {user.pw_name}: try `sudo koprogo …`.")
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
-    # The folder that root stood in may be closed to this user, and git asks where it is.
-    os.chdir(user.pw_dir)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -70,7 +70,7 @@ class Repository:
         return one_line(self._out("show", "--no-patch", "--format=%s", commit), 80)
 
     def committed_at(self, commit: str) -> float:
-        """Return when the commit was made, by its author's clock."""
+        """Return when the commit was made, in seconds since 1970 by its committer's clock."""
         return float(self._out("show", "--no-patch", "--format=%ct", commit))
 
     def tracks(self, commit: str, path: str) -> bool:

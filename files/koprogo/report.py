@@ -18,7 +18,10 @@ from koprogo.state import State, Store
 from koprogo.web import Answer
 
 STATUS_TIMEOUT = 4
-"""Seconds that a person who asked for the status waits for an address that does not answer."""
+"""Seconds to wait for an address when a person asked for the status.
+
+One that does not answer takes twice that: it is asked on this server, then by its public name.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Starting other programs: the only place that does, so that time limits and quoting are decided once."""
+"""Starting other programs and waiting for them, never longer than they are allowed to take.
+
+Only pg_dumpall is started elsewhere, by dump.py: what it prints is read as it comes, however long that takes.
+"""
 
 from __future__ import annotations
 
