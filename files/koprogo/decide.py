@@ -19,8 +19,7 @@ class Action(Enum):
     """What a run does about the branch's newest commit."""
 
     NOTHING = "nothing"
-    LEAVE = "leave"
-    """It is in quarantine."""
+    """It runs, or it is in quarantine."""
     REAPPLY = "reapply"
     """Start the version that runs again, with the settings as they are now."""
     DEPLOY = "deploy"
@@ -37,11 +36,8 @@ class Recovery(Enum):
 
 def action(state: State, newest: str, *, asked: bool) -> Action:
     """Say what to do about the newest commit of the branch; `asked` when a person wants it, not the timer."""
-    running = state.deployed.commit if state.deployed else None
-    if newest == running:
+    if state.runs(newest) or state.bad(newest) is not None:
         return Action.REAPPLY if asked else Action.NOTHING
-    if state.bad(newest) is not None:
-        return Action.REAPPLY if asked and running else Action.LEAVE
     return Action.DEPLOY
 
 
@@ -55,7 +51,7 @@ def recovery(state: State) -> Recovery:
         return Recovery.NONE
     if attempt.step is Step.ROLLING_BACK:
         return Recovery.BACK if attempt.tries < TRIES else Recovery.GIVE_UP
-    if attempt.tries >= TRIES and state.deployed is not None and state.deployed.commit != attempt.commit:
+    if attempt.tries >= TRIES and state.fallback(attempt.commit) is not None:
         return Recovery.BACK
     return Recovery.FORWARD
 

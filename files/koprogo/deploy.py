@@ -85,8 +85,7 @@ def _deploy(work: Work, commit: str) -> None:
     deployed = work.state.deployed
     refuse_surprises(work, commit)
     fresh = work.begin(commit) or work.asked
-    again = deployed is not None and deployed.commit == commit
-    if again:
+    if work.state.runs(commit):
         log.say(f"{commit[:7]} is the version that runs: applying the settings as they are now.")
     elif fresh:
         running = f"{deployed.commit[:7]} runs" if deployed else "nothing runs yet"

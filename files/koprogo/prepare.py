@@ -114,7 +114,7 @@ def _pull(work: Work, commit: str, tag: str, images: Collection[str], *, fresh: 
     wanted = decide.to_pull(
         images,
         tag,
-        same_commit=deployed is not None and deployed.commit == commit,
+        same_commit=work.state.runs(commit),
         ran=[image.ref for image in deployed.images.values()] if deployed else [],
         here=[ref for ref in set(images) if work.docker.image_id(ref) is not None],
     )

@@ -96,6 +96,14 @@ class State:
     quarantine: tuple[Bad, ...] = ()
     check: Check | None = None
 
+    def runs(self, commit: str) -> bool:
+        """Whether `commit` is the last version that was seen healthy."""
+        return self.deployed is not None and self.deployed.commit == commit
+
+    def fallback(self, commit: str) -> Deployed | None:
+        """Return the version to keep or to go back to when `commit` is no good; None when there is no other."""
+        return None if self.runs(commit) else self.deployed
+
     def bad(self, commit: str) -> Bad | None:
         """Return why `commit` is in quarantine, or None when it is not."""
         return next((bad for bad in self.quarantine if bad.commit == commit), None)

@@ -40,7 +40,7 @@ def switch(work: Work, prepared: Prepared) -> None:
         fail(work, commit, trouble, prepared.project)
     now = time.time()
     deployed = work.state.deployed
-    again = deployed is not None and deployed.commit == commit
+    again = work.state.runs(commit)
     work.save(
         deployed=Deployed(
             commit=commit,
@@ -60,8 +60,8 @@ def switch(work: Work, prepared: Prepared) -> None:
 def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoReturn:
     """Give up a commit that was started: keep its logs, quarantine it, go back. Always raises Problem."""
     kept = _keep_logs(work, commit, trouble, project) if project else ""
-    deployed = work.state.deployed
-    if deployed is None or deployed.commit == commit:
+    fallback = work.state.fallback(commit)
+    if fallback is None:
         work.save(attempt=None)
         raise Problem(
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
@@ -69,7 +69,7 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
         )
     attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0)
     work.save(quarantine=work.quarantined(commit, trouble), attempt=attempt)
-    log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {deployed.commit[:7]}.{kept}")
+    log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {fallback.commit[:7]}.{kept}")
     go_back(work)
 
 

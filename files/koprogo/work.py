@@ -68,13 +68,13 @@ class Work:
 
         Returns the Problem to raise.
         """
-        deployed = self.state.deployed
-        if deployed is None or deployed.commit == commit:
+        fallback = self.state.fallback(commit)
+        if fallback is None:
             self.save(attempt=None)
             return Problem(f"Cannot deploy {commit[:7]}: {reason}. Nothing was changed.")
         self.save(attempt=None, quarantine=self.quarantined(commit, reason))
         return Problem(
-            f"Cannot deploy {commit[:7]}: {reason}. {deployed.commit[:7]} goes on running, untouched. "
+            f"Cannot deploy {commit[:7]}: {reason}. {fallback.commit[:7]} goes on running, untouched. "
             f"{commit[:7]} is not tried again: push a newer commit."
         )
 

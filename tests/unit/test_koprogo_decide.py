@@ -24,7 +24,7 @@ def test_a_new_commit_is_deployed() -> None:
 
 def test_a_bad_commit_is_left_alone_and_a_newer_one_is_not() -> None:
     state = State(deployed=RUNNING, quarantine=(Bad(NEW, "sick", 200.0),))
-    assert decide.action(state, NEW, asked=False) is Action.LEAVE
+    assert decide.action(state, NEW, asked=False) is Action.NOTHING
     assert decide.action(state, NEW, asked=True) is Action.REAPPLY
     assert decide.action(state, NEWER, asked=False) is Action.DEPLOY
 

@@ -50,6 +50,14 @@ def test_state_survives(tmp_path: Path) -> None:
     assert store.path.stat().st_mode & 0o777 == 0o640 & ~_umask()
 
 
+def test_the_version_that_runs_and_the_one_to_go_back_to() -> None:
+    running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {})
+    state = State(deployed=running)
+    assert (state.runs("a" * 40), state.fallback("a" * 40)) == (True, None)
+    assert (state.runs("b" * 40), state.fallback("b" * 40)) == (False, running)
+    assert (State().runs("a" * 40), State().fallback("a" * 40)) == (False, None)
+
+
 def _umask() -> int:
     now = os.umask(0)
     os.umask(now)
