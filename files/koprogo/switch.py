@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from typing import NoReturn
@@ -13,8 +12,8 @@ from koprogo.compose import Compose, Project, unreachable
 from koprogo.containers import Container, judge
 from koprogo.gate import restarts_of
 from koprogo.prepare import Prepared
-from koprogo.problem import Problem, one_line
-from koprogo.state import Deployed, Image, Step
+from koprogo.problem import Problem
+from koprogo.state import Deployed, Image, Step, write_durably
 from koprogo.work import Work, environment_hash
 
 LOG_LINES = 200
@@ -153,9 +152,7 @@ def _keep_logs(work: Work, commit: str, trouble: str, project: Project) -> str:
         for container in work.docker.containers(project.name):
             parts.append(f"\n== {container.name} ({container.status}, {container.image_ref})\n")
             parts.append(work.docker.logs(container.id, LOG_LINES))
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            stream.write("".join(parts))
-    except (OSError, Problem) as error:
-        return f" (Its logs could not be kept: {one_line(str(error))})"
+        write_durably(path, "".join(parts).encode(), 0o600)
+    except Problem as problem:
+        return f" (Its logs could not be kept: {problem})"
     return f" Its logs: {path}"

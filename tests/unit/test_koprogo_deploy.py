@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, prepare
-from koprogo.compose import Compose, Invalid
+from koprogo import deploy, prepare, switch
+from koprogo.compose import Compose, Invalid, Project
 from koprogo.config import Config
 from koprogo.problem import Problem
 from koprogo.runner import Result, Runner
 from koprogo.state import Deployed, State, Store
+from koprogo.work import Work
 from test_koprogo_git import COMPOSE, Upstream, clone
 
 VALID = json.dumps({"name": "production", "services": {"backend": {"image": "x/backend:1"}}})
@@ -172,3 +173,48 @@ def test_a_person_is_told_what_is_waited_for_though_the_timer_saw_the_commit_fir
     assert lines(asked=False) == expected
     assert lines(asked=False) == []
     assert lines(asked=True) == expected
+
+
+def sick(bench: Bench) -> Path:
+    """Give up a commit that was started: there is nothing to go back to. Returns where its logs should be."""
+    bench.docker(
+        f"""case "$*" in
+ps*) echo 0123 ;;
+*inspect*) /bin/cat {bench.config.state_dir}/inspected ;;
+logs*) echo 'thread main panicked' ;;
+esac"""
+    )
+    labels = {"com.docker.compose.service": "backend"}
+    container = {"Id": "0123", "Name": "/koprogo-backend", "Image": "sha256:1", "HostConfig": {},
+                 "Config": {"Image": "x/backend:1", "Labels": labels},
+                 "State": {"Status": "exited", "ExitCode": 1}}  # fmt: skip
+    (bench.config.state_dir / "inspected").write_text(json.dumps([container]))
+    return bench.config.state_dir / "failed.log"
+
+
+def given_up(bench: Bench) -> str:
+    work = Work(bench.config, Runner(), asked=False)
+    with pytest.raises(Problem) as caught:
+        switch.fail(work, bench.first, "backend: exited with 1", Project("production", {"backend": "x/backend:1"}))
+    return str(caught.value)
+
+
+def test_the_logs_of_a_failed_version_are_kept_for_its_user_alone(bench: Bench) -> None:
+    logs = sick(bench)
+    logs.write_text("of the last one, longer than what comes now\n" * 9)
+    logs.chmod(0o644)
+    assert given_up(bench) == (
+        f"{bench.first[:7]} was started and is not healthy: backend: exited with 1. There is no other version to go "
+        f"back to; its containers are left as they are. Its logs: {logs}"
+    )
+    assert logs.read_text() == (
+        f"{bench.first}: backend: exited with 1\n\n"
+        "== koprogo-backend (exited, x/backend:1)\nthread main panicked\n"
+    )  # fmt: skip
+    assert logs.stat().st_mode & 0o777 == 0o600
+
+
+def test_logs_that_cannot_be_kept_are_no_matter(bench: Bench) -> None:
+    logs = sick(bench)
+    logs.mkdir()
+    assert given_up(bench).endswith(f"left as they are. (Its logs could not be kept: {logs}: Is a directory.)")
