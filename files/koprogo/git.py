@@ -50,14 +50,6 @@ class Repository:
             raise Problem(f"git fetch: {reason(result)}. The running version goes on; the next check tries again.")
         return self._out("rev-parse", "--verify", f"{self._ref}^{{commit}}")
 
-    def head(self) -> str:
-        """Return the commit that the work tree is at."""
-        return self._out("rev-parse", "--verify", "HEAD^{commit}")
-
-    def has(self, commit: str) -> bool:
-        """Whether `commit` is here."""
-        return self._git("cat-file", "-e", f"{commit}^{{commit}}").ok
-
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether going from `old` to `new` only adds commits."""
         result = self._git("merge-base", "--is-ancestor", old, new)

@@ -14,6 +14,21 @@ from koprogo.runner import Runner
 COMPOSE = "deploy/production/docker-compose.yml"
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder; returns what it printed."""
+    identity = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def head(config: Config) -> str:
+    """The commit that the work tree is at."""
+    return git(config.checkout, "rev-parse", "HEAD")
+
+
 class Upstream:
     """A repository to clone, and somebody who commits to it."""
 
@@ -23,13 +38,8 @@ class Upstream:
         self.git("init", "--quiet", "--initial-branch=main")
 
     def git(self, *arguments: str) -> str:
-        """Run git here; returns what it printed."""
-        identity = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        done = subprocess.run(
-            ["git", "-C", str(self.folder), *arguments], env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        """Run git in it; returns what it printed."""
+        return git(self.folder, *arguments)
 
     def commit(self, files: dict[str, str], message: str = "Change") -> str:
         """Commit these files; returns the commit."""
@@ -82,14 +92,16 @@ def repository(config: Config) -> Repository:
     return Repository(config, Runner())
 
 
-def test_the_newest_commit_is_seen_before_it_is_here(upstream: Upstream, repository: Repository) -> None:
-    first = repository.head()
+def test_the_newest_commit_is_seen_before_it_is_here(
+    upstream: Upstream, repository: Repository, config: Config
+) -> None:
+    first = head(config)
     second = upstream.commit({"a": "1"}, "Second\n\nbody")
     assert repository.remote_head() == second
-    assert not repository.has(second)
+    assert git(config.checkout, "rev-parse", "origin/main") == first
     assert repository.fetch() == second
-    assert repository.has(second)
-    assert repository.head() == first
+    assert git(config.checkout, "rev-parse", "origin/main") == second
+    assert head(config) == first
     assert repository.subject(second) == "Second"
     assert repository.is_ancestor(first, second)
     assert not repository.is_ancestor(second, first)
@@ -129,13 +141,13 @@ def test_what_goes_wrong_is_one_line(config: Config, change: dict[str, str], tex
 
 def test_a_folder_that_is_no_clone(config: Config, tmp_path: Path) -> None:
     with pytest.raises(Problem, match="is not a clone"):
-        Repository(replace(config, checkout=tmp_path / "nothing"), Runner()).head()
+        Repository(replace(config, checkout=tmp_path / "nothing"), Runner()).local_changes()
 
 
 def test_export_leaves_the_work_tree_alone(
     upstream: Upstream, repository: Repository, config: Config, tmp_path: Path
 ) -> None:
-    first = repository.head()
+    first = head(config)
     commit = upstream.commit({COMPOSE: "services: {new: {}}\n", "other/file": "x"})
     repository.fetch()
     copy = tmp_path / "state" / "candidate"
@@ -145,7 +157,7 @@ def test_export_leaves_the_work_tree_alone(
     assert (copy / "other/file").read_text() == "x"
     assert not (copy / "left").exists()
     assert config.compose_file.read_text() == "services: {}\n"
-    assert repository.head() == first
+    assert head(config) == first
     assert repository.local_changes() == []
 
 
@@ -158,7 +170,7 @@ def test_check_out_keeps_the_secrets_and_mends_what_a_killed_git_left(
     config.compose_file.write_text("half of a fi")
     (config.checkout / ".git" / "index.lock").touch()
     repository.check_out(commit)
-    assert repository.head() == commit
+    assert head(config) == commit
     assert config.compose_file.read_text() == "services: {new: {}}\n"
     assert config.env_file.read_text() == "JWT_SECRET=x\n"
     assert repository.local_changes() == []
@@ -167,14 +179,13 @@ def test_check_out_keeps_the_secrets_and_mends_what_a_killed_git_left(
 def test_check_out_goes_back_and_stays_on_the_branch(
     upstream: Upstream, repository: Repository, config: Config
 ) -> None:
-    first = repository.head()
+    first = head(config)
     repository.check_out(upstream.commit({"new": "1"}) and repository.fetch())
     assert (config.checkout / "new").exists()
     repository.check_out(first)
-    assert repository.head() == first
+    assert head(config) == first
     assert not (config.checkout / "new").exists()
-    branch = ["git", "-C", str(config.checkout), "symbolic-ref", "--short", "HEAD"]
-    assert subprocess.run(branch, capture_output=True, text=True, check=True).stdout == "main\n"
+    assert git(config.checkout, "symbolic-ref", "--short", "HEAD") == "main"
 
 
 def test_local_changes_and_tracked_secrets(upstream: Upstream, repository: Repository, config: Config) -> None:
@@ -187,14 +198,14 @@ def test_local_changes_and_tracked_secrets(upstream: Upstream, repository: Repos
     commit = upstream.commit({})
     repository.fetch()
     assert repository.tracks(commit, "deploy/production/.env")
-    assert not repository.tracks(repository.head(), "deploy/production/.env")
+    assert not repository.tracks(head(config), "deploy/production/.env")
 
 
 def test_a_clone_of_one_commit_is_enough(upstream: Upstream, config: Config, tmp_path: Path) -> None:
     shallow = tmp_path / "shallow"
     subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{upstream.folder}", str(shallow)], check=True)
     repository = Repository(replace(config, checkout=shallow, repository=f"file://{upstream.folder}"), Runner())
-    first = repository.head()
+    first = git(shallow, "rev-parse", "HEAD")
     upstream.commit({"a": "1"})
     newest = upstream.commit({"a": "2"})
     assert repository.fetch() == newest
