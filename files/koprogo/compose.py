@@ -83,10 +83,7 @@ class Compose:
 
         Returns what Compose complained about, or None.
         """
-        result = self._run(
-            *("up", "--detach", "--remove-orphans", "--pull", "never", "--no-build", "--quiet-pull"),
-            timeout=timeout,
-        )
+        result = self._run("up", "--detach", "--remove-orphans", "--pull", "never", "--no-build", timeout=timeout)
         return None if result.ok else complaint(result)
 
     def _run(self, *arguments: str, timeout: float) -> Result:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from koprogo.problem import Problem
 
@@ -39,14 +38,7 @@ class Runner:
 
     held: list[int] = field(default_factory=list)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float = 60,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ) -> Result:
+    def run(self, argv: Sequence[str], *, timeout: float = 60, env: Mapping[str, str] | None = None) -> Result:
         """Run `argv` for at most `timeout` seconds with `env` added to the environment.
 
         Raises Problem when the program is not there; a failure of the program itself is in the result.
@@ -58,7 +50,6 @@ class Runner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, **(env or {})},
-                cwd=cwd,
                 start_new_session=True,
                 pass_fds=tuple(self.held),
                 encoding="utf-8",
