@@ -39,10 +39,6 @@ class Config:
     """PEM of the CA to verify `health_urls` with, for a rehearsal against a private ACME; None: the usual ones."""
     image_wait: float
     """How long CI may take to build the images of a commit, from the moment it was first seen."""
-    health_timeout: float
-    """How long a started version may take to become healthy."""
-    certificate_timeout: float
-    """How long the first certificate may take after that."""
 
     @property
     def compose_path(self) -> str:
@@ -50,13 +46,13 @@ class Config:
         return self.compose_file.relative_to(self.checkout).as_posix()
 
 
-def load(path: str | None = None) -> Config:
-    """Read the configuration from `path`, else from KOPROGO_CONFIG, else from /etc/koprogo/config.json.
+def load() -> Config:
+    """Read the configuration from the file that KOPROGO_CONFIG names, else from /etc/koprogo/config.json.
 
     Keys that this version does not know are left alone. Raises Problem when the file cannot be read or a key is
     missing or of the wrong kind.
     """
-    name = path or os.environ.get("KOPROGO_CONFIG") or DEFAULT_PATH
+    name = os.environ.get("KOPROGO_CONFIG") or DEFAULT_PATH
     try:
         data = json.loads(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
@@ -86,8 +82,6 @@ def parse(data: dict[str, Any]) -> Config:
         state_dir=Path(_text(data, "state_dir")),
         tls_ca_file=Path(ca_file) if ca_file else None,
         image_wait=float(data.get("image_wait", 1800)),
-        health_timeout=float(data.get("health_timeout", 300)),
-        certificate_timeout=float(data.get("certificate_timeout", 240)),
     )
     if config.backup_days < 1:
         raise ValueError("backup_days has to be 1 or more")

@@ -26,6 +26,12 @@ FAILING_PATIENCE = 15.0
 SILENT_PATIENCE = 60.0
 """Seconds for which the public addresses may fail to answer although every container is healthy."""
 
+HEALTH_TIMEOUT = 300.0
+"""Seconds that a started version may take to become healthy."""
+
+CERTIFICATE_TIMEOUT = 240.0
+"""Seconds that the first certificate may take after that."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -56,8 +62,6 @@ class Look:
 class Patience:
     """Decides, look by look, when to stop looking. Times are seconds since the gate began."""
 
-    health_timeout: float
-    certificate_timeout: float
     _since: dict[str, float] = field(default_factory=dict)
 
     def verdict(self, look: Look, now: float) -> bool | None:
@@ -69,7 +73,7 @@ class Patience:
         silent = look.containers.healthy and not look.healthy and not look.only_certificates
         if self._lasted("silent", silent, now) >= SILENT_PATIENCE:
             return False
-        limit = self.health_timeout + (self.certificate_timeout if look.only_certificates else 0)
+        limit = HEALTH_TIMEOUT + (CERTIFICATE_TIMEOUT if look.only_certificates else 0)
         return False if now >= limit and not look.healthy else None
 
     def _lasted(self, what: str, holds: bool, now: float) -> float:
@@ -96,7 +100,7 @@ class Gate:
 
         The certificates of `lenient` addresses are not verified. `restarts` are those before the start, by container.
         """
-        patience = Patience(self._config.health_timeout, self._config.certificate_timeout)
+        patience = Patience()
         began = time.monotonic()
         while True:
             look = self._look(project, restarts, lenient)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from koprogo import log
 from koprogo.compose import Compose, Project, unreachable
 from koprogo.containers import Container, judge
-from koprogo.gate import restarts_of
+from koprogo.gate import HEALTH_TIMEOUT, restarts_of
 from koprogo.prepare import Prepared
 from koprogo.problem import Problem
 from koprogo.state import Deployed, Image, Step, write_durably
@@ -98,14 +98,15 @@ def _start(work: Work, compose: Compose, project: Project) -> str | None:
     """Bring the containers to what the compose file asks for; returns what is wrong afterwards, or None."""
     before = work.docker.containers(project.name)
     began = time.monotonic()
-    error = compose.up(timeout=work.config.health_timeout + 60)
+    error = compose.up(timeout=HEALTH_TIMEOUT + 60)
     if error is not None and unreachable(error):
         # Not this version's fault: the next run takes it up again.
         raise Problem(f"docker compose up: {error}. The next check goes on from here.")
     if error is not None:
         details = judge(work.docker.containers(project.name), project.images, restarts_of(before)).failing
         return "; ".join((f"docker compose up: {error}", *details))
-    work.reached(work.attempt.step if work.attempt.step is Step.ROLLING_BACK else Step.STARTED)
+    if work.attempt.step is not Step.ROLLING_BACK:
+        work.reached(Step.STARTED)
     log.say(f"{_changes(before, work.docker.containers(project.name))} ({time.monotonic() - began:.1f} s).")
     return work.gate.wait(project, restarts_of(before), work.attempt.lenient)
 

@@ -13,7 +13,7 @@ UNCERTAIN = Look(Verdict(), (Answer(URL, "certificate: self-signed certificate",
 
 
 def verdicts(*looks: tuple[float, Look]) -> list[bool | None]:
-    patience = Patience(health_timeout=300, certificate_timeout=240)
+    patience = Patience()
     return [patience.verdict(look, now) for now, look in looks]
 
 

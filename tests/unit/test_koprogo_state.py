@@ -79,11 +79,19 @@ def test_a_part_of_a_state_left_by_a_kill_does_not_count(tmp_path: Path) -> None
     assert Store(tmp_path).load().first_deployed == 2.0
 
 
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the program finds its configuration; there is none so far."""
+    path = tmp_path / "config.json"
+    monkeypatch.setenv("KOPROGO_CONFIG", str(path))
+    return path
+
+
 def test_configuration() -> None:
     found = config.parse(GOOD | {"a_key_of_tomorrow": 1})
     assert found.compose_path == "deploy/production/docker-compose.yml"
     assert found.health_urls == ("https://koprogo.test", "https://api.koprogo.test/api/v1/health")
-    assert (found.image_wait, found.health_timeout, found.certificate_timeout) == (1800, 300, 240)
+    assert found.image_wait == 1800
     assert config.parse(GOOD | {"tls_ca_file": "/etc/koprogo/tls-ca.pem"}).tls_ca_file == Path(
         "/etc/koprogo/tls-ca.pem"
     )
@@ -101,31 +109,28 @@ def test_configuration() -> None:
         ({"health_urls": ["https://koprogo.test:x"]}, "Port could not be cast"),
     ],
 )
-def test_mistakes_in_the_configuration(tmp_path: Path, change: dict[str, Any], text: str) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(GOOD | change))
+def test_mistakes_in_the_configuration(file: Path, change: dict[str, Any], text: str) -> None:
+    file.write_text(json.dumps(GOOD | change))
     with pytest.raises(Problem, match=text):
-        config.load(str(path))
+        config.load()
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "3"])
-def test_a_configuration_that_is_not_an_object(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(text)
+def test_a_configuration_that_is_not_an_object(file: Path, text: str) -> None:
+    file.write_text(text)
     with pytest.raises(Problem, match=r"config.json: it is not an object. Run deploy.py again"):
-        config.load(str(path))
+        config.load()
 
 
-def test_a_missing_key_and_a_missing_file(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
+def test_a_missing_key_and_a_missing_file(file: Path) -> None:
     with pytest.raises(Problem, match=r"config.json: No such file or directory. Run deploy.py again"):
-        config.load(str(path))
-    path.write_text(json.dumps({k: v for k, v in GOOD.items() if k != "branch"}))
+        config.load()
+    file.write_text(json.dumps({k: v for k, v in GOOD.items() if k != "branch"}))
     with pytest.raises(Problem, match="'branch' is missing"):
-        config.load(str(path))
-    path.write_text("{")
+        config.load()
+    file.write_text("{")
     with pytest.raises(Problem, match="is not JSON"):
-        config.load(str(path))
+        config.load()
 
 
 def test_the_lock_keeps_others_out_and_goes_with_its_holder(tmp_path: Path) -> None:
