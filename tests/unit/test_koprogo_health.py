@@ -70,7 +70,8 @@ def test_each_problem_is_one_line(changes: dict[str, Any], expected: str) -> Non
 def test_a_new_server_has_a_day_to_make_its_first_backup() -> None:
     young = replace(WELL, backups=(), **of_state(first_deployed=NOW - 25 * 3600))
     assert health.problems(young) == []
-    assert health.problems(replace(young, **of_state(first_deployed=NOW - 27 * 3600))) != []
+    late = replace(young, **of_state(first_deployed=NOW - 27 * 3600))
+    assert health.problems(late) == ["there is no good backup; see /var/log/koprogo-backup.log"]
 
 
 def test_a_bad_commit_that_a_newer_one_followed_is_no_problem() -> None:
@@ -78,13 +79,79 @@ def test_a_bad_commit_that_a_newer_one_followed_is_no_problem() -> None:
 
 
 def test_status_says_what_programs_rely_on() -> None:
-    data = status.facts(WELL, settings_applied=True)
-    assert data["running_commit"] == COMMIT
-    assert data["wanted_commit"] == COMMIT
-    assert data["healthy"] is True
-    assert data["settings_applied"] is True
-    assert data["quarantine"] == []
-    assert data["containers"][0]["health"] == "healthy"
+    state = replace(
+        WELL.state,
+        attempt=Attempt(BAD, Step.ROLLING_BACK, 1_794_999_900.0, 2, ("https://koprogo.test",)),
+        quarantine=(Bad(BAD, "backend: unhealthy", 1_794_999_950.0),),
+        check=Check(1_794_999_940.0, BAD, "bbbbbbb was rolled back", 1_794_999_930.0),
+    )
+    answers = (*WELL.answers, Answer("https://api.koprogo.test", "HTTP 503"))
+    assert status.facts(replace(WELL, state=state, answers=answers), settings_applied=True) == {
+        "running_commit": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "image_tag": "main-aaaaaaa",
+        "since": 1_794_910_000.0,
+        "wanted_commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        "healthy": False,
+        "settings_applied": True,
+        "attempt": {
+            "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+            "step": "rolling back",
+            "started": 1_794_999_900.0,
+        },
+        "quarantine": [
+            {
+                "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                "reason": "backend: unhealthy",
+                "at": 1_794_999_950.0,
+            }
+        ],
+        "last_check": {
+            "at": 1_794_999_940.0,
+            "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+            "problem": "bbbbbbb was rolled back",
+        },
+        "containers": [
+            {
+                "name": "koprogo-backend",
+                "service": "backend",
+                "image": "ghcr.io/x/backend:main-aaaaaaa",
+                "status": "running",
+                "health": "healthy",
+                "restarts": 0,
+            }
+        ],
+        "addresses": [
+            {"url": "https://koprogo.test", "trouble": None, "certificate_days": 60.2},
+            {"url": "https://api.koprogo.test", "trouble": "HTTP 503", "certificate_days": None},
+        ],
+        "last_backup": {"file": "/b/postgres_20261122_020000.sql.gz", "size": 5_000_000, "at": 1_794_996_400.0},
+        "backups": 1,
+        "disk_used": 0.31,
+    }
+
+
+def test_status_of_a_server_on_which_nothing_runs() -> None:
+    empty = Report(NOW, State(), (), None, (), (), None, 0.1, 10**9)
+    assert status.facts(empty, settings_applied=False) == {
+        "running_commit": None,
+        "image_tag": None,
+        "since": None,
+        "wanted_commit": None,
+        "healthy": False,
+        "settings_applied": False,
+        "attempt": None,
+        "quarantine": [],
+        "last_check": None,
+        "containers": [],
+        "addresses": [],
+        "last_backup": None,
+        "backups": 0,
+        "disk_used": 0.1,
+    }
+
+
+def test_healthy() -> None:
+    assert status.facts(WELL, settings_applied=True)["healthy"] is True
 
 
 @pytest.mark.parametrize(

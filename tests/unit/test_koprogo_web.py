@@ -127,3 +127,15 @@ def test_where_nothing_listens_here_the_name_decides(site: Site, monkeypatch: py
     assert here.certificate_trouble  # localhost leads to the server, whose certificate is for another name
     nowhere = web.ask_here(site.url(200), site.ca_file, timeout=2)
     assert (nowhere.trouble, nowhere.reached) == ("Connection refused", False)
+
+
+def test_an_address_that_nobody_answers() -> None:
+    answer = web.ask("https://127.0.0.1:9/x", None, timeout=2)
+    assert (answer.trouble, answer.reached, answer.certificate_trouble) == ("Connection refused", False, False)
+    answer = web.ask("https://name.invalid/", None, timeout=2)
+    assert (answer.trouble, answer.reached) == ("the name does not resolve", False)
+
+
+def test_a_ca_file_that_is_not_there() -> None:
+    answer = web.ask("https://127.0.0.1:9/x", Path("/nowhere.pem"), timeout=2)
+    assert answer.trouble == "/nowhere.pem: No such file or directory"
