@@ -246,7 +246,8 @@ def test_a_server_that_is_not_ours_is_not_touched(operator: Operator, api: Conne
 
 def test_interrupted_it_says_one_line_and_the_next_run_goes_on(operator: Operator, api: Connection) -> None:
     process = subprocess.Popen(
-        [sys.executable, "provision.py", "--yes"],
+        # Whoever starts the tests in the background has them ignore the signal, and children inherit that.
+        ["env", "--default-signal=INT", sys.executable, "provision.py", "--yes"],
         cwd=ROOT,
         env={"ENV_FILE": str(operator.folder / ".env"), "PATH": "/usr/bin:/bin"},
         stdout=subprocess.PIPE,
