@@ -30,7 +30,6 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
         "env_file": str(layout.env_file(source.compose_file)),
         "image_tag": source.image_tag,
         "health_urls": list(settings.site.health_urls),
-        "health_path": settings.site.health_path,
         "database_service": "postgres",
         "backup_dir": str(layout.BACKUPS),
         "backup_days": settings.server.backup_days,

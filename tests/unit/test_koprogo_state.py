@@ -24,7 +24,6 @@ GOOD: dict[str, Any] = {
     "env_file": "/home/koprogo/koprogo/deploy/production/.env",
     "image_tag": "main-{sha7}",
     "health_urls": ["https://koprogo.test", "https://api.koprogo.test/api/v1/health"],
-    "health_path": "/api/v1/health",
     "database_service": "postgres",
     "backup_dir": "/home/koprogo/backups",
     "backup_days": 7,
