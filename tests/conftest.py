@@ -141,9 +141,9 @@ def cloud(world: World) -> dict[str, str]:
 
 
 @pytest.fixture
-def operator_env(world: World, tmp_path: Path) -> Operator:
-    """An operator of their own, with a `.env` for a server named `spare` and nothing provisioned."""
-    lines = operator_folder.lines(world) | {"INSTANCE_NAME": "spare"}
+def operator_env(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Operator:
+    """An operator of their own, with a `.env` for a server of the module's NAME and nothing provisioned."""
+    lines = operator_folder.lines(world) | {"INSTANCE_NAME": request.module.NAME}
     original = operator_folder.folder(world)
     for name in ("id_ed25519", "id_ed25519.pub"):
         (tmp_path / name).write_bytes((original / name).read_bytes())
