@@ -1,7 +1,8 @@
 """What the operator decides: read once, from `.env` and the environment, and checked as a whole.
 
 `load()` gives a `Settings`, whose sections (in `configuration/`) hold the values under short names, or raises
-`SettingsError`, which lists every mistake at once. Names and defaults of variables are known nowhere else;
+`SettingsError`, which lists every mistake at once. `load_cloud()` does the same for whoever makes servers: it reads
+the OpenStack account too, which deploying has no need of. Names and defaults of variables are known nowhere else;
 `.env.example` documents them. A variable of the environment wins over the same one in the file, but for the lines of
 the server's .env, which come from the file alone.
 """
@@ -9,7 +10,7 @@ the server's .env, which come from the file alone.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from typing import Any
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from configuration import checks, dotenv_file
+from configuration import account, checks, dotenv_file
 from configuration.application import INTERNAL_STORAGE, Application
-from configuration.section import Section
+from configuration.section import PLACEHOLDER, Section
 from configuration.sections import Instance, OpenStack, Ovh, Server, Site, Source
 
 ROOT = Path(__file__).resolve().parent
@@ -34,15 +35,17 @@ class SettingsError(Exception):
     """One or more mistakes in what the operator wrote; str() has a line for each."""
 
 
-SECTIONS = (OpenStack, Ovh, Instance, Site, Source, Server, Application)
+Sections = tuple[type[Section], ...]
+SECTIONS: Sections = (Ovh, Instance, Site, Source, Server, Application)
+"""What deploying needs."""
+WITH_ACCOUNT: Sections = (OpenStack, *SECTIONS)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the operator decides; each section is checked, and so is the whole."""
+    """What the operator decides about the server and what runs there; each section is checked, and so is the whole."""
 
     env_file: Path
-    openstack: OpenStack
     ovh: Ovh
     instance: Instance
     site: Site
@@ -96,11 +99,27 @@ class Settings:
         return MADE_ON_THE_SERVER | ({"S3_SECRET_KEY": 40} if own_storage else {})
 
 
+@dataclass(frozen=True, kw_only=True)
+class CloudSettings(Settings):
+    """All that, and the account that servers are rented with."""
+
+    openstack: OpenStack
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The .env file as a text."""
+
+    path: Path
+    values: dict[str, str]
+    mistakes: list[str]
+
+
 def variables() -> dict[str, FieldInfo]:
     """Every variable there is, with its field; a field with two names is there twice."""
     return {
         name: info
-        for section in SECTIONS
+        for section in WITH_ACCOUNT
         for attribute, info in section.model_fields.items()
         if attribute != "folder"
         for name in _names(info)
@@ -108,27 +127,77 @@ def variables() -> dict[str, FieldInfo]:
 
 
 def load(env_file: Path | None = None) -> Settings:
-    """Read and check everything. ENV_FILE names the file; without it, .env beside this module.
+    """Read and check what deploying needs. ENV_FILE names the file; without it, .env beside this module.
 
     Raises SettingsError with every mistake.
     """
+    written = _written(env_file)
+    parts, mistakes = _parts(written, SECTIONS)
+    _raise(written.mistakes + mistakes)
+    return Settings(**parts)
+
+
+def load_cloud(
+    env_file: Path | None = None,
+    *,
+    openrc: Path | None = None,
+    ask_password: Callable[[str], str] | None = None,
+) -> CloudSettings:
+    """Read and check everything, the account from `openrc` or the cloud of OS_CLOUD where there is one.
+
+    A password that is found nowhere is asked for, by the user's name, once everything else is in order. Raises
+    SettingsError with every mistake.
+    """
+    written = _written(env_file)
+    said = written.values | {name: value for name, value in os.environ.items() if value}
+    try:
+        given = account.given(openrc, written.path.parent, said)
+    except ValueError as error:
+        _, mistakes = _parts(written, SECTIONS)
+        raise SettingsError("\n".join([*written.mistakes, str(error), *mistakes])) from None
+    missing = (given.get("OS_PASSWORD") or said.get("OS_PASSWORD") or PLACEHOLDER) == PLACEHOLDER
+    asks = ask_password if missing else None
+    first = given | {"OS_PASSWORD": "to be asked for"} if asks else given
+    parts, mistakes = _parts(written, WITH_ACCOUNT, first)
+    _raise(written.mistakes + mistakes)
+    if asks:
+        answer = asks(parts["openstack"].username)
+        again, mistakes = _parts(written, (OpenStack,), given | ({"OS_PASSWORD": answer} if answer else {}))
+        _raise(mistakes)
+        parts["openstack"] = again["openstack"]
+    return CloudSettings(**parts)
+
+
+def _raise(mistakes: list[str]) -> None:
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+
+
+def _written(env_file: Path | None) -> _Written:
+    """The .env file, and what is wrong with it before any value is checked. Raises SettingsError if it is no text."""
     path = _found(env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env"))
     bindings, mistakes = dotenv_file.read(path)
-    if not bindings and mistakes:
-        raise SettingsError("\n".join(mistakes))
-    written = {binding.key: binding.value or "" for binding in bindings if binding.key}
-    mistakes += dotenv_file.typos(written, variables())
-    mistakes += [f"{name}: is made on the server, once; take it out" for name in MADE_ON_THE_SERVER if name in written]
-    sections: dict[str, Any] = {}
-    for section in SECTIONS:
+    if not bindings:
+        _raise(mistakes)
+    values = {binding.key: binding.value or "" for binding in bindings if binding.key}
+    mistakes += dotenv_file.typos(values, variables())
+    mistakes += [f"{name}: is made on the server, once; take it out" for name in MADE_ON_THE_SERVER if name in values]
+    return _Written(path, values, mistakes)
+
+
+def _parts(
+    written: _Written, sections: Sections, given: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields of Settings; what is given wins over the file and the environment. With every mistake."""
+    extra, more = _extra(written.values)
+    parts: dict[str, Any] = {"env_file": written.path, "extra": extra}
+    mistakes = list[str]()
+    for section in sections:
         try:
-            sections[section.__name__.lower()] = section.read(path)
+            parts[section.__name__.lower()] = section.read(written.path, **(given or {}))
         except ValidationError as error:
             mistakes += _explained(section, error)
-    extra, more = _extra(written)
-    if mistakes + more:
-        raise SettingsError("\n".join(mistakes + more))
-    return Settings(env_file=path, extra=extra, **sections)
+    return parts, mistakes + more
 
 
 def _found(name: Path) -> Path:

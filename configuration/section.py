@@ -43,6 +43,6 @@ class Section(BaseSettings):
         return value.strip() if isinstance(value, str) else value
 
     @classmethod
-    def read(cls, env_file: Path) -> Self:
-        """The section as the environment and this file have it. Raises pydantic's ValidationError."""
-        return cls(_env_file=env_file, folder=env_file.parent)  # type: ignore[call-arg]  # of BaseSettings
+    def read(cls, env_file: Path, **given: str) -> Self:
+        """The section as the environment and this file have it, but for what is given. Raises ValidationError."""
+        return cls(_env_file=env_file, folder=env_file.parent, **given)  # type: ignore[call-arg]  # of BaseSettings

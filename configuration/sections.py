@@ -14,6 +14,7 @@ USERS = {"Ubuntu": "ubuntu", "Debian": "debian"}
 class OpenStack(Section):
     """Where the cloud is and who we are there: the variables of the openrc.sh that OVH lets one download."""
 
+    cloud: str = Field("", alias="OS_CLOUD", description="A cloud of clouds.yaml, which has the lines below.")
     auth_url: check.AuthUrl = Field(
         "https://auth.cloud.ovh.net/v3", alias="OS_AUTH_URL", description="Address of Keystone."
     )

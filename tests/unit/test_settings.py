@@ -43,15 +43,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def load(folder: Path, text: str = "", **changes: str) -> settings.Settings:
-    """Load the right lines with some changes ("" leaves a line out), followed by some text."""
+def env_file(folder: Path, text: str = "", **changes: str) -> Path:
+    """Write the right lines with some changes ("" leaves a line out), followed by some text."""
     lines = [f'{name}="{value}"\n' for name, value in (RIGHT | changes).items() if value]
     (folder / ".env").write_text("".join(lines) + text)
-    return settings.load(folder / ".env")
+    return folder / ".env"
+
+
+def load(folder: Path, text: str = "", **changes: str) -> settings.CloudSettings:
+    """Load such a file, all of it."""
+    return settings.load_cloud(env_file(folder, text, **changes))
 
 
 def mistakes(folder: Path, text: str = "", **changes: str) -> list[str]:
-    """The lines that load() says about it."""
+    """The lines that load_cloud() says about it."""
     with pytest.raises(settings.SettingsError) as caught:
         load(folder, text, **changes)
     return str(caught.value).splitlines()
@@ -151,7 +156,7 @@ def test_the_old_names_of_the_project_and_a_file_from_windows(folder: Path) -> N
     text = "\ufeff# from Windows\r\nexport OS_TENANT_ID = abc\r\nCONFIGURE_DNS_AUTO=no\r\nIMAGE='Debian 12'  # ours\r\n"
     lines = "".join(f"{name}={value}\r\n" for name, value in RIGHT.items() if name != "OS_PROJECT_ID")
     (folder / ".env").write_bytes((text + lines).encode())
-    found = settings.load(folder / ".env")
+    found = settings.load_cloud(folder / ".env")
     assert (found.openstack.project_id, found.ovh.configure_dns) == ("abc", False)
     assert (found.instance.image, found.instance.user) == ("Debian 12", "debian")
 
@@ -398,7 +403,7 @@ def test_the_example_documents_every_variable_and_its_default() -> None:
 def test_the_example_itself_is_refused_line_by_line(folder: Path) -> None:
     (folder / ".env").write_bytes((settings.ROOT / ".env.example").read_bytes())
     with pytest.raises(settings.SettingsError) as caught:
-        settings.load(folder / ".env")
+        settings.load_cloud(folder / ".env")
     wrong = [line.split(":")[0].split(" ")[0] for line in str(caught.value).splitlines()]
     assert [name for name in wrong if name != "SSH_PUBLIC_KEY"] == [
         "OS_USERNAME",
