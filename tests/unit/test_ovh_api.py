@@ -274,3 +274,48 @@ def test_zone_file() -> None:
         'm 60 IN TXT "v=spf1 \\"x\\""\n'
         't  IN TXT "a" "b"\n'
     )
+
+
+def test_the_catalogue_needs_no_credentials_and_has_the_form_of_the_original(api: Api) -> None:
+    answer = requests.get(f"{api.url}/order/catalog/public/cloud", {"ovhSubsidiary": "FR"}, timeout=5).json()
+    assert sorted(answer) == ["addons", "catalogId", "locale", "planFamilies", "plans", "products"]
+    assert answer["locale"] == {"currencyCode": "EUR", "subsidiary": "FR", "taxRate": 20}
+    (d2_2,) = (addon for addon in answer["addons"] if addon["planCode"] == "d2-2.consumption")
+    assert (d2_2["product"], d2_2["invoiceName"]) == ("publiccloud-instance", "d2-2")
+    assert d2_2["pricings"] == [
+        {
+            "phase": 0,
+            "capacities": ["consumption"],
+            "commitment": 0,
+            "description": "hourly prices",
+            "interval": 1,
+            "intervalUnit": "hour",
+            "quantity": {"min": 1, "max": None},
+            "repeat": {"min": 1, "max": None},
+            "price": 1040000,
+            "formattedPrice": "0.01 €",
+            "tax": 208000,
+            "mode": "default",
+            "strategy": "tiered",
+            "mustBeCompleted": False,
+            "type": "consumption",
+            "promotions": [],
+            "engagementConfiguration": None,
+        }
+    ]
+    assert d2_2["blobs"]["technical"]["memory"] == {"size": 2}
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({}, "[ovhSubsidiary] Missing required parameter"),
+        ({"ovhSubsidiary": "EU"}, "invalid ovhSubsidiary"),
+        ({"ovhSubsidiary": "fr"}, "invalid ovhSubsidiary"),
+        ({"ovhSubsidiary": "FR", "region": "GRA"}, "Received not described parameters: (region) while calling the API"),
+    ],
+)
+def test_a_catalogue_of_no_subsidiary_is_refused(api: Api, query: dict[str, str], says: str) -> None:
+    answer = requests.get(f"{api.url}/order/catalog/public/cloud", query, timeout=5)
+    assert answer.status_code == 400
+    assert answer.json() == {"class": "Client::BadRequest", "message": says}

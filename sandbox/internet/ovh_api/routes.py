@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from . import catalogue
 from .access import Account, Request, require_grant
 from .errors import bad_request, business
 from .records import FIELD_TYPES, changed_record, matches, new_record, not_a_type
@@ -113,6 +114,13 @@ def _task(store: Store, _request: Request, _now: float, zone: str, task: str) ->
     raise business(404, "NotFound", f"The requested object (id = {task}) does not exist")
 
 
+def _catalogue(_store: Store, request: Request, _now: float) -> dict[str, Any]:
+    _only(request, "ovhSubsidiary", "productName")
+    if "ovhSubsidiary" not in request.query:
+        raise bad_request("[ovhSubsidiary] Missing required parameter")
+    return catalogue.public_cloud(request.query["ovhSubsidiary"])
+
+
 def _only(request: Request, *names: str) -> None:
     unknown = sorted(set(request.query) - set(names))
     if unknown:
@@ -131,6 +139,7 @@ _Z = r"/domain/zone/(?P<zone>[^/]+)"
 # Method, path, handler, whether the call has to be signed and granted.
 ROUTES: list[tuple[str, str, Handler, bool]] = [
     ("GET", r"/auth/time", _time, False),
+    ("GET", r"/order/catalog/public/cloud", _catalogue, False),
     ("GET", r"/domain/zone", _zones, True),
     ("GET", _Z, _zone, True),
     ("GET", _Z + r"/record", _records, True),
