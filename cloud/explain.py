@@ -4,64 +4,63 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import requests
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
-from cloud.trouble import CloudError, NotYet
+from cloud.trouble import CloudError, NoAnswer, NotYet
+from cloud.unreachable import never_sent, why
 
 TOO_MANY_REQUESTS = 429
 SERVERS_FAULT = 500
+
+LOST = (keystone.ConnectFailure, keystone.ConnectTimeout, keystone.UnknownConnectionError)
+"""keystoneauth's for no connection, no answer in time, and a connection that broke; each may be any of these."""
 
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
     """Turn what the cloud's libraries raise into a CloudError that begins with what was being done.
 
-    It is a NotYet where asking again may help.
+    It is a NotYet where asking again may help, and of these a NoAnswer where what was asked may have been done.
     """
     try:
         yield
     except (sdk.SDKException, keystone.ClientException) as error:
-        kind = NotYet if _passes(error) else CloudError
-        raise kind(f"{doing}: {explain(error)}") from error
+        raise _kind(error)(f"{doing}: {explain(error)}") from error
 
 
-def _passes(error: Exception) -> bool:
-    if isinstance(error, sdk.HttpException):
-        return (error.status_code or 0) >= SERVERS_FAULT or error.status_code == TOO_MANY_REQUESTS
-    return isinstance(error, keystone.ConnectFailure | keystone.ConnectTimeout | keystone.UnknownConnectionError)
+def _kind(error: Exception) -> type[CloudError]:
+    status = _status(error)
+    if status >= SERVERS_FAULT or (isinstance(error, LOST) and not never_sent(error)):
+        return NoAnswer
+    soon = status == TOO_MANY_REQUESTS and not _wait(error)
+    return NotYet if soon or isinstance(error, LOST) else CloudError
 
 
 def explain(error: Exception) -> str:
     """What an exception of openstacksdk or keystoneauth means, in one line."""
-    said = _first_line(getattr(error, "details", None) or str(error))
-    if isinstance(error, sdk.HttpException):
-        return _answered(error, error.status_code or 0, said)
-    if isinstance(error, keystone.DiscoveryFailure) and "establish connection" in str(error):
-        return MEANINGS[keystone.ConnectFailure]
-    for kind, meaning in MEANINGS.items():
-        if isinstance(error, kind):
-            return meaning
-    return said
+    status = _status(error)
+    if isinstance(error, keystone.Unauthorized):
+        return "the cloud no longer accepts the token or the password. Check OS_PASSWORD, then run again."
+    if isinstance(error, sdk.HttpException) or status >= SERVERS_FAULT or status == TOO_MANY_REQUESTS:
+        return _answered(error, status)
+    if isinstance(error, keystone.ConnectionError) or "establish connection" in str(error):
+        return _lost(error)
+    if isinstance(error, keystone.Forbidden):
+        return f"Keystone refuses: {_said(error)}."
+    if isinstance(error, keystone.DiscoveryFailure | keystone.InvalidResponse | keystone.HttpError):
+        return _no_keystone(_said(error))
+    return _said(error)
 
 
-MEANINGS: dict[type[Exception], str] = {
-    keystone.Unauthorized: "the cloud no longer accepts the token or the password. Check OS_PASSWORD, then run again.",
-    keystone.ConnectTimeout: "the cloud does not answer in time. Check the network and OS_AUTH_URL, then run again.",
-    keystone.SSLError: "the cloud's TLS certificate does not verify. Check OS_AUTH_URL, and the time of this machine.",
-    keystone.ConnectFailure: "the cloud cannot be reached. Check the network and OS_AUTH_URL, then run again.",
-    keystone.UnknownConnectionError: "the connection to the cloud broke. Run again.",
-    keystone.DiscoveryFailure: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
-    keystone.InvalidResponse: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
-    keystone.NotFound: "OS_AUTH_URL leads to no Keystone; for OVH it is https://auth.cloud.ovh.net/v3.",
-}
-
-
-def _answered(error: sdk.HttpException, status: int, said: str) -> str:
+def _answered(error: Exception, status: int) -> str:
+    said = _said(error)
     if status >= SERVERS_FAULT:
         return f"the cloud failed ({status}: {said}). Run again; if it stays so, see OVH's status page."
     if status == TOO_MANY_REQUESTS:
-        return "the cloud asks for fewer requests (429). Wait a minute, then run again."
+        wait = f"{_wait(error)} s" if _wait(error).isdigit() else _wait(error) or "a minute"
+        return f"the cloud asks for fewer requests (429). Wait {wait}, then run again."
     if "quota" in said.lower():
         return f"{said}. Ask OVH for more (console: Public Cloud > Quota), or free some."
     if isinstance(error, sdk.ForbiddenException):
@@ -69,7 +68,44 @@ def _answered(error: sdk.HttpException, status: int, said: str) -> str:
     return f"{said}."
 
 
-def _first_line(text: str) -> str:
-    """Without markup and the rest of a page; some proxies answer in HTML."""
+def _lost(error: Exception) -> str:
+    if isinstance(error, keystone.SSLError):
+        return why(error) or "the cloud's TLS certificate does not verify. Check the time of this machine."
+    if never_sent(error):
+        return f"the cloud cannot be reached. {why(error)}"
+    if isinstance(error, keystone.ConnectTimeout):
+        return (
+            "the cloud took the request and gave no answer in time. Run again; if it stays so, see OVH's status page."
+        )
+    return "the connection to the cloud broke. Run again."
+
+
+def _no_keystone(said: str) -> str:
+    return f"OS_AUTH_URL leads to no Keystone ({said}); for OVH it is https://auth.cloud.ovh.net/v3."
+
+
+def _answer(error: Exception) -> requests.Response | None:
+    found = getattr(error, "response", None)
+    return found if isinstance(found, requests.Response) else None
+
+
+def _status(error: Exception) -> int:
+    """The HTTP status that an exception stands for; 0 if there was no answer."""
+    if isinstance(error, sdk.HttpException):
+        return error.status_code or 0
+    return int(error.http_status) if isinstance(error, keystone.HttpError) else 0
+
+
+def _wait(error: Exception) -> str:
+    """The Retry-After of an answer."""
+    answer = _answer(error)
+    return str(answer.headers.get("Retry-After") or "") if answer is not None else ""
+
+
+def _said(error: Exception) -> str:
+    """The first line of what the cloud says, without markup: some proxies answer in HTML."""
+    answer = _answer(error)
+    page = answer.text if answer is not None and "html" in answer.headers.get("Content-Type", "") else ""
+    text = page or getattr(error, "details", None) or str(error)
     words = re.sub(r"<[^>]+>", " ", text).strip() or "no reason given"
     return " ".join(words.splitlines()[0].split())[:300].rstrip(".")

@@ -1,88 +1,98 @@
-"""Logging in to OpenStack, and saying which of the credentials is wrong when it does not work."""
+"""Logging in to OpenStack, and saying what is wrong when it does not work."""
 
-from typing import Any, cast
+from datetime import timedelta
 
-import openstack
 from keystoneauth1 import exceptions as keystone
+from keystoneauth1.access import AccessInfo
 from keystoneauth1.identity.v3 import Password
-from keystoneauth1.session import Session
 from openstack import exceptions as sdk
+from openstack.connection import Connection
 
 from cloud.compute import Compute
-from cloud.explain import TOO_MANY_REQUESTS, explain
-from cloud.trouble import CloudError, not_found
+from cloud.explain import explain
+from cloud.patience import PatientSession, Say
+from cloud.trouble import CloudError
 from configuration.sections import OpenStack
 
-TIMEOUT = 60
-"""Seconds for the answer to one request."""
+SERVICES = ("compute", "network", "image")
+CLOCK_SECONDS = 60
+"""How far this machine's clock may be from the cloud's. Tokens, certificates and backups all go by the time."""
 
 
-def compute(account: OpenStack) -> Compute:
-    """The project that the account leads to, logged in, in a region that exists. Raises CloudError.
+def _silent(_: str) -> None:
+    pass
+
+
+def compute(account: OpenStack, say: Say = _silent, trace: Say | None = None) -> Compute:
+    """The project that the account leads to. Raises CloudError."""
+    return Compute(connect(account, say, trace))
+
+
+def connect(account: OpenStack, say: Say, trace: Say | None = None) -> Connection:
+    """A connection that is logged in, to a region that exists. Raises CloudError; `say` and `trace`: PatientSession.
 
     Nothing but the settings decides where it leads: clouds.yaml, OS_* variables and the profile "ovh" of
     openstacksdk (which fetches a file from the internet) are left out.
     """
-    project = (
-        {"project_id": account.project_id}
-        if account.project_id
-        else {"project_name": account.project_name, "project_domain_name": account.project_domain_name}
-    )
-    auth = {
-        "auth_url": account.auth_url,
-        "username": account.username,
-        "password": account.password.get_secret_value(),
-        "user_domain_name": account.user_domain_name,
-        **project,
-    }
-    # Too many requests: tried again, after as long as Retry-After says. Nothing else is: a create whose answer was
-    # lost may have been done, and done twice it would make two servers.
-    retries: dict[str, Any] = {}
-    for service in ("compute", "network", "image"):
-        retries |= {f"{service}_status_code_retries": 5, f"{service}_retriable_status_codes": [TOO_MANY_REQUESTS]}
-    connection = openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        auth_type="v3password",
-        auth=auth,
-        region_name=account.region,
-        identity_api_version=account.identity_api_version,
-        app_name="koprogo-infrastructure",
-        api_timeout=TIMEOUT,
-        **retries,
-    )
+    auth = _login(account, scoped=True)
+    session = PatientSession(auth, say, trace)
     try:
-        access = cast(Password, connection.session.auth).get_access(connection.session)
+        access = auth.get_access(session)
     except keystone.Unauthorized:
-        raise CloudError(_who_is_wrong(account)) from None
+        raise CloudError(_who_is_wrong(account, say, trace)) from None
     except (keystone.ClientException, sdk.SDKException) as error:
         raise CloudError(f"Logging in to {account.auth_url}: {explain(error)}") from error
-    endpoints = access.service_catalog.get_endpoints_data(service_type="compute").get("compute", [])
-    regions = {endpoint.region_name or "" for endpoint in endpoints}
-    if account.region not in regions:
-        raise not_found("OS_REGION_NAME", account.region, regions)
-    return Compute(connection)
+    _check_clock(session.clock_ahead)
+    _check_region(access, account.region)
+    return Connection(session=session, region_name=account.region)
 
 
-def _who_is_wrong(account: OpenStack) -> str:
-    """Keystone answers 401 to a wrong user, password and project alike; without a project it tells them apart."""
-    alone = Session(
-        Password(
-            account.auth_url,
-            username=account.username,
-            password=account.password.get_secret_value(),
-            user_domain_name=account.user_domain_name,
-            unscoped=True,
-        ),
-        timeout=TIMEOUT,
+def _login(account: OpenStack, *, scoped: bool) -> Password:
+    by_name = scoped and not account.project_id
+    return Password(
+        account.auth_url,
+        username=account.username,
+        password=account.password.get_secret_value(),
+        user_domain_name=account.user_domain_name,
+        project_id=account.project_id or None if scoped else None,
+        project_name=account.project_name if by_name else None,
+        project_domain_name=account.project_domain_name if by_name else None,
+        unscoped=not scoped,
     )
+
+
+def _check_clock(ahead: float) -> None:
+    if abs(ahead) > CLOCK_SECONDS:
+        raise CloudError(
+            f"This machine's clock is {timedelta(seconds=round(abs(ahead)))} {'ahead of' if ahead > 0 else 'behind'}"
+            " the cloud's. Set it by the network, then run again: sudo timedatectl set-ntp true"
+        )
+
+
+def _check_region(access: AccessInfo, region: str) -> None:
+    data = access.service_catalog.get_endpoints_data(interface="public")
+    services = ({one.region_name or "" for one in data.get(service, ())} for service in SERVICES)
+    regions = set.intersection(*services)
+    if region not in regions:
+        raise CloudError(
+            f"OS_REGION_NAME: the cloud has no {region!r} here. It has: {', '.join(sorted(regions)) or 'none at all'}."
+            " At OVH the right one is OS_REGION_NAME in openrc.sh; one that is missing may have to be activated for the"
+            " project first (console: Public Cloud > Quota and Regions)."
+        )
+
+
+def _who_is_wrong(account: OpenStack, say: Say, trace: Say | None) -> str:
+    """Keystone answers 401 to a wrong user, password and project alike; without a project it tells them apart."""
+    alone = PatientSession(_login(account, scoped=False), say, trace)
     try:
         projects = alone.get(f"{account.auth_url}/auth/projects").json()["projects"]
-    except keystone.ClientException:
+    except keystone.Unauthorized:
         return (
             f"OS_USERNAME or OS_PASSWORD is wrong: Keystone knows no user {account.username} with this password."
             " OVH shows a password once; a new one is made in the console, Public Cloud > Users & Roles."
         )
+    except keystone.ClientException as error:
+        return f"Logging in to {account.auth_url}: {explain(error)}"
     known = ", ".join(f"{project['id']} ({project['name']})" for project in projects)
     return (
         f"OS_PROJECT_ID or OS_PROJECT_NAME is wrong: {account.username} is not a member of"

@@ -12,6 +12,10 @@ class NotYet(CloudError):
     """It does not work at the moment, and may work in the next."""
 
 
+class NoAnswer(NotYet):
+    """What was asked may have been done: the answer was lost, or was a failure of the server's."""
+
+
 def not_found(variable: str, value: str, there_is: Iterable[str]) -> CloudError:
     """That a name is unknown, with the names nearest to it."""
     names = sorted(set(there_is))

@@ -1,0 +1,75 @@
+"""Why a request got no answer: the exceptions of requests and urllib3 below those of keystoneauth."""
+
+import errno
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import ConnectTimeoutError
+
+NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what led to it, the outermost first; requests and urllib3 keep some of it as arguments."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            led_to_it = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+            waiting += [each for each in led_to_it if isinstance(each, BaseException)]
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether there was no connection yet, so that nothing was asked. A name unknown and a refusal are among these."""
+    return any(isinstance(cause, ConnectTimeoutError | requests.exceptions.SSLError) for cause in causes(error))
+
+
+def why(error: BaseException) -> str:
+    """What is in the way, and what to do about it; "" if that is not known."""
+    found = list(causes(error))
+    host = _host(found)
+    if any(isinstance(cause, requests.exceptions.ProxyError) for cause in found):
+        return (
+            f"The proxy in HTTP_PROXY or HTTPS_PROXY does not let us through ({_system(found)})."
+            f" Mend that variable, or name {host.partition(':')[0]} in NO_PROXY."
+        )
+    return next((text for cause in found for text in _meaning(cause, host)), "")
+
+
+def _meaning(cause: BaseException, host: str) -> Iterator[str]:
+    match cause:
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            yield f"No name server answers for {host}. Check this machine's network and /etc/resolv.conf."
+        case socket.gaierror():
+            yield f"Nobody knows the name {host.partition(':')[0]}. Check OS_AUTH_URL, and this machine's DNS."
+        case ConnectionRefusedError():
+            yield f"Nothing listens at {host}. Check the address and the port in OS_AUTH_URL."
+        case ssl.SSLCertVerificationError():
+            yield (
+                f"The TLS certificate of {host} does not verify: {cause.verify_message}."
+                " Check OS_AUTH_URL, and the time of this machine."
+            )
+        case ssl.SSLError():
+            yield f"{host} does not speak TLS. Check OS_AUTH_URL: is it http:// there?"
+        case OSError(errno=number) if number in NO_WAY:
+            yield f"There is no way to {host}. Check this machine's network, and the address in OS_AUTH_URL."
+        case ConnectTimeoutError() if type(cause) is ConnectTimeoutError:
+            yield f"{host} does not answer. Check the address in OS_AUTH_URL, and the firewalls on the way."
+
+
+def _host(found: list[BaseException]) -> str:
+    """host:port of the request, the port only if it is in the URL."""
+    asked = (cause.request for cause in found if isinstance(cause, requests.RequestException))
+    return next((urlsplit(request.url or "").netloc.rpartition("@")[2] for request in asked if request), "the cloud")
+
+
+def _system(found: list[BaseException]) -> str:
+    """The innermost reason, in the system's words."""
+    text = next((str(cause) for cause in reversed(found) if type(cause).__module__ == "builtins"), str(found[-1]))
+    return re.sub(r"^\[Errno -?\d+\] ", "", text).rstrip(".")
