@@ -12,14 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-import platformdirs
 import requests
 from ovh.client import ENDPOINTS
 
 from cloud.price_list import PriceList, dump, parse, restore
-
-CACHE = platformdirs.user_cache_path("koprogo-infrastructure")
-"""Folder for what is kept of the catalogue; nothing is lost when it is removed."""
 
 FRESH = timedelta(days=7)
 """How long what is kept is used without asking again."""
@@ -76,7 +72,8 @@ def cost_so_far(price: Price, created: datetime, now: datetime) -> Decimal:
 def price(flavor: str, endpoint: str, cache: Path, today: date) -> Price | None:
     """The price of a flavor, from the best source that there is; None if that does not know the flavor.
 
-    `endpoint` is OVH_ENDPOINT: a name that python-ovh knows, or a base URL. None for the accounts of OVH in Canada
+    `endpoint` is OVH_ENDPOINT: a name that python-ovh knows, or a base URL. What is kept of the catalogue is in the
+    folder `cache`; nothing is lost when that is removed. None for the accounts of OVH in Canada
     and the USA too, which pay other prices in other currencies. Never raises, and takes SECONDS at most.
     """
     if endpoint in ENDPOINTS and endpoint != "ovh-eu":

@@ -8,11 +8,15 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from cloud.plan import Action
 
 KINDS = ("A", "AAAA", "CNAME")
 """The types that have to be read to make a plan."""
+
+ADDRESSES = ("A", "AAAA")
+"""Those that are ever written."""
 
 Wanted = Mapping[tuple[str, str], frozenset[str]]
 """(name, "A" or "AAAA") → addresses."""
@@ -71,6 +75,8 @@ class Plan:
     changes: tuple[Change, ...] = ()
     want: Mapping[str, Wanted] = field(default_factory=dict)
     """Zone → what its servers have to answer in the end."""
+    gone: Mapping[str, Wanted] = field(default_factory=dict)
+    """Zone → what its servers may no longer answer in the end, whatever else they answer."""
     unserved: tuple[str, ...] = ()
     """Zones whose records are right and were never served: an earlier run ended before its refresh."""
     problems: tuple[str, ...] = ()
@@ -143,6 +149,40 @@ def difference(want: Wanted, zones: Sequence[str], rows: Iterable[Row], ttl: int
     changes.sort(key=lambda change: change.action is Action.DELETE)
     once = tuple(dict.fromkeys(problems))
     return Plan(tuple(changes), dict(by_zone), problems=once, notes=tuple(_notes(want, have)))
+
+
+def wildcards(name: str, zone: str) -> list[str]:
+    """The names of the wildcards of the zone that answer for a name without records of its own, nearest first."""
+    labels = subdomain(name.lower(), zone).split(".")
+    parents = (".".join(labels[i:]) for i in range(1, len(labels)))
+    return [f"*.{parent}.{zone.lower()}" for parent in parents] + ([f"*.{zone.lower()}"] if labels != [""] else [])
+
+
+def removal(names: Iterable[str], addresses: Iterable[str], zones: Sequence[str], rows: Iterable[Row]) -> Plan:
+    """What has to be deleted so that no record of the names has one of the addresses.
+
+    `zones` are the account's, `rows` those of KINDS of these names and of the wildcards above them. A record with
+    another address stays, and so do aliases and wildcards; a name in no zone of the account has nothing to delete.
+    """
+    unwanted = frozenset(map(canonical, addresses))
+    homes = {name.lower(): zone for name in names if (zone := zone_of(name, zones))}
+    stars = {name: wildcards(name, zone) for name, zone in homes.items()}
+    have = sorted(rows)
+    ours = [row for row in have if row.name in homes and row.kind in ADDRESSES and row.address in unwanted]
+    above = set(chain(*stars.values())) - set(homes)
+    left = [row for row in have if row.name in above and row.kind in ADDRESSES and row.address in unwanted]
+    # Where an alias or a wildcard answers for a name, the addresses may be served without a record of it.
+    answering = {row.name for row in have if row.kind == "CNAME"} | {row.name for row in left}
+    gone: dict[str, dict[tuple[str, str], frozenset[str]]] = defaultdict(dict)
+    for name, zone in sorted(homes.items()):
+        if not answering & {name, *stars[name]}:
+            gone[zone] |= {(name, kind): unwanted for kind in ADDRESSES}
+    notes = (
+        f"{row.name} has the {row.kind} record {row.target}, which is not one of those that are made here, and stays."
+        " Remove it in OVH's console."
+        for row in left
+    )
+    return Plan(tuple(Change(Action.DELETE, row) for row in ours), gone=dict(gone), notes=tuple(notes))
 
 
 def _homeless(name: str, zones: Sequence[str]) -> str:

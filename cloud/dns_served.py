@@ -48,28 +48,34 @@ def ask(address: str, name: str, kind: str) -> frozenset[str] | None:
     )
 
 
-def differences(want: Wanted, servers: dict[str, str]) -> list[str]:
-    """What the name servers (name → address) answer otherwise than wanted, one line each; silence is no difference."""
+def differences(want: Wanted, gone: Wanted, servers: dict[str, str]) -> list[str]:
+    """Where the name servers (name → address) do not answer what is wanted, or still answer what is to be gone.
+
+    One line each; silence is no difference.
+    """
     found = []
     for server, address in servers.items():
         for (name, kind), targets in sorted(want.items()):
             answer = ask(address, name, kind)
             if answer is not None and answer != targets:
                 found.append(f"{server} answers {', '.join(sorted(answer)) or 'nothing'} for {kind} {name}")
+        for (name, kind), targets in sorted(gone.items()):
+            if left := (ask(address, name, kind) or frozenset()) & targets:
+                found.append(f"{server} still answers {', '.join(sorted(left))} for {kind} {name}")
     return found
 
 
-def wait(want: Wanted, servers: dict[str, str], seconds: float, say: Callable[[str], None]) -> list[str]:
-    """Wait until all servers answer as wanted, for `seconds` at most, saying what is missing when that changes.
+def wait(missing: Callable[[], list[str]], seconds: float, say: Callable[[str], None]) -> list[str]:
+    """Wait until nothing is missing, for `seconds` at most, saying what is whenever that changes.
 
     Returns what is still missing; empty is success.
     """
     deadline, said = time.monotonic() + seconds, ""
-    while missing := differences(want, servers):
+    while lines := missing():
         if time.monotonic() > deadline:
             break
-        if missing[0] != said:
-            said = missing[0]
+        if lines[0] != said:
+            said = lines[0]
             say(f"waiting: {said}")
         time.sleep(PAUSE)
-    return missing
+    return lines

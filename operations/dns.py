@@ -10,7 +10,7 @@ from cloud import dns
 from cloud.dns_plan import Plan
 from cloud.trouble import CloudError
 from operations import commands
-from settings import Settings, SettingsError, load
+from settings import SettingsError, load
 
 _shown: dict[str, Plan] = {}
 """Host → the plan that was printed for it, and that its run has to stay with."""
@@ -28,7 +28,7 @@ def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generat
         if not settings.ovh.configure_dns:
             host.noop("CONFIGURE_DNS_AUTO is false: the DNS records are kept by hand")
             return
-        account = dns.Account(keys(settings))
+        account = dns.account(settings)
         plan = dns.plan(account, dns.wanted(names, ipv4, ipv6), settings.site.dns_resolvers)
         if plan.problems:
             raise CloudError("\n".join(plan.problems))
@@ -46,16 +46,6 @@ def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generat
         yield FunctionCommand(_refuse, ("The zone changed since the plan was made; run again to see the new one.",), {})
         return
     yield FunctionCommand(_apply, (account, plan, settings.site.dns_resolvers), {})
-
-
-def keys(settings: Settings) -> dns.Keys:
-    """Who we are for OVH."""
-    ovh = settings.ovh
-    secrets = {
-        name: value.get_secret_value() if (value := getattr(ovh, name)) else None
-        for name in ("application_key", "application_secret", "consumer_key", "client_secret")
-    }
-    return dns.Keys(ovh.endpoint, client_id=ovh.client_id or None, **secrets)
 
 
 def _show(plan: Plan) -> None:

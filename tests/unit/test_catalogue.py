@@ -334,10 +334,9 @@ def test_silence_and_a_trickle_are_given_up_in_time(
             connection, _ = listener.accept()
             with connection:
                 connection.sendall(trickle)
-                for _ in range(20 if trickle else 0):
+                for _ in range(20):
                     time.sleep(0.05)
-                    connection.sendall(b"x")
-                time.sleep(0.3)
+                    connection.sendall(b"x" if trickle else b"")
 
         threading.Thread(target=drip, daemon=True).start()
         start = time.monotonic()

@@ -17,7 +17,7 @@ from ovh_stand_in import CONSUMER, KEY, SECRET, Api
 
 from cloud import dns as records
 from cloud import dns_served, ovh_account
-from cloud.dns_plan import Row, difference, wanted, zone_of
+from cloud.dns_plan import Row, difference, removal, wanted, wildcards, zone_of
 from cloud.plan import Action
 from cloud.trouble import CloudError
 
@@ -162,6 +162,74 @@ def test_a_plan_once_applied_leaves_nothing_to_do_and_no_name_without_address(ro
         assert {r.name for r in have.values() if r.kind == "A"} >= resolving
     assert lines(list(have.values())) == []
     assert {n: r for n, r in have.items() if n in foreign} == foreign
+
+
+# -- what has to go --------------------------------------------------------------------------------------------------
+
+NAMES = ["koprogo.test", "API.koprogo.test"]
+OURS = ["192.0.2.1", "2001:DB8:0::1"]
+
+
+def test_removal_takes_the_addresses_and_leaves_everything_else() -> None:
+    rows = [
+        row("", "192.0.2.1", number=1),
+        row("", "192.0.2.1", 0, number=2),
+        row("", "192.0.2.9", number=3),
+        row("", "2001:db8:0:0::1", kind="AAAA", number=4),
+        row("", "192.0.2.1", kind="TXT", number=5),
+        row("mail", "192.0.2.1", number=6),
+        row("api", "192.0.2.1", number=7),
+        row("xapi", "192.0.2.1", number=8),
+    ]
+    plan = removal(NAMES, OURS, ZONES, rows)
+    assert [change.row.id for change in plan.changes] == [2, 1, 4, 7]
+    assert plan.lines == [
+        "- A    koprogo.test 192.0.2.1",
+        "- A    koprogo.test 192.0.2.1",
+        "- AAAA koprogo.test 2001:db8:0:0::1",
+        "- A    api.koprogo.test 192.0.2.1",
+    ]
+    assert (plan.zones, plan.want, plan.problems, plan.notes) == (("koprogo.test",), {}, (), ())
+
+
+def test_removal_waits_for_every_name_even_if_its_records_are_gone_already() -> None:
+    both = frozenset({"192.0.2.1", "2001:db8::1"})
+    assert removal(NAMES, OURS, ZONES, []).gone == {
+        "koprogo.test": {
+            ("koprogo.test", "A"): both,
+            ("koprogo.test", "AAAA"): both,
+            ("api.koprogo.test", "A"): both,
+            ("api.koprogo.test", "AAAA"): both,
+        }
+    }
+
+
+def test_removal_knows_nothing_of_names_that_are_elsewhere() -> None:
+    plan = removal(["koprogo.com"], OURS, ZONES, [])
+    assert (plan.lines, plan.gone, plan.problems) == ([], {}, ())
+
+
+def test_removal_leaves_aliases_and_wildcards_and_does_not_wait_for_their_names() -> None:
+    rows = [row("api", "koprogo.test.", kind="CNAME"), row("*.b", "192.0.2.1"), row("*", "10.0.0.9")]
+    plan = removal(["api.koprogo.test", "a.b.koprogo.test", "c.koprogo.test"], OURS, ZONES, rows)
+    assert plan.changes == ()
+    assert {name for name, _ in plan.gone["koprogo.test"]} == {"c.koprogo.test"}
+    assert plan.notes == (
+        "*.b.koprogo.test has the A record 192.0.2.1, which is not one of those that are made here, and stays."
+        " Remove it in OVH's console.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "stars"),
+    [
+        ("koprogo.test", []),
+        ("API.koprogo.test", ["*.koprogo.test"]),
+        ("a.b.koprogo.test", ["*.b.koprogo.test", "*.koprogo.test"]),
+    ],
+)
+def test_wildcards(name: str, stars: list[str]) -> None:
+    assert wildcards(name, "Koprogo.test") == stars
 
 
 # -- against the API -------------------------------------------------------------------------------------------------
@@ -312,6 +380,60 @@ def test_rate_limit_and_failure_are_explained(api: Api, monkeypatch: pytest.Monk
     )
 
 
+def remove(api: Api, names: list[str] | None = None) -> list[str]:
+    there = account(api)
+    plan = records.plan_removal(there, names or NAMES, OURS)
+    records.apply(there, plan, (), lambda line: None)
+    return plan.lines
+
+
+def test_what_was_made_is_removed_and_nothing_else(api: Api) -> None:
+    before = table(api)
+    apply(api, wanted([name.lower() for name in NAMES], "192.0.2.1", "2001:db8::1"))
+    api.store.create(
+        "koprogo.test", lambda rows: {**rows[0], "fieldType": "A", "subDomain": "api", "target": "10.0.0.9"}
+    )
+    assert remove(api, [*NAMES, "www.koprogo.test", "koprogo.com"]) == [
+        "- A    koprogo.test 192.0.2.1",
+        "- AAAA koprogo.test 2001:db8::1",
+        "- A    api.koprogo.test 192.0.2.1",
+        "- AAAA api.koprogo.test 2001:db8::1",
+    ]
+    assert table(api) == sorted([*before, ("api", "A", "10.0.0.9")])
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 2
+    assert remove(api) == []
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 2
+
+
+def test_the_api_is_asked_for_the_wildcards_above_a_name(api: Api) -> None:
+    api.store.create(
+        "koprogo.test", lambda rows: {**rows[0], "fieldType": "A", "subDomain": "*", "target": "192.0.2.1"}
+    )
+    plan = records.plan_removal(account(api), NAMES, OURS)
+    assert plan.changes == ()
+    assert plan.notes[0].startswith("*.koprogo.test has the A record 192.0.2.1,")
+    assert {name for name, _ in plan.gone["koprogo.test"]} == {"koprogo.test"}
+
+
+def test_a_removal_that_fails_in_the_middle_is_completed_by_the_next(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(api)
+    there = account(api)
+    plan = records.plan_removal(there, NAMES, OURS)
+    real, deleted = there._client.call, list[str]()
+
+    def broken(method: str, path: str, *rest: Any) -> Any:
+        if method == "DELETE" and deleted:
+            raise ovh_account.ovh.exceptions.HTTPError("lost")
+        deleted.extend([path] * (method == "DELETE"))
+        return real(method, path, *rest)
+
+    monkeypatch.setattr(there._client, "call", broken)
+    with pytest.raises(CloudError, match=r"1 of 2 changes are written and not served; the next run completes them\.$"):
+        records.apply(there, plan, (), lambda line: None)
+    assert remove(api) == ["- A    api.koprogo.test 192.0.2.1"]
+    assert remove(api) == []
+
+
 def test_keys_are_not_shown() -> None:
     assert SECRET not in repr(records.Keys("ovh-eu", KEY, SECRET, CONSUMER))
 
@@ -370,16 +492,16 @@ HERE = {"ns1.test": "127.0.0.1"}
 
 
 def test_differences_name_server_and_answer(server: NameServer) -> None:
-    assert dns_served.differences(APEX, HERE) == ["ns1.test answers nothing for A koprogo.test"]
+    assert dns_served.differences(APEX, {}, HERE) == ["ns1.test answers nothing for A koprogo.test"]
     server.table["koprogo.test"] = "10.0.0.9"
-    assert dns_served.differences(APEX, HERE) == ["ns1.test answers 10.0.0.9 for A koprogo.test"]
+    assert dns_served.differences(APEX, {}, HERE) == ["ns1.test answers 10.0.0.9 for A koprogo.test"]
     server.table["koprogo.test"] = "192.0.2.1"
-    assert dns_served.differences(APEX, HERE) == []
+    assert dns_served.differences(APEX, {}, HERE) == []
 
 
 def test_a_server_that_is_silent_is_no_difference(server: NameServer) -> None:
     server.table["koprogo.test"] = None
-    assert dns_served.differences(APEX, HERE) == []
+    assert dns_served.differences(APEX, {}, HERE) == []
 
 
 def test_wait_ends_when_the_answer_comes(server: NameServer) -> None:
@@ -389,12 +511,12 @@ def test_wait_ends_when_the_answer_comes(server: NameServer) -> None:
         said.append(line)
         server.table["koprogo.test"] = "192.0.2.1"
 
-    assert dns_served.wait(APEX, HERE, 5, say) == []
+    assert dns_served.wait(lambda: dns_served.differences(APEX, {}, HERE), 5, say) == []
     assert said == ["waiting: ns1.test answers nothing for A koprogo.test"]
 
 
 def test_wait_gives_up(server: NameServer) -> None:
-    assert dns_served.wait(APEX, HERE, 0.1, lambda line: None) == ["ns1.test answers nothing for A koprogo.test"]
+    assert dns_served.wait(lambda: ["not yet"], 0.1, lambda line: None) == ["not yet"]
 
 
 def test_records_written_and_never_served_are_refreshed(
@@ -417,3 +539,43 @@ def test_a_zone_that_is_never_served_is_an_error(api: Api, server: NameServer, m
     monkeypatch.setattr(records, "SECONDS", 0.1)
     with pytest.raises(CloudError, match=r"OVH has accepted .* ns1.test answers nothing for A koprogo.test\. Wait"):
         apply(api, APEX)
+
+
+def test_what_is_to_be_gone_is_named_while_it_is_served(server: NameServer) -> None:
+    gone = removal(["koprogo.test"], ["192.0.2.1"], ZONES, []).gone["koprogo.test"]
+    server.table["koprogo.test"] = "192.0.2.1"
+    assert dns_served.differences({}, gone, HERE)[0] == "ns1.test still answers 192.0.2.1 for A koprogo.test"
+    server.table["koprogo.test"] = "10.0.0.9"
+    assert dns_served.differences({}, gone, HERE) == []
+    server.table["koprogo.test"] = None
+    assert dns_served.differences({}, gone, HERE) == []
+    del server.table["koprogo.test"]
+    assert dns_served.differences({}, gone, HERE) == []
+
+
+def test_a_removal_waits_until_it_is_served(api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(api, APEX)
+    server.table["koprogo.test"] = "192.0.2.1"
+    monkeypatch.setattr(dns_served, "addresses", lambda servers, resolvers: HERE)
+    there, said = account(api), []
+
+    def say(line: str) -> None:
+        said.append(line)
+        del server.table["koprogo.test"]
+
+    records.apply(there, records.plan_removal(there, ["koprogo.test"], ["192.0.2.1"]), (), say)
+    assert said == ["waiting: ns1.test still answers 192.0.2.1 for A koprogo.test"]
+
+
+def test_a_removal_that_was_never_served_is_refreshed(
+    api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.table["koprogo.test"] = "192.0.2.1"
+    monkeypatch.setattr(dns_served, "addresses", lambda servers, resolvers: HERE)
+    there = account(api)
+    plan = records.plan_removal(there, NAMES, OURS)
+    assert plan.lines == ["~ zone koprogo.test: written earlier and not served yet"]
+    del server.table["koprogo.test"]
+    records.apply(there, plan, (), lambda line: None)
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 1
+    assert records.plan_removal(there, NAMES, OURS).lines == []
