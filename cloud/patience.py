@@ -53,8 +53,8 @@ class PatientSession(Session):
         super().__init__(auth=auth, session=self._transport, app_name="koprogo-infrastructure")
 
     @property
-    def clock_ahead(self) -> float:
-        """Seconds that this machine's clock was ahead of the cloud's at the last answer; 0 if that had no date."""
+    def clock_ahead(self) -> float | None:
+        """Seconds that this machine's clock was ahead of the cloud's at the last answer; None if that had no date."""
         return self._transport.clock_ahead
 
 
@@ -67,7 +67,7 @@ class _Transport(requests.Session):
             self.mount(scheme, TCPKeepAliveAdapter())  # as keystoneauth has it
         self._say, self._trace = say, trace
         self._reached = False
-        self.clock_ahead = 0.0
+        self.clock_ahead: float | None = None
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """As of requests. Raises the exceptions of requests."""
@@ -93,7 +93,7 @@ class _Transport(requests.Session):
             raise
         self._reached = True
         there = _seconds(answer.headers.get("Date"))
-        self.clock_ahead = 0.0 if there is None else time() - there
+        self.clock_ahead = None if there is None else time() - there
         request_id = answer.headers.get("x-openstack-request-id") or answer.headers.get("x-compute-request-id") or ""
         self._note(method, answer.url, f"{answer.status_code}", start, request_id)
         return answer

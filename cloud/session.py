@@ -1,6 +1,7 @@
 """Logging in to OpenStack, and saying what is wrong when it does not work."""
 
 from datetime import timedelta
+from time import time
 
 from keystoneauth1 import exceptions as keystone
 from keystoneauth1.access import AccessInfo
@@ -42,7 +43,8 @@ def connect(account: OpenStack, say: Say, trace: Say | None = None) -> Connectio
         raise CloudError(_who_is_wrong(account, say, trace)) from None
     except (keystone.ClientException, sdk.SDKException) as error:
         raise CloudError(f"Logging in to {account.auth_url}: {explain(error)}") from error
-    _check_clock(session.clock_ahead)
+    issued = access.issued.timestamp()  # the same clock, where Keystone's answer has no Date
+    _check_clock(time() - issued if session.clock_ahead is None else session.clock_ahead)
     _check_region(access, account.region)
     return Connection(session=session, region_name=account.region)
 

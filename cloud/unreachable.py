@@ -27,7 +27,11 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def never_sent(error: BaseException) -> bool:
     """Whether there was no connection yet, so that nothing was asked. A name unknown and a refusal are among these."""
-    return any(isinstance(cause, ConnectTimeoutError | requests.exceptions.SSLError) for cause in causes(error))
+    return any(
+        isinstance(cause, ConnectTimeoutError | requests.exceptions.SSLError)
+        or "Tunnel connection failed" in str(cause)
+        for cause in causes(error)
+    )
 
 
 def why(error: BaseException) -> str:
