@@ -35,11 +35,13 @@ class Login:
     ipv4: str
     folder: Path
 
+    user: str = "ubuntu"
+
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command; ssh itself ends with 255."""
         options = ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
         options += ["-i", str(self.folder / "key"), "-o", f"UserKnownHostsFile={self.folder / 'known'}"]
-        command_line = ["ssh", *options, f"ubuntu@{self.ipv4}", command]
+        command_line = ["ssh", *options, f"{self.user}@{self.ipv4}", command]
         return subprocess.run(command_line, capture_output=True, text=True, check=False)
 
     def says(self, command: str) -> str:
@@ -88,15 +90,8 @@ def made(name: str, sdk: Any, folder: Path) -> Iterator[Login]:
     )  # fmt: skip
     server = sdk.compute.wait_for_server(server, interval=0.3)
     ipv4 = next(each["addr"] for each in server.addresses["Ext-Net"] if each["version"] == 4)
-
-    def host_keys() -> list[str]:
-        console = sdk.compute.get_server_console_output(server)["output"]
-        block = re.search(r"-----BEGIN SSH HOST KEY KEYS-----\s+(.*?)-----END SSH HOST KEY KEYS-----", console, re.S)
-        return block[1].split("\n") if block else []
-
-    until(host_keys)
-    (folder / "known").write_text("".join(f"{ipv4} {line.strip()}\n" for line in host_keys() if line.strip()))
     login = Login(server, ipv4, folder)
+    pin(login, sdk)
     until(lambda: login.run("true").returncode == 0)
     yield login
     if sdk.compute.find_server(name):
@@ -104,6 +99,21 @@ def made(name: str, sdk: Any, folder: Path) -> Iterator[Login]:
         sdk.compute.wait_for_delete(server, interval=0.3)
     sdk.network.delete_security_group(group)
     sdk.compute.delete_keypair(key)
+
+
+def on_console(login: Login, sdk: Any) -> set[str]:
+    """The host keys in the last block on its console, without their comments."""
+    console = sdk.compute.get_server_console_output(login.server)["output"]
+    blocks = re.findall(r"-----BEGIN SSH HOST KEY KEYS-----\s+(.*?)-----END SSH HOST KEY KEYS-----", console, re.S)
+    return {" ".join(line.split()[:2]) for line in blocks[-1].strip().splitlines()} if blocks else set()
+
+
+def pin(login: Login, sdk: Any, besides: set[str] | None = None) -> set[str]:
+    """Trust the host keys on its console, once it shows others than `besides`; returns them."""
+    until(lambda: on_console(login, sdk) - (besides or set()))
+    keys = on_console(login, sdk)
+    (login.folder / "known").write_text("".join(f"{login.ipv4} {key}\n" for key in sorted(keys)))
+    return keys
 
 
 def test_the_user_is_an_ordinary_one(sdk: Any) -> None:
@@ -192,6 +202,77 @@ def test_it_can_be_resized_and_back(login: Login, sdk: Any, world: World) -> Non
     until(lambda: settled(sdk, login.server, "ACTIVE"))
     assert memory() == 2000 * MIB
     until(lambda: login.run("test -e /etc/kept").returncode == 0)
+
+
+def test_it_can_be_resized_for_good(login: Login, sdk: Any, world: World) -> None:
+    login.says("sudo touch /etc/kept")
+    for flavor, memory in (("d2-4", 4000), ("d2-2", 2000)):
+        sdk.compute.resize_server(login.server, sdk.compute.find_flavor(flavor).id)
+        until(lambda: settled(sdk, login.server, "VERIFY_RESIZE"))
+        sdk.compute.confirm_server_resize(login.server)
+        until(lambda: settled(sdk, login.server, "ACTIVE"))
+        assert sdk.compute.get_server(login.server.id).flavor.original_name == flavor
+        assert next(m.memory for m in machines(world) if m.ipv4 == login.ipv4) == memory * MIB
+        until(lambda: login.run("test -e /etc/kept").returncode == 0)
+
+
+def test_it_can_be_stopped_and_started(login: Login, sdk: Any) -> None:
+    before = login.says(BOOT)
+    login.says("sudo touch /etc/kept")
+    sdk.compute.stop_server(login.server)
+    until(lambda: settled(sdk, login.server, "SHUTOFF"))
+    assert login.run("true").returncode == 255
+    sdk.compute.start_server(login.server)
+    until(lambda: settled(sdk, login.server, "ACTIVE"))
+    until(lambda: login.run("test -e /etc/kept").returncode == 0)
+    assert login.says(BOOT) != before
+
+
+def test_one_that_is_switched_off_from_inside_is_found_so(login: Login, sdk: Any) -> None:
+    login.run("sudo systemctl poweroff")
+    until(lambda: settled(sdk, login.server, "SHUTOFF"), 60)
+    sdk.compute.start_server(login.server)
+    until(lambda: settled(sdk, login.server, "ACTIVE"))
+    until(lambda: login.run("true").returncode == 0)
+
+
+def test_a_locked_server_stays_as_it_is_until_it_is_unlocked(login: Login, sdk: Any) -> None:
+    flavor, image = sdk.compute.find_flavor("d2-4").id, login.server.image.id
+    before = login.says(BOOT)
+    actions: tuple[Callable[[], object], ...] = (
+        lambda: sdk.compute.stop_server(login.server),
+        lambda: sdk.compute.reboot_server(login.server, "SOFT"),
+        lambda: sdk.compute.resize_server(login.server, flavor),
+        lambda: sdk.compute.rebuild_server(login.server, image=image),
+        lambda: sdk.compute.delete_server(login.server),
+    )
+    sdk.compute.lock_server(login.server)
+    for refused in actions:
+        with pytest.raises(openstack.exceptions.ConflictException, match="is locked"):
+            refused()
+    assert sdk.compute.get_server(login.server.id).is_locked
+    sdk.compute.unlock_server(login.server)
+    assert login.says(BOOT) == before
+    sdk.compute.reboot_server(login.server, "SOFT")
+    until(lambda: settled(sdk, login.server, "ACTIVE"))
+    until(lambda: login.run(BOOT).stdout.strip() not in {"", before})
+
+
+def test_it_can_be_rebuilt_from_its_image_and_from_another(login: Login, sdk: Any) -> None:
+    keys = on_console(login, sdk)
+    for image, user in (("Ubuntu 22.04", "ubuntu"), ("Debian 12", "debian"), ("Ubuntu 22.04", "ubuntu")):
+        login.says("sudo touch /etc/kept")
+        sdk.compute.rebuild_server(login.server, image=sdk.image.find_image(image).id)
+        until(lambda: settled(sdk, login.server, "ACTIVE"))
+        found = sdk.compute.get_server(login.server.id)
+        assert (found.name, found.addresses) == ("probe", login.server.addresses)
+        assert sdk.image.get_image(found.image.id).name == image
+        until(lambda: "Host key verification failed" in login.run("true").stderr)
+        keys = pin(login, sdk, besides=keys)
+        login.user = user
+        until(lambda: login.run("true").returncode == 0)
+        assert login.says("hostname; test -e /etc/kept || echo a new disk") == "probe\na new disk"
+        assert login.says("cat /etc/from-user-data") == "hello"
 
 
 def test_it_can_be_stopped_while_it_reboots(login: Login, sdk: Any, world: World) -> None:
