@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from configuration import account, checks, dotenv_file
+from configuration import account, checks, dotenv_change, dotenv_file
 from configuration.application import INTERNAL_STORAGE, Application
 from configuration.section import PLACEHOLDER, Section
 from configuration.sections import Instance, OpenStack, Ovh, Server, Site, Source
@@ -166,6 +166,25 @@ def load_cloud(
         _raise(mistakes)
         parts["openstack"] = again["openstack"]
     return CloudSettings(**parts)
+
+
+def write_variable(settings: Settings, name: str, value: str) -> None:
+    """Give one of our variables another value in the .env file; the settings that were loaded stay as they are.
+
+    Raises SettingsError if the file cannot be written, or if a line in it would not count.
+    """
+    path = settings.env_file
+    if os.environ.get(name):
+        raise SettingsError(f"{name}: is set in the environment, which wins over {path}; change it there")
+    try:
+        text = path.read_bytes().decode()
+        dotenv_change.replace(path, dotenv_change.changed(text, name, value).encode())
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be written ({error.strerror}); put {name}={value} there yourself"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def _raise(mistakes: list[str]) -> None:

@@ -24,8 +24,14 @@ def read(path: Path) -> tuple[list[Binding], list[str]]:
         return [], [f"{path}: cannot be read ({error.strerror})"]
     except UnicodeDecodeError as error:
         return [], [f"{path}: is not UTF-8 text (byte {error.start + 1}); save it as UTF-8"]
+    bindings, mistakes = parsed(text)
+    return bindings, [f"{path}: {mistake}" for mistake in mistakes]
+
+
+def parsed(text: str) -> tuple[list[Binding], list[str]]:
+    """The assignments of a text, and the mistakes in it."""
     bindings = list(parse_stream(io.StringIO(text)))
-    return bindings, [f"{path}: {mistake}" for mistake in _mistakes_in_text(bindings)]
+    return bindings, _mistakes_in_text(bindings)
 
 
 def _mistakes_in_text(bindings: Iterable[Binding]) -> list[str]:
