@@ -77,7 +77,7 @@ def _pricings(addon: dict[str, Any], unit: str) -> list[Decimal]:
         return []
     return [
         # A price that is no whole number becomes 0, and is refused as such.
-        Decimal(each["price"]) * UNIT if type(each.get("price")) is int else Decimal(0)
+        (Decimal(each["price"]) * UNIT).normalize() if type(each.get("price")) is int else Decimal(0)
         for each in pricings
         if isinstance(each, dict)
         and (each.get("mode"), each.get("interval"), each.get("intervalUnit")) == ("default", 1, unit)

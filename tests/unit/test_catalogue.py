@@ -45,6 +45,11 @@ def test_hourly_and_monthly_prices_are_taken_and_nothing_else() -> None:
     assert found == PriceList({"d2-2": FlavorPrice(Decimal("0.0104"), Decimal("5.49"))}, Decimal("0.2"), TODAY)
 
 
+def test_prices_have_no_zeros_at_the_end() -> None:
+    found = parse(whole(D2_2_PLAN), TODAY).flavors["d2-2"]
+    assert f"{found.hourly:f}" == "0.0104"
+
+
 def test_a_flavor_whose_name_has_a_dot() -> None:
     assert list(parse(whole(plan("metal.eg-256.consumption", 7)), TODAY).flavors) == ["metal.eg-256"]
 
