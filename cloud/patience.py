@@ -135,7 +135,8 @@ class _Request:
         if answer is not None and retry_after(answer) is not None:
             return f"the cloud asks to wait {wait} ({answer.status_code} on {self._what}); trying again"
         if answer is not None:
-            return f"the cloud failed ({answer.status_code} on {self._what}); trying again in {wait}"
+            happened = "asks for fewer requests" if answer.status_code == TOO_MANY_REQUESTS else "failed"
+            return f"the cloud {happened} ({answer.status_code} on {self._what}); trying again in {wait}"
         happened = "the connection to the cloud broke"
         if error and never_sent(error):
             happened = "no connection to the cloud"

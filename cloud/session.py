@@ -43,8 +43,7 @@ def connect(account: OpenStack, say: Say, trace: Say | None = None) -> Connectio
         raise CloudError(_who_is_wrong(account, say, trace)) from None
     except (keystone.ClientException, sdk.SDKException) as error:
         raise CloudError(f"Logging in to {account.auth_url}: {explain(error)}") from error
-    issued = access.issued.timestamp()  # the same clock, where Keystone's answer has no Date
-    _check_clock(time() - issued if session.clock_ahead is None else session.clock_ahead)
+    _check_clock(session, access)
     _check_region(access, account.region)
     return Connection(session=session, region_name=account.region)
 
@@ -63,7 +62,10 @@ def _login(account: OpenStack, *, scoped: bool) -> Password:
     )
 
 
-def _check_clock(ahead: float) -> None:
+def _check_clock(session: PatientSession, access: AccessInfo) -> None:
+    ahead = session.clock_ahead
+    if ahead is None:  # the same clock dates the token
+        ahead = time() - access.issued.timestamp() if access.issued else 0.0
     if abs(ahead) > CLOCK_SECONDS:
         raise CloudError(
             f"This machine's clock is {timedelta(seconds=round(abs(ahead)))} {'ahead of' if ahead > 0 else 'behind'}"

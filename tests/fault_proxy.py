@@ -103,7 +103,7 @@ class FaultProxy:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> None:
-        """Add a rule; the first that strikes counts. `method` and `path` are regular expressions, the latter searched."""
+        """Add a rule; the first that strikes counts. `method` and `path` (searched) are regular expressions."""
         self._rules.append(Rule(action, method, path, nth, times, seconds, status, headers or {}, body))
 
     @property
