@@ -95,9 +95,7 @@ def _assign(words: list[str], known: dict[str, str | None], here: set[str]) -> I
         if not equals or not re.fullmatch(_NAME, name):
             return
         try:
-            value = _value(raw, known)
-            if value or name not in here:
-                known[name] = value
+            known[name] = _value(raw, known)
             here.add(name)
         except _AskedFor:
             if name not in here:  # a password that was written above the question is the answer to it

@@ -181,8 +181,11 @@ def test_a_password_that_is_asked_for_is_not_there(text: str) -> None:
     }
 
 
-def test_a_password_that_somebody_wrote_above_the_question_counts() -> None:
-    assert openrc.parse(f"export OS_PASSWORD=mine\n{OVH}", {})["OS_PASSWORD"] == "mine"
+@pytest.mark.parametrize(
+    "question", [OVH, "read -s OS_PASSWORD", 'if [ -z "$OS_PASSWORD" ]; then read OS_PASSWORD; fi']
+)
+def test_a_password_that_somebody_wrote_above_the_question_counts(question: str) -> None:
+    assert openrc.parse(f"export OS_PASSWORD=mine\n{question}", {})["OS_PASSWORD"] == "mine"
 
 
 @pytest.mark.parametrize(
