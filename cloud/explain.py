@@ -47,7 +47,7 @@ def explain(error: Exception) -> str:
         return _answered(error, status)
     if isinstance(error, keystone.ConnectionError) or "establish connection" in str(error):
         return _lost(error)
-    if isinstance(error, keystone.Forbidden):
+    if isinstance(error, keystone.Forbidden) and not _page(error):
         return f"Keystone refuses: {_said(error)}."
     if isinstance(error, keystone.DiscoveryFailure | keystone.InvalidResponse | keystone.HttpError):
         return _no_keystone(_said(error))
@@ -102,10 +102,16 @@ def _wait(error: Exception) -> str:
     return str(answer.headers.get("Retry-After") or "") if answer is not None else ""
 
 
-def _said(error: Exception) -> str:
-    """The first line of what the cloud says, without markup: some proxies answer in HTML."""
+def _page(error: Exception) -> str:
+    """The web page that came instead of an answer."""
     answer = _answer(error)
-    page = answer.text if answer is not None and "html" in answer.headers.get("Content-Type", "") else ""
-    text = page or getattr(error, "details", None) or str(error)
+    return answer.text if answer is not None and "html" in answer.headers.get("Content-Type", "") else ""
+
+
+def _said(error: Exception) -> str:
+    """What the cloud says, in a line and without markup: some proxies answer in HTML."""
+    page = _page(error)
+    title = re.search(r"<title>(.+?)</title>", page, re.IGNORECASE | re.DOTALL)
+    text = title[1] if title else page or getattr(error, "details", None) or str(error)
     words = re.sub(r"<[^>]+>", " ", text).strip() or "no reason given"
     return " ".join(words.splitlines()[0].split())[:300].rstrip(".")

@@ -1,6 +1,5 @@
 """Logging in to OpenStack, and saying what is wrong when it does not work."""
 
-from datetime import timedelta
 from time import time
 
 from keystoneauth1 import exceptions as keystone
@@ -68,9 +67,15 @@ def _check_clock(session: PatientSession, access: AccessInfo) -> None:
         ahead = time() - access.issued.timestamp() if access.issued else 0.0
     if abs(ahead) > CLOCK_SECONDS:
         raise CloudError(
-            f"This machine's clock is {timedelta(seconds=round(abs(ahead)))} {'ahead of' if ahead > 0 else 'behind'}"
+            f"This machine's clock is {_long(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'}"
             " the cloud's. Set it by the network, then run again: sudo timedatectl set-ntp true"
         )
+
+
+def _long(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
 def _check_region(access: AccessInfo, region: str) -> None:

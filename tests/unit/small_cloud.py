@@ -19,6 +19,8 @@ class SmallCloud(ThreadingHTTPServer):
         """What was carried out, as "GET /path"."""
         self.bodies: list[bytes] = []
         """What came with each."""
+        self.dates = True
+        """Whether answers have a Date."""
         self.breaks_off = 0
         """How many of the next answers end early: the last of them by one byte, and so on."""
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -48,7 +50,9 @@ class _Handler(BaseHTTPRequestHandler):
         what = f"{self.command} {self.path}"
         self.server.done.append(what)
         status, headers, body = self.server.answers.get(what, (200, {}, b"{}"))
-        self.send_response(status)
+        self.send_response_only(status)
+        if self.server.dates:
+            self.send_header("Date", self.date_time_string())
         for name, value in headers.items():
             self.send_header(name, value)
         if status != 204:
