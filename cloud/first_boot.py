@@ -24,13 +24,13 @@ SECONDS_BETWEEN = 2
 Result = TypeVar("Result")
 
 
-def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
+def wait_active(cloud: "Compute", server_id: str, to: Console) -> FoundServer:
     """Wait until Nova says ACTIVE. Raises CloudError if the server ends in ERROR, or without an IPv4 address."""
 
     def active() -> FoundServer | None:
-        server = cloud.server(name)
+        server = cloud.server(server_id)
         if server is None:
-            raise CloudError(f"The server {name} is gone: somebody removed it. Run again to make it anew.")
+            raise CloudError(f"The server {server_id} is gone: somebody removed it. Run again to make it anew.")
         if server.status == "ERROR":
             raise CloudError(
                 f"Nova could not make the server: {server.fault or 'it gives no reason'}."
@@ -40,14 +40,14 @@ def wait_active(cloud: "Compute", name: str, to: Console) -> FoundServer:
             return None  # Nova's list of addresses may come a moment later
         if not server.ipv4:
             raise CloudError(
-                f"The server {name} has no public IPv4 address in {', '.join(sorted(server.networks))}."
+                f"The server {server.name} has no public IPv4 address in {', '.join(sorted(server.networks))}."
                 " Is NETWORK the network with public addresses (Ext-Net at OVH)?"
                 f" It stays, and is billed, until you remove it: openstack server delete {server.id}"
             )
         return server
 
     with step(to, "Waiting until the server is ACTIVE"):
-        return _wait(active, f"The server {name} is still not ACTIVE with an address")
+        return wait(active, f"The server {server_id} is still not ACTIVE with an address")
 
 
 def wait_host_keys(cloud: "Compute", server: FoundServer, former: tuple[str, ...], to: Console) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def wait_host_keys(cloud: "Compute", server: FoundServer, former: tuple[str, ...
         return on_console(cloud.console(server.id)) or former or None
 
     with step(to, "Reading its SSH host keys from its console"):
-        return _wait(
+        return wait(
             shown,
             f"The console of {server.name} shows no SSH host keys, so nobody can tell whether the machine at"
             f" {server.ipv4} is ours (to look at it: openstack console log show {server.id})",
@@ -67,9 +67,9 @@ def wait_host_keys(cloud: "Compute", server: FoundServer, former: tuple[str, ...
 def wait_first_boot(login: Login, to: Console) -> None:
     """Log in, which proves that the server has the keys of its console, and wait until it is at rest."""
     with step(to, f"Waiting for SSH at {login.address}"):
-        _wait(lambda: login.run("true", 30), f"Nobody could log in to {login.address} as {login.user}", SSH_MINUTES)
+        wait(lambda: login.run("true", 30), f"Nobody could log in to {login.address} as {login.user}", SSH_MINUTES)
     with step(to, "Waiting for the end of its first boot"):
-        status, output = _wait(
+        status, output = wait(
             lambda: login.run(END_OF_FIRST_BOOT, MINUTES * 60), f"The first boot of {login.address} does not end"
         )
     if status:
@@ -77,7 +77,7 @@ def wait_first_boot(login: Login, to: Console) -> None:
         to.print(f"  Its first boot ended with complaints ({said}), which need not matter.")
 
 
-def _wait(ask: Callable[[], Result | None], failing: str, minutes: float = MINUTES) -> Result:
+def wait(ask: Callable[[], Result | None], failing: str, minutes: float = MINUTES) -> Result:
     """Ask until there is an answer. NotYet is none; the last one goes into the CloudError at the end."""
     end, said = time.monotonic() + minutes * 60, ""
     while time.monotonic() < end:

@@ -1,6 +1,13 @@
-"""Getting into a new server: SSH that trusts only the keys that its console has shown."""
+"""Getting into a server: SSH that trusts only the keys that are pinned for it, and is never waited for without end."""
 
 import logging
+import os
+import shlex
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +21,17 @@ from cloud.trouble import CloudError, NotYet
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 CONNECT_SECONDS = 10
+PIECE = 1 << 16
+"""Bytes that are read at once."""
 END_OF_FIRST_BOOT = (
     "if command -v cloud-init >/dev/null; then cloud-init status --wait; else systemctl is-system-running --wait; fi"
 )
 """What is done to a server before its first boot has ended fails now and then, for lack of apt's lock."""
+
+COMPARE = (
+    "Compare it with what the server says of itself in OVH's console (Public Cloud > Instances > VNC console), on its"
+    " screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub."
+)
 
 
 @dataclass(frozen=True)
@@ -32,13 +46,56 @@ class Login:
     port: int = paramiko.config.SSH_PORT
 
     def run(self, command: str, seconds: float) -> tuple[int, str]:
-        """Run a command. Its exit status and what it printed. Raises NotYet, or CloudError for what stays so."""
+        """Run a command that takes `seconds` at most. Its exit status and what it printed.
+
+        Raises NotYet, or CloudError for what stays so.
+        """
+        pieces = list[bytes]()
+        status = self._run(command, seconds, pieces.append)
+        return status, b"".join(pieces).decode(errors="replace")
+
+    def fetch(self, remote: str, local: Path, seconds: float) -> None:
+        """Copy a file of the server's, read with sudo, to a file that only its owner may read.
+
+        By `cat` and not by SFTP, which has the rights of the login user only. What is there has been received whole.
+        Raises NotYet, or CloudError.
+        """
+        try:
+            file = tempfile.NamedTemporaryFile(dir=local.parent, prefix=f".{local.name}.", delete=False)  # noqa: SIM115
+        except OSError as error:
+            raise CloudError(f"{local}: cannot be written ({error.strerror}).") from None
+        part = Path(file.name)  # which tempfile makes 0600
+        try:
+            with file:
+
+                def keep(piece: bytes) -> None:
+                    with _local(local):
+                        file.write(piece)
+
+                if self._run(f"sudo -n cat -- {shlex.quote(remote)}", seconds, keep):
+                    raise CloudError(f"{self.address} does not give out {remote}.")
+                with _local(local):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with _local(local):
+                part.replace(local)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _run(self, command: str, seconds: float, take: Callable[[bytes], object]) -> int:
+        """Run a command, hand on what it prints piece by piece, and return its exit status."""
         try:
             with paramiko.SSHClient() as client:
                 self._connect(client)
+                end = time.monotonic() + seconds
                 _, output, _ = client.exec_command(command, timeout=seconds)
-                text = output.read().decode(errors="replace")
-                status = output.channel.recv_exit_status()
+                channel = output.channel
+                # each wait on its own may take as long as is left: a server that has died closes nothing
+                while piece := _receive(channel, end):
+                    take(piece)
+                if not channel.status_event.wait(_left(end)):
+                    raise TimeoutError
+                status = channel.recv_exit_status()
         except paramiko.BadHostKeyException as error:
             raise CloudError(self._another_answers(error)) from None
         except paramiko.PasswordRequiredException:
@@ -48,10 +105,10 @@ class Login:
         except paramiko.AuthenticationException:
             raise NotYet(f"{self.address} does not let {self.user} in with {self.private_key}.") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise NotYet(f"{self.address} port {self.port}: {error or type(error).__name__}.") from None
+            raise NotYet(f"{self.address} port {self.port}: {_words(error)}.") from None
         if status < 0:  # paramiko's for a command of which no exit status came
             raise NotYet(f"{self.address} port {self.port}: the connection ended.")
-        return status, text
+        return status
 
     def _connect(self, client: paramiko.SSHClient) -> None:
         known_as = self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}"
@@ -72,9 +129,75 @@ class Login:
         )
 
     def _another_answers(self, error: paramiko.BadHostKeyException) -> str:
-        shown = fingerprint(f"{error.key.get_name()} {error.key.get_base64()}")
-        expected = ", ".join(fingerprint(key) for key in self.host_keys)
-        return (
-            f"The machine that answers at {self.address} is not the one that was made: it shows {shown};"
-            f" the console of ours shows {expected}. Nothing was sent to it; find out who answers there."
-        )
+        return another_answers(self.address, f"{error.key.get_name()} {error.key.get_base64()}", self.host_keys)
+
+
+def another_answers(address: str, shown: str, expected: Iterable[str]) -> str:
+    """What is said of a machine that shows another host key than it should."""
+    return (
+        f"The machine that answers at {address} shows another host key than it should: {fingerprint(shown)},"
+        f" and not {', '.join(fingerprint(key) for key in expected)}. Either the server was rebuilt or given other"
+        " host keys, and its console does not show them; or another machine answers at its address. Nothing was sent"
+        f" to it. {COMPARE} If it is the same, remove the lines of {address} from known_hosts, and run again."
+    )
+
+
+def shown_key(address: str, prefer: Iterable[str] = (), port: int = paramiko.config.SSH_PORT) -> str:
+    """The host key, "type base64", that the machine at an address shows; "" if nobody answers by SSH there.
+
+    Nobody has vouched for it. `prefer`: types to ask for first. Nothing but the exchange of keys is done.
+    """
+    try:
+        with socket.create_connection((address, port), CONNECT_SECONDS) as connection:
+            transport = paramiko.Transport(connection)
+            try:
+                transport.banner_timeout = transport.handshake_timeout = CONNECT_SECONDS
+                options = transport.get_security_options()
+                wanted = tuple(prefer)
+                options.key_types = sorted(options.key_types, key=lambda kind: _key_type(kind) not in wanted)
+                transport.start_client(timeout=CONNECT_SECONDS)
+                key = transport.get_remote_server_key()
+                return f"{key.get_name()} {key.get_base64()}"
+            finally:
+                transport.close()
+    except (paramiko.SSHException, OSError, EOFError):
+        return ""
+
+
+def _key_type(algorithm: str) -> str:
+    """An RSA key signs in several ways, and is called ssh-rsa in all of them (RFC 8332)."""
+    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
+
+
+def reachable(address: str, port: int, seconds: float) -> bool:
+    """Whether somebody accepts TCP connections there, within this time."""
+    try:
+        with socket.create_connection((address, port), seconds):
+            return True
+    except OSError:
+        return False
+
+
+def _receive(channel: paramiko.Channel, end: float) -> bytes:
+    channel.settimeout(_left(end))
+    return channel.recv(PIECE)
+
+
+def _left(end: float) -> float:
+    """Seconds until then. Raises TimeoutError if there are none."""
+    if (left := end - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
+
+
+def _words(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+
+
+@contextmanager
+def _local(path: Path) -> Iterator[None]:
+    """A fault of the disk here is no fault of the connection."""
+    try:
+        yield
+    except OSError as error:
+        raise CloudError(f"{path}: cannot be written ({error.strerror}).") from None

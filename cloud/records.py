@@ -1,9 +1,17 @@
-"""The two files beside .env that say what exists: whether they agree with the cloud, and how they come to."""
+"""The two files beside .env that say what exists: whether they agree with the cloud, and how they come to.
 
+Each line of known_hosts that is written here ends in a comment, "name/id" with Nova's id. Addresses are given again to
+other servers: a key counts for a server only if its line says so, even where inventory.json was lost or a run was cut
+off before it came to write it. A line without such a comment, which an operator may have added, counts as long as
+inventory.json has this very server at that address.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cloud import inventory_file
-from cloud.host_keys import pin, pinned
+from cloud.host_keys import change, on_console, pin, pinned, unpin
 from cloud.inventory_file import Entry, InventoryError
 from cloud.resources import FoundServer
 from cloud.trouble import CloudError
@@ -26,6 +34,48 @@ def entry(settings: Settings, server: FoundServer) -> Entry:
     )
 
 
+def compare(settings: Settings, server: FoundServer | None, console: str) -> dict[str, str]:
+    """Names of the files that know the server → what in them is not so any more, "" if they agree with it.
+
+    `console` is its console's output: where that shows host keys, these are the right ones; where they have scrolled
+    away, or nobody may read it, the pinned ones stay.
+    """
+    if server is None or not server.ipv4:
+        return {}
+    here = entry(settings, server)
+    remarks = {
+        "inventory.json": _inventory_remark(settings, here),
+        "known_hosts": _keys_remark(settings, here, console),
+    }
+    return {name: remark for name, remark in remarks.items() if remark is not None}
+
+
+def _inventory_remark(settings: Settings, here: Entry) -> str | None:
+    try:
+        entries = inventory_file.read(settings.inventory_file)
+    except InventoryError:
+        return "it cannot be read, and is written anew" if settings.inventory_file.exists() else None
+    former = next((one for one in entries if one.name == here.name), None)
+    if former is None:
+        return None
+    pairs = [(field, getattr(former, field), getattr(here, field)) for field in ("id", "ipv4", "ipv6", "user")]
+    return "; ".join(f"{field}: {old or 'none'} → {new or 'none'}" for field, old, new in pairs if old != new)
+
+
+def _keys_remark(settings: Settings, here: Entry, console: str) -> str | None:
+    known_hosts, shown = _known_hosts(settings.known_hosts_file), on_console(console)
+    if not any(pinned(known_hosts, address) for address in here.addresses):
+        return None
+    pins = {address: _keys_of(settings, here, address) for address in here.addresses}
+    if not any(pins.values()):
+        return f"the keys there are those of another server that had {here.ipv4}"
+    for keys in pins.values():
+        if keys and shown and not set(keys) <= set(shown):
+            return f"the server was rebuilt: its console shows new keys, {change(keys, shown)}"
+    without = [address for address, keys in pins.items() if not keys]
+    return f"no key for {', '.join(without)}" if without else ""
+
+
 def in_place(settings: Settings, server: FoundServer | None) -> frozenset[str]:
     """Names of the files that agree with the server. Keys pinned for another server at its address do not."""
     if server is None or not server.ipv4:
@@ -39,24 +89,84 @@ def in_place(settings: Settings, server: FoundServer | None) -> frozenset[str]:
 
 
 def write(settings: Settings, here: Entry, keys: tuple[str, ...]) -> None:
-    """Note the server and its keys; other servers in the files stay."""
+    """Note the server and its keys; other servers in the files stay, and addresses that it had before go."""
     known_hosts = _known_hosts(settings.known_hosts_file)
-    others = [one for one in _entries(settings.inventory_file) if one.name != here.name]
+    entries = _entries(settings.inventory_file)
+    before = [address for one in entries if one.name == here.name for address in one.addresses]
+    without = unpin(known_hosts, before, f"{here.name}/")
+    with _written(settings):
+        inventory_file.replace(settings.known_hosts_file, pin(without, here.addresses, keys, _mark(here)))
+        inventory_file.write(settings.inventory_file, [*(one for one in entries if one.name != here.name), here])
+
+
+def forget(settings: Settings) -> None:
+    """Take the server of the settings out of both files; a file with nothing left in it goes. It may be done twice."""
+    entries, name = _entries(settings.inventory_file), settings.instance.name
+    known_hosts = _known_hosts(settings.known_hosts_file)
+    # keys first: until the inventory is written, it says which addresses were the server's
+    without = unpin(known_hosts, addresses(settings), f"{name}/")
+    others = [one for one in entries if one.name != name]
+    with _written(settings):
+        if without != known_hosts:
+            if without.strip():
+                inventory_file.replace(settings.known_hosts_file, without)
+            else:
+                settings.known_hosts_file.unlink(missing_ok=True)
+        if len(others) < len(entries):
+            if others:
+                inventory_file.write(settings.inventory_file, others)
+            else:
+                settings.inventory_file.unlink(missing_ok=True)
+
+
+def files_with(settings: Settings) -> tuple[str, ...]:
+    """Names of the files in which there is something of the server of the settings."""
+    known_hosts = _known_hosts(settings.known_hosts_file)
+    has_keys = unpin(known_hosts, addresses(settings), f"{settings.instance.name}/") != known_hosts
+    has_entry = bool(_own(settings))
+    return tuple(name for name, has in (("known_hosts", has_keys), ("inventory.json", has_entry)) if has)
+
+
+def known_id(settings: Settings) -> str:
+    """Nova's id of the server of the settings, as it was noted; "" if it was not."""
+    return next((one.id for one in _own(settings)), "")
+
+
+def addresses(settings: Settings) -> tuple[str, ...]:
+    """The addresses of the server of the settings, as they were noted."""
+    return tuple(address for one in _own(settings) for address in one.addresses)
+
+
+def former_keys(settings: Settings, here: Entry) -> tuple[str, ...]:
+    """Host keys that an earlier run pinned for this server; none of another one that had its address."""
+    return _keys_of(settings, here, str(here.ipv4))
+
+
+def _keys_of(settings: Settings, here: Entry, address: str) -> tuple[str, ...]:
+    known_hosts = _known_hosts(settings.known_hosts_file)
+    noted = any(one.id == here.id and address in one.addresses for one in _entries(settings.inventory_file))
+    return tuple(
+        key for key, comment in pinned(known_hosts, address) if comment == _mark(here) or (noted and "/" not in comment)
+    )
+
+
+def _mark(here: Entry) -> str:
+    return f"{here.name}/{here.id}"
+
+
+def _own(settings: Settings) -> tuple[Entry, ...]:
+    return tuple(one for one in _entries(settings.inventory_file) if one.name == settings.instance.name)
+
+
+@contextmanager
+def _written(settings: Settings) -> Iterator[None]:
     try:
-        inventory_file.replace(settings.known_hosts_file, pin(known_hosts, here.addresses, keys))
-        inventory_file.write(settings.inventory_file, [*others, here])
+        yield
     except OSError as error:
         raise CloudError(
             f"{settings.folder}: known_hosts and inventory.json cannot be written ({error.strerror})."
             " Mend that, then run again."
         ) from None
-
-
-def former_keys(settings: Settings, here: Entry) -> tuple[str, ...]:
-    """Host keys that an earlier run pinned for the server; none if they are those of another one at its address."""
-    if any(one.ipv4 == here.ipv4 and one.id != here.id for one in _entries(settings.inventory_file)):
-        return ()
-    return pinned(_known_hosts(settings.known_hosts_file), str(here.ipv4))
 
 
 def _known_hosts(path: Path) -> str:

@@ -74,7 +74,7 @@ BUILDING = replace(FOUND, status="BUILD", ipv4="", ipv6="")
 
 def active(out: Console, *answers: FoundServer | Exception | None) -> FoundServer:
     """Wait with these answers of Nova's."""
-    return first_boot.wait_active(Cloud(server=Answers(*answers)), "koprogo", out)  # type: ignore[arg-type]  # stand-in
+    return first_boot.wait_active(Cloud(server=Answers(*answers)), "5c1e", out)  # type: ignore[arg-type]  # stand-in
 
 
 def test_it_waits_for_active_and_puts_up_with_a_cloud_that_stumbles(out: Console) -> None:
@@ -109,7 +109,7 @@ def test_a_server_without_an_address_is_said_as_soon_as_it_is_active(out: Consol
 
 
 def test_a_server_that_somebody_removed_meanwhile(out: Console) -> None:
-    with pytest.raises(CloudError, match=r"The server koprogo is gone: somebody removed it\."):
+    with pytest.raises(CloudError, match=r"The server 5c1e is gone: somebody removed it\."):
         active(out, BUILDING, None)
 
 
@@ -117,7 +117,7 @@ def test_it_does_not_wait_for_ever(out: Console) -> None:
     with pytest.raises(CloudError) as caught:
         active(out, NotYet("Asking for the server: the cloud failed (500: x)."))
     assert str(caught.value) == (
-        "The server koprogo is still not ACTIVE with an address after 15 minutes."
+        "The server 5c1e is still not ACTIVE with an address after 15 minutes."
         " Asking for the server: the cloud failed (500: x). Run again to go on waiting."
     )
 

@@ -1,6 +1,6 @@
 """SSH host keys on a console, in known_hosts, and as fingerprints."""
 
-from cloud.host_keys import fingerprint, on_console, pin, pinned
+from cloud.host_keys import change, fingerprint, on_console, pin, pinned, unpin
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJx0mQwTn0oVfPqg0Jb5hGk3oCqkKwzN1hJm3iYb0aX"
@@ -65,7 +65,35 @@ def test_pins_are_for_their_addresses_and_replace_only_these() -> None:
         f"# mine\n192.0.2.1,2001:db8::1 {OTHER}\n"
         f"51.75.1.2 {ECDSA}\n51.75.1.2 {ED25519}\n2001:41d0::1 {ECDSA}\n2001:41d0::1 {ED25519}\n"
     )
-    assert pinned(after, "51.75.1.2") == (ECDSA, ED25519)
-    assert pinned(after, "2001:db8::1") == (OTHER,)
+    assert pinned(after, "51.75.1.2") == ((ECDSA, ""), (ED25519, ""))
+    assert pinned(after, "2001:db8::1") == ((OTHER, ""),)
     assert pinned(after, "51.75.1.20") == ()
     assert pin(after, ("51.75.1.2", "2001:41d0::1"), (ECDSA, ED25519)) == after
+
+
+def test_a_mark_is_a_comment_of_the_line() -> None:
+    text = pin("", ("51.75.1.2",), (ECDSA, ED25519), "koprogo/5c1e")
+    assert text == f"51.75.1.2 {ECDSA} koprogo/5c1e\n51.75.1.2 {ED25519} koprogo/5c1e\n"
+    assert pinned(text, "51.75.1.2") == ((ECDSA, "koprogo/5c1e"), (ED25519, "koprogo/5c1e"))
+
+
+def test_lines_go_by_their_address_or_by_the_beginning_of_their_mark() -> None:
+    text = (
+        "# koprogo/ and 51.75.1.2\n\n"
+        f"51.75.1.2 {OTHER}\n192.0.2.1,51.75.1.2 {OTHER}\n51.75.1.20 {OTHER}\n"
+        f"192.0.2.2 {OTHER} koprogo/5c1e\n192.0.2.3 {OTHER} koprogo-2/5c1e\n"
+    )
+    assert unpin(text, ("51.75.1.2",), "koprogo/") == (
+        f"# koprogo/ and 51.75.1.2\n\n51.75.1.20 {OTHER}\n192.0.2.3 {OTHER} koprogo-2/5c1e\n"
+    )
+    assert unpin(text, ()) == text
+
+
+def test_a_change_is_told_by_the_type_that_both_have() -> None:
+    new = "ssh-ed25519 SHA256:RyaD1e4+fZRye17+LIiQOuscDVnHubRwhhVLAIq10TI"
+    assert (
+        change((ECDSA, ED25519), (OTHER,)) == f"ssh-ed25519 SHA256:9QWkRKLSWppqlj3pEMd2EHoxjH43W8KMCOs7H2gnMIc → {new}"
+    )
+    assert (
+        change((ECDSA,), (OTHER,)) == f"ecdsa-sha2-nistp256 SHA256:LkGGAoQ3LJxvjE0H+h3usFjPS5uHHfHZWtd8MOkgz9M → {new}"
+    )

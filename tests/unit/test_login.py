@@ -1,8 +1,12 @@
 """Logging in to a new server: with the pinned keys only, and what is said when it does not work."""
 
+import errno
+import hashlib
+import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +17,17 @@ import pytest
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from test_settings import key_pair
 
-from cloud.login import Login
+from cloud.login import Login, reachable, shown_key
 from cloud.trouble import CloudError, NotYet
+
+CONTENT = bytes(range(256)) * 1024
 
 
 class Sshd(paramiko.ServerInterface):
-    """Lets `ubuntu` in with one key, and answers each command with its own text and status 3; `reboot` does not end."""
+    """Lets `ubuntu` in with one key, and answers each command with its own text and status 3.
+
+    `reboot` does not end, `no-status` ends without its status, and `sudo -n cat -- /…` gives out one file.
+    """
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -38,9 +47,15 @@ class Sshd(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         """Answer at once, and leave closing to the client: closed before the request is granted would be a refusal."""
-        channel.sendall(b"you said: " + command)
+        if command.startswith(b"sudo -n cat"):
+            there = command == b"sudo -n cat -- '/home/koprogo/a file'"
+            channel.sendall(CONTENT if there else b"")
+            channel.send_exit_status(0 if there else 1)
+        else:
+            channel.sendall(b"you said: " + command)
+            if command not in (b"reboot", b"no-status"):
+                channel.send_exit_status(3)
         if command != b"reboot":
-            channel.send_exit_status(3)
             channel.shutdown_write()
         return True
 
@@ -50,6 +65,12 @@ def host_key() -> paramiko.ECDSAKey:
     return paramiko.ECDSAKey.generate()
 
 
+@pytest.fixture(scope="module")
+def rsa_key() -> paramiko.RSAKey:
+    """The server's other key; it takes a moment to make."""
+    return paramiko.RSAKey.generate(2048)
+
+
 @pytest.fixture
 def connections() -> list[paramiko.Transport]:
     """The server's ends."""
@@ -57,7 +78,9 @@ def connections() -> list[paramiko.Transport]:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path, host_key: paramiko.ECDSAKey, connections: list[paramiko.Transport]) -> Iterator[Login]:
+def sshd(
+    tmp_path: Path, host_key: paramiko.ECDSAKey, rsa_key: paramiko.RSAKey, connections: list[paramiko.Transport]
+) -> Iterator[Login]:
     """A server on this machine, and how to log in to it."""
     key_pair(tmp_path)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -71,6 +94,7 @@ def sshd(tmp_path: Path, host_key: paramiko.ECDSAKey, connections: list[paramiko
             transport = paramiko.Transport(connection)
             connections.append(transport)
             transport.add_server_key(host_key)
+            transport.add_server_key(rsa_key)
             transport.start_server(event=threading.Event(), server=Sshd((tmp_path / "id_ed25519.pub").read_text()))
 
     threading.Thread(target=serve, daemon=True).start()
@@ -98,15 +122,79 @@ def test_a_connection_that_breaks_is_no_command_that_ended(
         sshd.run("reboot", 10)
 
 
+@pytest.mark.parametrize("command", ["reboot", "no-status"])
+def test_a_command_that_does_not_end_is_not_waited_for_without_end(sshd: Login, command: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(NotYet, match=rf"^127\.0\.0\.1 port {sshd.port}: no answer in time\.$"):
+        sshd.run(command, 0.5)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_file_comes_whole_and_for_its_owner_only(sshd: Login, tmp_path: Path) -> None:
+    local = tmp_path / "here" / "file"
+    local.parent.mkdir()
+    sshd.fetch("/home/koprogo/a file", local, 10)
+    assert hashlib.sha256(local.read_bytes()).hexdigest() == (
+        "2312394bd99545d9de131c24efb781e765ac1aec243f2ed9347597a793a415e9"
+    )
+    assert local.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in local.parent.iterdir()] == ["file"]
+
+
+def test_a_file_that_is_not_given_out_leaves_nothing(sshd: Login, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    with pytest.raises(CloudError, match=r"^127\.0\.0\.1 does not give out /etc/shadow\.$"):
+        sshd.fetch("/etc/shadow", folder / "file", 10)
+    with pytest.raises(CloudError, match=r"/there/file: cannot be written \(No such file or directory\)\.$"):
+        sshd.fetch("/etc/shadow", tmp_path / "there" / "file", 10)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_connection(
+    sshd: Login, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CloudError, match=r"/here/file: cannot be written \(No space left on device\)\.$") as caught:
+        sshd.fetch("/home/koprogo/a file", folder / "file", 10)
+    assert not isinstance(caught.value, NotYet)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_key_that_a_machine_shows(sshd: Login, host_key: paramiko.ECDSAKey) -> None:
+    assert shown_key("127.0.0.1", (), sshd.port) == f"ecdsa-sha2-nistp256 {host_key.get_base64()}"
+    assert shown_key("127.0.0.1", ["ecdsa-sha2-nistp256"], sshd.port) == f"ecdsa-sha2-nistp256 {host_key.get_base64()}"
+    assert shown_key("127.0.0.1", (), 9) == ""
+
+
+def test_the_type_that_is_pinned_is_asked_for_first(sshd: Login, rsa_key: paramiko.RSAKey) -> None:
+    assert shown_key("127.0.0.1", ["ssh-rsa"], sshd.port) == f"ssh-rsa {rsa_key.get_base64()}"
+
+
+def test_whether_somebody_is_there(sshd: Login) -> None:
+    assert reachable("127.0.0.1", sshd.port, 1)
+    assert not reachable("127.0.0.1", 9, 1)
+
+
 def test_another_key_of_the_same_type_is_a_stop_that_shows_both(sshd: Login, host_key: paramiko.ECDSAKey) -> None:
     other = paramiko.ECDSAKey.generate()
     with pytest.raises(CloudError) as caught:
         replace(sshd, host_keys=(f"ecdsa-sha2-nistp256 {other.get_base64()}",)).run("true", 10)
     assert not isinstance(caught.value, NotYet)
     said = str(caught.value)
-    assert said.startswith("The machine that answers at 127.0.0.1 is not the one that was made: it shows ecdsa-sha2-")
-    assert f"it shows ecdsa-sha2-nistp256 {host_key.fingerprint}" in said
-    assert f"the console of ours shows ecdsa-sha2-nistp256 {other.fingerprint}" in said
+    assert said == (
+        "The machine that answers at 127.0.0.1 shows another host key than it should: ecdsa-sha2-nistp256"
+        f" {host_key.fingerprint}, and not ecdsa-sha2-nistp256 {other.fingerprint}. Either the server was rebuilt or"
+        " given other host keys, and its console does not show them; or another machine answers at its address."
+        " Nothing was sent to it. Compare it with what the server says of itself in OVH's console (Public Cloud >"
+        " Instances > VNC console), on its screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. If it is"
+        " the same, remove the lines of 127.0.0.1 from known_hosts, and run again."
+    )
 
 
 def test_a_server_without_a_pinned_key_is_not_talked_to(sshd: Login) -> None:

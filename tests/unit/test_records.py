@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_host_keys import ECDSA, ED25519, OTHER
+from test_host_keys import CONSOLE, ECDSA, ED25519, OTHER
 from test_plan import FOUND
 from test_settings import folder, load
 
@@ -17,7 +17,8 @@ from settings import Settings
 
 __all__ = ["folder"]  # the fixture
 
-BOTH = frozenset({"inventory.json", "known_hosts"})
+AGREE = {"inventory.json": "", "known_hosts": ""}
+REBUILT = f"-----BEGIN SSH HOST KEY KEYS-----\n{OTHER} root@koprogo\n-----END SSH HOST KEY KEYS-----\n"
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def settings(folder: Path) -> Settings:
 
 
 def test_what_was_written_is_in_place_and_nothing_else_is(settings: Settings) -> None:
-    assert records.in_place(settings, FOUND) == frozenset()
+    assert records.compare(settings, FOUND, CONSOLE) == {}
     records.write(settings, records.entry(settings, FOUND), (ECDSA, ED25519))
     assert json.loads(settings.inventory_file.read_text()) == {
         "servers": [
@@ -41,15 +42,11 @@ def test_what_was_written_is_in_place_and_nothing_else_is(settings: Settings) ->
         ]
     }
     assert settings.known_hosts_file.read_text() == (
-        f"51.75.1.2 {ECDSA}\n51.75.1.2 {ED25519}\n2001:41d0::1 {ECDSA}\n2001:41d0::1 {ED25519}\n"
+        f"51.75.1.2 {ECDSA} koprogo/5c1e\n51.75.1.2 {ED25519} koprogo/5c1e\n"
+        f"2001:41d0::1 {ECDSA} koprogo/5c1e\n2001:41d0::1 {ED25519} koprogo/5c1e\n"
     )
-    assert records.in_place(settings, FOUND) == BOTH
-    assert records.in_place(settings, None) == frozenset()
-    # another server at the same address: neither the entry nor the keys are its own
-    assert records.in_place(settings, replace(FOUND, id="6d2f")) == frozenset()
-    # an address that came later has no key
-    settings.known_hosts_file.write_text(f"51.75.1.2 {ECDSA}\n")
-    assert records.in_place(settings, FOUND) == {"inventory.json"}
+    assert records.compare(settings, FOUND, "") == AGREE
+    assert records.compare(settings, None, "") == {}
 
 
 def test_other_servers_and_the_groups_that_an_operator_chose_stay(settings: Settings) -> None:
@@ -57,15 +54,66 @@ def test_other_servers_and_the_groups_that_an_operator_chose_stay(settings: Sett
     records.write(settings, other, (OTHER,))
     mine = records.entry(settings, FOUND).model_copy(update={"groups": ("web",)})
     records.write(settings, mine, (ECDSA,))
-    assert records.in_place(settings, FOUND) == BOTH
+    assert records.compare(settings, FOUND, "") == AGREE
     records.write(settings, records.entry(settings, replace(FOUND, id="6d2f")), (ED25519,))
     found = {
         one["name"]: (one["id"], one["groups"]) for one in json.loads(settings.inventory_file.read_text())["servers"]
     }
     assert found == {"other": ("5c1e", ["web", "database"]), "koprogo": ("6d2f", ["web"])}
     assert settings.known_hosts_file.read_text() == (
-        f"51.75.1.3 {OTHER}\n51.75.1.2 {ED25519}\n2001:41d0::1 {ED25519}\n"
+        f"51.75.1.3 {OTHER} other/5c1e\n51.75.1.2 {ED25519} koprogo/6d2f\n2001:41d0::1 {ED25519} koprogo/6d2f\n"
     )
+
+
+def test_addresses_that_the_server_had_before_lose_their_keys(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+    # one that was lost from the inventory, and one of somebody else's
+    with settings.known_hosts_file.open("a") as file:
+        file.write(f"51.75.1.9 {OTHER} koprogo/4a0b\n51.75.1.8 {OTHER} koprogo-2/4a0c\n51.75.1.7 {OTHER}\n")
+    records.write(settings, records.entry(settings, replace(FOUND, ipv4="51.75.1.20", ipv6="")), (ED25519,))
+    assert settings.known_hosts_file.read_text() == (
+        f"51.75.1.8 {OTHER} koprogo-2/4a0c\n51.75.1.7 {OTHER}\n51.75.1.20 {ED25519} koprogo/5c1e\n"
+    )
+
+
+def test_a_rebuilt_server_is_explained_by_its_console(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ECDSA, ED25519))
+    assert records.compare(settings, FOUND, CONSOLE) == AGREE
+    assert records.compare(settings, FOUND, CONSOLE + REBUILT) == {
+        "inventory.json": "",
+        "known_hosts": (
+            "the server was rebuilt: its console shows new keys,"
+            " ssh-ed25519 SHA256:9QWkRKLSWppqlj3pEMd2EHoxjH43W8KMCOs7H2gnMIc"
+            " → ssh-ed25519 SHA256:RyaD1e4+fZRye17+LIiQOuscDVnHubRwhhVLAIq10TI"
+        ),
+    }
+    # the block has scrolled away, or is still being printed
+    assert records.compare(settings, FOUND, "[ 1234.5] audit: something else") == AGREE
+    assert records.compare(settings, FOUND, REBUILT[:60]) == AGREE
+
+
+def test_one_pinned_key_of_those_on_the_console_is_enough(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ED25519,))
+    assert records.compare(settings, FOUND, CONSOLE) == AGREE
+
+
+def test_another_server_at_the_address_has_neither_the_entry_nor_the_keys(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ED25519,))
+    assert records.compare(settings, replace(FOUND, id="6d2f", ipv6=""), "") == {
+        "inventory.json": "id: 5c1e → 6d2f; ipv6: 2001:41d0::1 → none",
+        "known_hosts": "the keys there are those of another server that had 51.75.1.2",
+    }
+    assert records.compare(settings, replace(FOUND, ipv4="51.75.1.20", ipv6=""), "") == {
+        "inventory.json": "ipv4: 51.75.1.2 → 51.75.1.20; ipv6: 2001:41d0::1 → none"
+    }
+
+
+def test_an_address_that_came_later_has_no_key(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, replace(FOUND, ipv6="")), (ED25519,))
+    assert records.compare(settings, FOUND, CONSOLE) == {
+        "inventory.json": "ipv6: none → 2001:41d0::1",
+        "known_hosts": "no key for 2001:41d0::1",
+    }
 
 
 def test_former_keys_are_those_of_the_server_and_not_of_an_earlier_one_at_its_address(settings: Settings) -> None:
@@ -80,21 +128,70 @@ def test_former_keys_are_those_of_the_server_and_not_of_an_earlier_one_at_its_ad
     assert records.former_keys(settings, renamed) == ()
     elsewhere = records.entry(settings, replace(FOUND, id="6d2f", ipv4="51.75.1.20"))
     assert records.former_keys(settings, elsewhere) == ()
-    # without an inventory, nobody can tell whose they are
+    # without the inventory, the lines themselves say whose they are
     settings.inventory_file.unlink()
     assert records.former_keys(settings, here) == (ECDSA, ED25519)
+    assert records.former_keys(settings, new) == ()
+    assert records.former_keys(settings, renamed) == ()
+
+
+def test_a_line_that_does_not_say_whose_it_is_counts_as_long_as_the_inventory_does(settings: Settings) -> None:
+    here = records.entry(settings, FOUND)
+    records.write(settings, here, (ED25519,))
+    settings.known_hosts_file.write_text(f"51.75.1.2 {ECDSA}\n51.75.1.2 {OTHER} by hand\n51.75.1.3 {ED25519}\n")
+    assert records.former_keys(settings, here) == (ECDSA, OTHER)
+    assert records.former_keys(settings, records.entry(settings, replace(FOUND, id="6d2f"))) == ()
+    settings.inventory_file.unlink()
+    assert records.former_keys(settings, here) == ()
+
+
+def test_what_was_noted_of_the_server(settings: Settings) -> None:
+    assert (records.known_id(settings), records.addresses(settings), records.files_with(settings)) == ("", (), ())
+    records.write(settings, records.entry(settings, replace(FOUND, name="other", id="6d2f")), (OTHER,))
+    assert (records.known_id(settings), records.addresses(settings), records.files_with(settings)) == ("", (), ())
+    records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+    assert records.known_id(settings) == "5c1e"
+    assert records.addresses(settings) == ("51.75.1.2", "2001:41d0::1")
+    assert records.files_with(settings) == ("known_hosts", "inventory.json")
+    settings.inventory_file.unlink()
+    assert records.files_with(settings) == ("known_hosts",)
+
+
+def test_a_forgotten_server_leaves_the_others(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, replace(FOUND, name="other", ipv4="51.75.1.3", ipv6="")), (OTHER,))
+    other = settings.known_hosts_file.read_text(), settings.inventory_file.read_text()
+    records.write(settings, records.entry(settings, FOUND), (ECDSA, ED25519))
+    for _ in range(2):
+        records.forget(settings)
+        assert (settings.known_hosts_file.read_text(), settings.inventory_file.read_text()) == other
+
+
+def test_files_with_nothing_left_in_them_go(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ECDSA, ED25519))
+    for _ in range(2):
+        records.forget(settings)
+        assert not settings.known_hosts_file.exists()
+        assert not settings.inventory_file.exists()
+
+
+def test_keys_are_forgotten_even_without_the_inventory_and_a_broken_one_is_left(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ECDSA,))
+    settings.inventory_file.write_text("{")
+    records.forget(settings)
+    assert not settings.known_hosts_file.exists()
+    assert settings.inventory_file.read_text() == "{"
 
 
 def test_a_broken_inventory_is_written_anew(settings: Settings) -> None:
     settings.inventory_file.write_text('{"servers": 1}')
-    assert records.in_place(settings, FOUND) == frozenset()
+    assert records.compare(settings, FOUND, "") == {"inventory.json": "it cannot be read, and is written anew"}
     records.write(settings, records.entry(settings, FOUND), (ECDSA,))
-    assert records.in_place(settings, FOUND) == BOTH
+    assert records.compare(settings, FOUND, "") == AGREE
 
 
 def test_a_server_that_has_no_address_yet_is_in_no_file(settings: Settings) -> None:
     records.write(settings, records.entry(settings, FOUND), (ECDSA,))
-    assert records.in_place(settings, replace(FOUND, ipv4="")) == frozenset()
+    assert records.compare(settings, replace(FOUND, ipv4=""), "") == {}
 
 
 def test_a_file_that_cannot_be_read_is_a_line(settings: Settings) -> None:

@@ -1,0 +1,119 @@
+"""The last backup of a server that is about to lose its disk: made there, brought here, verified here.
+
+`koprogo backup` writes a set of two files, postgres_YYYYMMDD_HHMMSS.sql.gz and its manifest, the same name with .json
+(files/koprogo/dump.py).
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from cloud.login import Login
+from cloud.show import step
+from cloud.trouble import CloudError, NotYet
+from facts import layout
+
+NAME = re.compile(r"postgres_\d{8}_\d{6}\.sql\.gz")
+LAST_LINE = b"-- PostgreSQL database cluster dump complete"
+SECONDS = 60
+MINUTES = 60
+"""How long the dump may take, and how long its way here; the database may be large."""
+PIECE = 1 << 18
+TAIL = 4096
+"""Bytes at the end of a dump in which its last line is."""
+
+
+def take(login: Login, into: Path, to: Console) -> Path | None:
+    """Make a backup on the server and bring it into `into`/<its address>; returns the path of the dump.
+
+    None where there is no program koprogo, which is said. Raises CloudError; then nothing new is in the folder.
+    """
+    try:
+        if login.run(f"test -x {layout.PROGRAM}", SECONDS)[0]:
+            to.print(f"  There is no {layout.PROGRAM} on {login.address}, so there is nothing to back up.")
+            return None
+        with step(to, "Making a last backup"):
+            name = _made(login)
+        with step(to, f"Fetching {name}"):
+            path = _fetched(login, name, _folder(into, login.address))
+    except NotYet as error:
+        raise CloudError(f"There is no last backup. {error}") from None
+    except OSError as error:
+        raise CloudError(f"There is no last backup here. {into}: {error.strerror}.") from None
+    to.print(f"  {path} ({path.stat().st_size / 1e6:.1f} MB) is whole: its checksum is the server's.")
+    return path
+
+
+def _made(login: Login) -> str:
+    """Make a set on the server; the name of its dump."""
+    status, said = login.run(f"sudo -n {layout.PROGRAM} backup 2>&1", MINUTES * 60)
+    if status:
+        lines = said.strip().splitlines() or ["it says nothing"]
+        raise CloudError(f"There is no last backup: koprogo backup ended with {status}: {lines[-1][:300]}")
+    # the newest first: names have the server's local time, in which an hour comes twice a year
+    _, listed = login.run(f"sudo -n ls -1t {layout.BACKUPS}", SECONDS)
+    names = [line for line in listed.splitlines() if NAME.fullmatch(line)]
+    if not names:
+        raise CloudError(f"There is no last backup: koprogo backup left nothing in {layout.BACKUPS}.")
+    return names[0]
+
+
+def _folder(into: Path, address: str) -> Path:
+    """Where the sets of this server are; names alone do not say whose they are."""
+    folder = into / address
+    for each in (into, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+        each.chmod(0o700)
+    return folder
+
+
+def _fetched(login: Login, name: str, folder: Path) -> Path:
+    """Bring a set here. It is in the folder once it is verified, the dump last."""
+    manifest = name.removesuffix(".sql.gz") + ".json"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
+        for file in (manifest, name):
+            login.fetch(f"{layout.BACKUPS}/{file}", Path(part, file), MINUTES * 60)
+        if trouble := _trouble(Path(part, name), Path(part, manifest)):
+            raise CloudError(f"The backup {name} did not come whole: {trouble}. On the server it is as it was.")
+        for file in (manifest, name):
+            Path(part, file).replace(folder / file)
+    return folder / name
+
+
+def _trouble(dump: Path, manifest: Path) -> str:
+    """What is wrong with a set, or ""."""
+    try:
+        said = json.loads(manifest.read_bytes())
+        wanted = (said["file"], said["size"], said["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return "its manifest is not one"
+    digest = hashlib.sha256()
+    for piece in _pieces(dump):
+        digest.update(piece)
+    if (dump.name, dump.stat().st_size, digest.hexdigest()) != wanted:
+        return "it is not the file that its manifest describes"
+    return _unpacked_trouble(dump)
+
+
+def _unpacked_trouble(dump: Path) -> str:
+    unpack, tail = zlib.decompressobj(16 + zlib.MAX_WBITS), b""
+    try:
+        for piece in _pieces(dump):
+            tail = (tail + unpack.decompress(piece))[-TAIL:]
+    except zlib.error:
+        return "it cannot be unpacked"
+    if not unpack.eof:
+        return "its end is missing"
+    return "" if LAST_LINE in tail else "its closing line is missing"
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            yield piece
