@@ -98,8 +98,9 @@ def _image(connection: Connection, name: str, mistakes: list[str]) -> Image | No
         return max(found, key=lambda one: (one.visibility == "public", one.created_at or ""))
     names = [one.name or "" for one in _images(connection)]
     current = [each for each in names if not is_deprecated(each)]
-    if any(is_deprecated(each, name) for each in names):
-        mistakes.append(f"IMAGE: {name!r} is deprecated here. Take {' or '.join(_successors(name, current))} instead.")
+    successors = _successors(name, current) if any(is_deprecated(each, name) for each in names) else []
+    if successors:
+        mistakes.append(f"IMAGE: {name!r} is deprecated here. Take {' or '.join(successors)} instead.")
     else:
         mistakes.append(str(not_found("IMAGE", name, current)))
     return None
@@ -115,15 +116,18 @@ def is_deprecated(name: str, of: str = "") -> bool:
 
 
 def _successors(name: str, names: Iterable[str]) -> list[str]:
-    """The images of the same system that are newer, the nearest first; without one, the newest older one."""
-    system = name.partition(" ")[0]
-    same = sorted({each for each in names if each.partition(" ")[0] == system}, key=_by_version)
+    """The images called the same but for the version: the next three, or the last one where none is newer."""
+    same = sorted({each for each in names if _but_version(each) == _but_version(name)}, key=_by_version)
     newer = [each for each in same if _by_version(each) > _by_version(name)]
-    return newer[:3] or same[-1:] or ["another"]
+    return newer[:3] or same[-1:]
 
 
-def _by_version(name: str) -> tuple[list[int], str]:
-    return [int(number) for number in re.findall(r"\d+", name)], name
+def _but_version(name: str) -> str:
+    return re.sub(r"[\d.]+", "", name)
+
+
+def _by_version(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", name)]
 
 
 def _network(connection: Connection, name: str, mistakes: list[str]) -> Network | None:
