@@ -1,101 +1,143 @@
 """The cloud side: compare what the settings ask for with what OVH has, show the difference, ask, apply it.
 
-Exit status: 0 everything is in place, or was only shown (--dry-run); 1 something is wrong, or the answer was no;
-2 the command line is wrong; 130 interrupted. What was made before a failure stays, and the next run goes on from
-there: there is no state but the cloud's own.
+Exit status: 0 done, or everything is in place; 1 something is wrong, or the answer was no; 2 `plan` has found changes
+to make, or the command line is wrong; 130 interrupted. What was made before a failure stays, and the next run goes on
+from there: there is no state but the cloud's own.
 """
 
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 
-from cloud import first_boot, records
-from cloud.login import Login
-from cloud.plan import Action, Plan, difference
-from cloud.resources import Record, Server, wanted
-from cloud.show import console, describe, show, step
-from cloud.trouble import CloudError
-from settings import CloudSettings, Settings, SettingsError, load_cloud
+COMMON = (
+    click.option("--openrc", type=click.Path(path_type=Path), help="Log in with this openrc.sh, as OVH gives it."),
+    click.option("-v", "--verbose", is_flag=True, help="Show every call to the cloud, on standard error."),
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+NAME = click.option("--name", default="", help="With --yes: the server whose data may be lost.")
+BACKUP = click.option("--backup/--no-backup", default=None, help="Take and fetch a last backup; asks, if left out.")
 
-if TYPE_CHECKING:
-    from cloud.compute import Compute
-
-GOES_ON = "What was made stays; run the same command again to go on."
+Command = Callable[..., None]
 
 
-@click.command(help="Make the server that .env describes: plan, show, ask, apply.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def main(dry_run: bool, yes: bool) -> None:
-    """Run the command; every failure is a line or two on standard error."""
+def common(command: Command) -> Command:
+    """Give a command the options that all of them have."""
+    for option in reversed(COMMON):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True, help="The server that .env describes. Without a command: plan, ask, apply.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done (exit status 0, unlike plan).")
+@YES
+@NAME
+@BACKUP
+@common
+@click.pass_context
+def main(context: click.Context, /, dry_run: bool, **options: Any) -> None:
+    """Plan, show, ask and apply, unless a command says otherwise."""
+    if context.invoked_subcommand is None:
+        run("apply", dry_run=dry_run, **options)
+    elif dry_run or any(options.values()):
+        raise click.UsageError("Options go behind the command, as in: provision.py plan --json")
+
+
+@main.command(help="Show what would be done. Exit status: 0 nothing, 2 changes, 1 something is wrong.")
+@AS_JSON
+@common
+def plan(**options: Any) -> None:
+    """`plan`."""
+    run("plan", **options)
+
+
+@main.command(help="Show the plan, ask, and do it.")
+@YES
+@NAME
+@BACKUP
+@common
+def apply(**options: Any) -> None:
+    """`apply`."""
+    run("apply", **options)
+
+
+@main.command(help="Make ours what has the server's name and lacks our marks; then as apply.")
+@YES
+@NAME
+@common
+def adopt(**options: Any) -> None:
+    """`adopt`."""
+    run("apply", adopt=True, **options)
+
+
+@main.command(help="Make the server again from its image. It keeps its addresses and loses its data.")
+@YES
+@NAME
+@BACKUP
+@common
+def rebuild(**options: Any) -> None:
+    """`rebuild`."""
+    run("apply", rebuild=True, **options)
+
+
+@main.command(help="Give the server another size, and keep it only if it answers with it; FLAVOR of .env follows.")
+@click.argument("flavor")
+@YES
+@common
+def resize(**options: Any) -> None:
+    """`resize`."""
+    run("resize", **options)
+
+
+@main.command(help="Remove the server and all that is ours, DNS records included, and prove that nothing is left.")
+@YES
+@NAME
+@BACKUP
+@common
+def destroy(**options: Any) -> None:
+    """`destroy`."""
+    run("destroy", **options)
+
+
+@main.command(help="The server as it is: size, addresses, age, cost, whether it answers.")
+@AS_JSON
+@common
+def status(**options: Any) -> None:
+    """`status`."""
+    run("status", **options)
+
+
+@main.command(help="What the server has printed on its console.")
+@common
+def console(**options: Any) -> None:
+    """`console`."""
+    run("console", **options)
+
+
+def run(command: str, **options: Any) -> None:
+    """Run a command; every failure is a line or two on standard error."""
+    # what follows takes a moment to import, and an interruption in it should be as quiet as a later one
     try:
-        provision(load_cloud(), console(), dry_run=dry_run, yes=yes)
-    except SettingsError as error:
-        sys.exit(f"{error}\nNothing was done: mend the lines above, in .env or the environment.")
-    except CloudError as error:
-        sys.exit(str(error))
-    except click.Abort:
-        sys.exit("Nothing was done: nobody answered. Run it in a terminal, or with --yes.")
+        from cloud import commands  # noqa: PLC0415
+        from cloud.trouble import CloudError  # noqa: PLC0415
+        from settings import SettingsError  # noqa: PLC0415
+
+        try:
+            sys.exit(getattr(commands, command)(**options))
+        except SettingsError as error:
+            sys.exit(f"{error}\nNothing was done: mend the lines above, in .env or the environment.")
+        except CloudError as error:
+            sys.exit(str(error))
+        except click.Abort:
+            sys.exit("Nothing was done: nobody answered. Run it in a terminal, or with --yes.")
+        except BrokenPipeError:
+            sys.exit(1)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {GOES_ON}", file=sys.stderr)
+        print("\nInterrupted. What was made stays; run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
-
-
-def provision(settings: CloudSettings, to: Console, *, dry_run: bool, yes: bool) -> None:
-    """Plan, show, ask, apply. Raises CloudError."""
-    instance, account = settings.instance, settings.openstack
-    to.print(f"{instance.name} in {account.region}, as {account.username} of {account.auth_url}")
-    name = instance.name  # of everything that there is to make
-    server = Server(name, instance.flavor, instance.image, instance.network, name, name, instance.environment)
-    want = wanted(server, instance.ssh_public_key.read_text())
-    with step(to, "Looking at what there is"):
-        # openstacksdk takes a second to import: mistakes in .env are said before that
-        from cloud.session import compute  # noqa: PLC0415
-
-        cloud = compute(account)
-        have = cloud.actual(want)
-        have = replace(have, records=records.in_place(settings, have.server))
-        if not have.server:
-            cloud.room_for(cloud.parts(want.server))
-    plan = difference(want, have)
-    show(plan, to)
-    if plan.problems:
-        raise CloudError("\n".join(plan.problems))
-    if not plan.pending:
-        left = plan.count(Action.REPORT)
-        to.print(f"Nothing to do: {'what is marked ! is left as it is' if left else 'everything is in place'}.")
-    elif dry_run:
-        to.print("Nothing was done: this was a dry run.")
-    elif yes or click.confirm("Do this?", default=False):
-        apply(settings, cloud, plan, to)
-    else:
-        raise CloudError("Nothing was done.")
-
-
-def apply(settings: Settings, cloud: "Compute", plan: Plan, to: Console) -> None:
-    """Make what the plan says, wait until the server is at rest, and note it beside .env."""
-    makes_the_server = False
-    for change in plan.pending:
-        if isinstance(change.resource, Record):
-            continue  # written below, once what they are about is known
-        makes_the_server |= isinstance(change.resource, Server)
-        kind, name, details = describe(change.resource)
-        with step(to, f"Making {kind} {name}" if kind != "rule" else f"Making rule {details}"):
-            cloud.make(change.resource)
-    server = first_boot.wait_active(cloud, settings.instance.name, to)
-    here = records.entry(settings, server)
-    former = () if makes_the_server else records.former_keys(settings, here)
-    keys = first_boot.wait_host_keys(cloud, server, former, to)
-    login = Login(server.ipv4, here.user, settings.instance.ssh_private_key, keys)
-    first_boot.wait_first_boot(login, to)
-    records.write(settings, here, keys)
-    to.print(f"{server.name} is ready. To log in:")
-    to.print(
-        f"  ssh -i {login.private_key} -o UserKnownHostsFile={settings.known_hosts_file} {login.user}@{login.address}"
-    )
 
 
 if __name__ == "__main__":

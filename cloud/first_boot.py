@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
-from cloud.host_keys import on_console
 from cloud.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
-from cloud.trouble import CloudError, NotYet
+from cloud.trouble import CloudError, NotYet, ServerFailed
 
 if TYPE_CHECKING:
     from cloud.compute import Compute
@@ -32,36 +31,19 @@ def wait_active(cloud: "Compute", server_id: str, to: Console) -> FoundServer:
         if server is None:
             raise CloudError(f"The server {server_id} is gone: somebody removed it. Run again to make it anew.")
         if server.status == "ERROR":
-            raise CloudError(
-                f"Nova could not make the server: {server.fault or 'it gives no reason'}."
-                f" It stays, in ERROR and billed, until you remove it: openstack server delete {server.id}"
-            )
+            raise ServerFailed(f"Nova could not make the server: {server.fault or 'it gives no reason'}.", server.id)
         if server.status != "ACTIVE" or not server.networks:
             return None  # Nova's list of addresses may come a moment later
         if not server.ipv4:
             raise CloudError(
                 f"The server {server.name} has no public IPv4 address in {', '.join(sorted(server.networks))}."
                 " Is NETWORK the network with public addresses (Ext-Net at OVH)?"
-                f" It stays, and is billed, until you remove it: openstack server delete {server.id}"
+                " It stays, and is billed; with another NETWORK the next run replaces it."
             )
         return server
 
     with step(to, "Waiting until the server is ACTIVE"):
         return wait(active, f"The server {server_id} is still not ACTIVE with an address")
-
-
-def wait_host_keys(cloud: "Compute", server: FoundServer, former: tuple[str, ...], to: Console) -> tuple[str, ...]:
-    """The host keys on the server's console; those pinned before, if it no longer shows them."""
-
-    def shown() -> tuple[str, ...] | None:
-        return on_console(cloud.console(server.id)) or former or None
-
-    with step(to, "Reading its SSH host keys from its console"):
-        return wait(
-            shown,
-            f"The console of {server.name} shows no SSH host keys, so nobody can tell whether the machine at"
-            f" {server.ipv4} is ours (to look at it: openstack console log show {server.id})",
-        )
 
 
 def wait_first_boot(login: Login, to: Console) -> None:

@@ -1,16 +1,16 @@
 """The difference between what is wanted in the cloud and what there is, as plain data; no network.
 
-`difference(wanted, actual)` gives a `Plan`. `cloud/show.py` prints it, `cloud/compute.py` applies its changes one
-by one, and nothing is applied that is not in it.
+`difference(wanted, actual)` gives a `Plan`. `cloud/show.py` prints it, `cloud/apply.py` applies its changes one by
+one, and nothing is applied that is not in it.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloud import server_plan
 from cloud.host_keys import fingerprint
-from cloud.resources import PROJECT, Actual, FoundServer, GroupRule, Record, Resource, Rule, Server, Wanted
+from cloud.resources import Actual, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Wanted
 
 
 class Action(StrEnum):
@@ -18,6 +18,7 @@ class Action(StrEnum):
 
     CREATE = "+"
     CHANGE = "~"
+    REPLACE = "-/+"
     DELETE = "-"
     KEEP = "="
     REPORT = "!"
@@ -31,7 +32,11 @@ class Change:
     action: Action
     resource: Resource
     remark: str = ""
-    """For CHANGE and REPORT: old → new."""
+    """What differs, as old → new, or what to know about it."""
+    loses_data: bool = False
+    """Whether a disk goes with it."""
+    keeps_address: bool = False
+    """Of a server that is replaced: it is made again from an image in its place."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class Plan:
         """What an apply does."""
         return tuple(c for c in self.changes if c.action not in (Action.KEEP, Action.REPORT))
 
+    @property
+    def loses_data(self) -> bool:
+        """Whether somebody should think twice."""
+        return any(change.loses_data for change in self.changes)
+
     def count(self, action: Action) -> int:
         """How many lines do this."""
         return sum(change.action is action for change in self.changes)
@@ -54,123 +64,130 @@ class Plan:
     @property
     def summary(self) -> str:
         """One line of counts."""
-        parts = [f"{self.count(Action.CREATE)} to create", f"{self.count(Action.CHANGE)} to change"]
-        if self.count(Action.DELETE):
-            parts.append(f"{self.count(Action.DELETE)} to delete")
-        parts.append(f"{self.count(Action.KEEP)} in place")
-        if self.count(Action.REPORT):
-            parts.append(f"{self.count(Action.REPORT)} not as wanted and left so")
-        return f"Plan: {', '.join(parts)}."
+        counts = [
+            f"{self.count(action)} {words}"
+            for action, words in SUMMARY.items()
+            if self.count(action) or action in (Action.CREATE, Action.CHANGE, Action.KEEP)
+        ]
+        return f"Plan: {', '.join(counts)}."
 
 
-UNDER_WAY = ("ACTIVE", "BUILD", "REBOOT", "HARD_REBOOT")
-"""What Nova says of a server that can be worked on, or soon can."""
+SUMMARY = {
+    Action.CREATE: "to create",
+    Action.CHANGE: "to change",
+    Action.REPLACE: "to replace",
+    Action.DELETE: "to delete",
+    Action.KEEP: "in place",
+    Action.REPORT: "not as wanted and left so",
+}
 RECORDS = ("known_hosts", "inventory.json")
 
 
-def difference(want: Wanted, have: Actual) -> Plan:
-    """The changes that make of what there is what is wanted, and what stands in their way."""
-    changes = [*_key_pair(want, have), *_group(want, have), *_server(want, have)]
-    for name in RECORDS:
-        action = Action.KEEP if name in have.records else Action.CREATE
-        changes.append(Change(action, Record(name)))
-    return Plan(tuple(changes), tuple(_problems(want, have)))
+def difference(want: Wanted, have: Actual, *, adopt: bool = False, rebuild: bool = False) -> Plan:
+    """The changes that make of what there is what is wanted, and what stands in their way.
+
+    `adopt` makes ours what has our name and lacks our marks; `rebuild` makes the server again from its image.
+    """
+    server = tuple(_server(want, have, adopt=adopt, rebuild=rebuild))
+    changes = [*_key_pair(want, have), *_group(want, have, adopt=adopt), *server, *_records(have, server)]
+    problems = [
+        *_key_problems(want, have, server),
+        *_group_problems(want, have.groups, adopt=adopt),
+        *server_plan.problems(want, have, adopt=adopt, changes=bool([c for c in server if c.action in CHANGING])),
+    ]
+    return Plan(tuple(changes), tuple(problems))
+
+
+CHANGING = (Action.CHANGE, Action.REPLACE)
 
 
 def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
-    if have.key_pair and have.key_pair.public_key != want.key_pair.public_key:
-        yield Change(Action.REPORT, want.key_pair, f"there: {fingerprint(have.key_pair.public_key)}")
+    there = have.key_pair
+    if there and there.public_key != want.key_pair.public_key:
+        yield Change(Action.REPLACE, want.key_pair, f"{fingerprint(there.public_key)} → SSH_PUBLIC_KEY")
     else:
-        yield Change(Action.KEEP if have.key_pair else Action.CREATE, want.key_pair)
+        yield Change(Action.KEEP if there else Action.CREATE, want.key_pair)
 
 
-def _group(want: Wanted, have: Actual) -> Iterator[Change]:
-    if have.group and have.group.description != want.group.description:
+def _key_problems(want: Wanted, have: Actual, server: tuple[Change, ...]) -> Iterator[str]:
+    """The server that is there knows the key that it was made with, and a new key pair does not change that."""
+    found = have.server
+    stays = not any(change.action is Action.REPLACE for change in server)
+    if found and stays and not have.lets_us_in:
+        yield (
+            f"The server {found.name} does not know the new SSH_PUBLIC_KEY, and nobody could log in with it. Add it"
+            f" with the former key first: ssh-copy-id -f -i NEW.pub -o IdentityFile=FORMER USER@{found.ipv4}"
+        )
+
+
+def _group(want: Wanted, have: Actual, *, adopt: bool) -> Iterator[Change]:
+    there = have.group
+    if there is None:
+        yield Change(Action.CREATE, want.group)
+    elif there.description == want.group.description:
+        yield Change(Action.KEEP, want.group)
+    elif adopt:
+        yield Change(Action.CHANGE, want.group, f"description: {there.description or 'none'} → ours")
+    else:
         yield Change(Action.REPORT, want.group, "there is one that is not ours")
-    else:
-        yield Change(Action.KEEP if have.group else Action.CREATE, want.group)
+        return
+    rules = there.rules if there else frozenset()
     for rule in sorted(want.rules, key=_by_port):
-        action = Action.KEEP if rule in have.rules else Action.CREATE
-        yield Change(action, GroupRule(want.group.name, rule))
-    for rule in sorted(have.rules - want.rules, key=_by_port):
-        yield Change(Action.REPORT, GroupRule(want.group.name, rule), "not one of ours")
+        yield Change(Action.KEEP if rule in rules else Action.CREATE, GroupRule(want.group.name, rule))
+    for rule in sorted(rules - want.rules, key=_by_port):
+        yield Change(Action.DELETE, GroupRule(want.group.name, rule), "added by hand")
+    for group in have.groups[1:]:
+        if group.description == want.group.description:
+            yield Change(Action.DELETE, Existing("security group", group.name, group.id), "there are two of this name")
+
+
+def _group_problems(want: Wanted, groups: tuple[FoundGroup, ...], *, adopt: bool) -> Iterator[str]:
+    others = [group for group in groups if group.description != want.group.description]
+    if len(groups) > 1 and others:
+        yield (
+            f"There are {len(groups)} security groups named {want.group.name}, and not all are ours; remove all but"
+            " one in OVH's console (Network > Security groups), or choose another INSTANCE_NAME."
+        )
+    elif others and not adopt:
+        yield (
+            f'The security group {want.group.name} is not ours: its description is not "{want.group.description}".'
+            " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
+        )
 
 
 def _by_port(rule: Rule) -> tuple[str, str, int, str, str]:
     return rule.direction, rule.protocol, int(rule.ports.partition("-")[0] or 0), rule.ethertype, rule.remote
 
 
-def _server(want: Wanted, have: Actual) -> Iterator[Change]:
-    if have.server is None:
+def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterator[Change]:
+    found = have.server
+    if found is None:
         yield Change(Action.CREATE, want.server)
         return
-    drift = list(server_drift(want.server, have.server))
-    yield Change(Action.REPORT if drift else Action.KEEP, want.server, "; ".join(drift))
+    if not server_plan.is_ours(want.server, found) and not adopt:
+        yield Change(Action.REPORT, want.server, "there is one that is not ours")
+    elif replaced := server_plan.replaced(want.server, found, rebuild=rebuild):
+        yield Change(Action.REPLACE, want.server, replaced.why, replaced.loses_data, replaced.keeps_address)
+    else:
+        aspects = list(server_plan.aspects(want.server, found))
+        if not aspects:
+            drift = server_plan.drift(want.server, found)
+            yield Change(Action.REPORT if drift else Action.KEEP, want.server, drift)
+        for aspect, remark in aspects:
+            yield Change(Action.CHANGE, aspect, remark)
+    for other in have.servers[1:]:
+        if server_plan.is_ours(want.server, other):
+            resource = Existing("server", other.name, other.id, f"{other.flavor}, {other.ipv4 or 'no address'}")
+            yield Change(Action.DELETE, resource, "there are two of this name", other.launched)
 
 
-def server_drift(want: Server, have: FoundServer) -> Iterator[str]:
-    """What differs, as "what: old → new"."""
-    if not is_ours(want, have):
-        yield "there is one that is not ours"
-        return
-    if have.status not in UNDER_WAY:
-        yield f"it is {have.status}"
-    if have.status == "BUILD":
-        return  # until it is made, Nova does not say what it is connected to
-    if have.flavor != want.flavor:
-        yield f"flavor: {have.flavor} → {want.flavor}"
-    if have.image and not same_image(have.image, want.image):
-        yield f"image: {have.image} → {want.image}"
-    if have.networks and want.network not in have.networks:
-        yield f"network: {', '.join(sorted(have.networks))} → {want.network}"
-    if have.key_pair != want.key_pair:
-        yield f"key pair: {have.key_pair or 'none'} → {want.key_pair}"
-    if want.group not in have.groups:
-        yield f"security group: {', '.join(sorted(have.groups)) or 'none'} → {want.group}"
-
-
-def is_ours(want: Server, have: FoundServer) -> bool:
-    """Whether its metadata says that we made it, for this environment."""
-    return all(have.metadata.get(key) == value for key, value in want.metadata.items())
-
-
-def same_image(have: str, want: str) -> bool:
-    """Whether these are one image. OVH renames an old build to "Ubuntu 22.04 … deprecated …" when a new one comes."""
-    return have == want or bool(re.match(rf"{re.escape(want)}\b.*deprecated", have, re.IGNORECASE))
-
-
-def _problems(want: Wanted, have: Actual) -> Iterator[str]:
-    if have.key_pair and have.key_pair.public_key != want.key_pair.public_key:
-        yield (
-            f"The key pair {want.key_pair.name} in the cloud is not SSH_PUBLIC_KEY. Put the former path back, or"
-            f" remove the one there (openstack keypair delete {want.key_pair.name}); a server that exists keeps the"
-            " key that it was made with."
-        )
-    if have.group and have.group.description != want.group.description:
-        yield (
-            f'The security group {want.group.name} is not ours: its description is not "{want.group.description}".'
-            f" Choose another INSTANCE_NAME, or adopt it: openstack security group set --description"
-            f' "{want.group.description}" {want.group.name}'
-        )
-    if have.server:
-        yield from _server_problems(want.server, have.server)
-
-
-def _server_problems(want: Server, have: FoundServer) -> Iterator[str]:
-    if not is_ours(want, have):
-        marks = " ".join(f"--property {key}={value}" for key, value in want.metadata.items())
-        yield (
-            f"The server {want.name} ({have.id}) is not ours: it lacks the metadata project={PROJECT},"
-            f" environment={want.environment}. Choose another INSTANCE_NAME, or adopt it:"
-            f" openstack server set {marks} {have.id}"
-        )
-    elif have.status == "ERROR":
-        yield (
-            f"The server {want.name} ({have.id}) is in ERROR: {have.fault or 'Nova gives no reason'}."
-            f" It is billed until you remove it: openstack server delete {have.id}"
-        )
-    elif have.status not in UNDER_WAY:
-        yield (
-            f"The server {want.name} ({have.id}) is {have.status}, and not running."
-            f" Start it: openstack server start {have.id}"
-        )
+def _records(have: Actual, server: tuple[Change, ...]) -> Iterator[Change]:
+    replaced = next((change for change in server if change.action is Action.REPLACE), None)
+    for name in RECORDS:
+        remark = have.records.get(name)
+        if replaced and not remark and (name == "known_hosts" or not replaced.keeps_address):
+            remark = "it will be another machine"
+        if name not in have.records:
+            yield Change(Action.CREATE, Record(name))
+        else:
+            yield Change(Action.CHANGE if remark else Action.KEEP, Record(name), remark or "")

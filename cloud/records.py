@@ -76,18 +76,6 @@ def _keys_remark(settings: Settings, here: Entry, console: str) -> str | None:
     return f"no key for {', '.join(without)}" if without else ""
 
 
-def in_place(settings: Settings, server: FoundServer | None) -> frozenset[str]:
-    """Names of the files that agree with the server. Keys pinned for another server at its address do not."""
-    if server is None or not server.ipv4:
-        return frozenset()
-    here = entry(settings, server)
-    if here not in _entries(settings.inventory_file):
-        return frozenset()
-    known_hosts = _known_hosts(settings.known_hosts_file)
-    all_pinned = all(pinned(known_hosts, address) for address in here.addresses)
-    return frozenset({"inventory.json", *(["known_hosts"] if all_pinned else [])})
-
-
 def write(settings: Settings, here: Entry, keys: tuple[str, ...]) -> None:
     """Note the server and its keys; other servers in the files stay, and addresses that it had before go."""
     known_hosts = _known_hosts(settings.known_hosts_file)

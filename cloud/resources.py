@@ -1,6 +1,7 @@
 """What a server is made of in the cloud, as plain data: what is wanted, and what there is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 PROJECT = "koprogo"
 """Value of the metadata `project` on every server that is ours."""
@@ -65,13 +66,66 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Aspect:
+    """Something about the server that is changed while the server and its disk stay."""
+
+    server: str
+    what: str
+    """metadata, status, resize, flavor or security groups."""
+    new: str
+
+
+@dataclass(frozen=True)
 class Record:
     """A file beside .env in which provision.py notes what exists."""
 
     name: str
 
 
-Resource = KeyPair | Group | GroupRule | Server | Record
+@dataclass(frozen=True)
+class Address:
+    """A DNS record that leads to the server."""
+
+    name: str
+    kind: str
+    """A or AAAA."""
+    target: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """A network port that was left when its server went."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A server or a security group by its id: one that is there more than once, or is taken away."""
+
+    kind: str
+    """server or security group."""
+    name: str
+    id: str
+    details: str = ""
+
+
+Resource = KeyPair | Group | GroupRule | Server | Aspect | Record | Address | Port | Existing
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a flavor gives."""
+
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+
+    def __str__(self) -> str:
+        """As an operator says it."""
+        unit = 1024 if self.memory_mb % 1024 == 0 else 1000
+        memory = f"{self.memory_mb / unit:.1f}".removesuffix(".0")
+        return f"{self.vcpus} vCPU{'s' if self.vcpus > 1 else ''}, {memory} GB of memory, {self.disk_gb} GB of disk"
 
 
 @dataclass(frozen=True)
@@ -93,6 +147,26 @@ class FoundServer:
     ipv6: str = ""
     fault: str = ""
     """Nova's reason for ERROR."""
+    size: Size = Size(0, 0, 0)
+    created: str = ""
+    """When, in UTC: 2026-11-22T18:20:23Z."""
+    launched: bool = True
+    """Whether it ever ran, so that there is something on its disk."""
+    locked: bool = False
+    """Whether Nova refuses to change it."""
+    busy: bool = False
+    """Whether Nova is at work on it."""
+
+
+@dataclass(frozen=True)
+class FoundGroup:
+    """A security group as the cloud has it."""
+
+    id: str
+    name: str
+    description: str
+    rules: frozenset[Rule]
+    created: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,11 +184,26 @@ class Actual:
     """What there is under the names of what is wanted."""
 
     key_pair: KeyPair | None = None
-    group: Group | None = None
-    rules: frozenset[Rule] = frozenset()
-    server: FoundServer | None = None
-    records: frozenset[str] = frozenset()
-    """Names of the files beside .env that agree with the server."""
+    groups: tuple[FoundGroup, ...] = ()
+    """Neutron lets several have one name; the first is the one to use."""
+    servers: tuple[FoundServer, ...] = ()
+    """Nova does too; the first is the one to use."""
+    records: Mapping[str, str] = field(default_factory=dict)
+    """Files beside .env that know the server → what in them is not so any more; "" if they agree with it."""
+    size: Size | None = None
+    """Of the wanted flavor, where it was looked up."""
+    lets_us_in: bool = True
+    """Whether the server knows the wanted key, where that was tried."""
+
+    @property
+    def server(self) -> FoundServer | None:
+        """The one to use."""
+        return self.servers[0] if self.servers else None
+
+    @property
+    def group(self) -> FoundGroup | None:
+        """The one to use."""
+        return self.groups[0] if self.groups else None
 
 
 def open_ports(ports: tuple[int, ...]) -> frozenset[Rule]:

@@ -1,45 +1,79 @@
-"""How a plan looks: coloured on a terminal, plain text elsewhere."""
+"""How a plan looks: coloured on a terminal, plain text elsewhere, and as data for programs."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from cloud.host_keys import fingerprint
 from cloud.plan import Action, Change, Plan
-from cloud.resources import Group, GroupRule, KeyPair, Record, Resource, Rule, Server
+from cloud.resources import (
+    Address,
+    Aspect,
+    Existing,
+    Group,
+    GroupRule,
+    KeyPair,
+    Port,
+    Record,
+    Resource,
+    Rule,
+    Server,
+)
 
 STYLES = {
     Action.CREATE: "green",
     Action.CHANGE: "yellow",
+    Action.REPLACE: "red",
     Action.DELETE: "red",
     Action.KEEP: "dim",
     Action.REPORT: "magenta",
 }
 
 
-def console() -> Console:
+def console(*, to_errors: bool = False) -> Console:
     """Where output goes. Long lines are left to the terminal, so that a pipe gets them whole; text is only text."""
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=to_errors)
 
 
 def show(plan: Plan, to: Console) -> None:
     """Print the changes and their counts; what stands in the way is printed by whoever stops for it."""
     for change in plan.changes:
-        to.print(Text(f"  {_line(change)}", STYLES[change.action]))
+        to.print(Text(line(change), STYLES[change.action]))
     to.print()
     to.print(Text(plan.summary, "bold"))
 
 
-def _line(change: Change) -> str:
+def line(change: Change) -> str:
+    """One line of a plan."""
     kind, name, details = describe(change.resource)
-    text = f"{change.action} {kind:<15} {name:<15} {details}".rstrip()
+    text = f"{change.action:>3} {kind:<15} {name:<15} {details}".rstrip()
+    if isinstance(change.resource, Aspect):
+        return f"{text}: {change.remark}"
     return f"{text}  ({change.remark})" if change.remark else text
 
 
-def describe(resource: Resource) -> tuple[str, str, str]:
+def as_data(plan: Plan) -> dict[str, Any]:
+    """A plan for programs."""
+    return {"changes": [_change_as_data(change) for change in plan.changes], "problems": list(plan.problems)}
+
+
+def _change_as_data(change: Change) -> dict[str, Any]:
+    kind, name, details = describe(change.resource)
+    return {
+        "action": change.action.name.lower(),
+        "kind": kind,
+        "name": name,
+        "details": details,
+        "remark": change.remark,
+        "loses_data": change.loses_data,
+    }
+
+
+def describe(resource: Resource) -> tuple[str, str, str]:  # noqa: PLR0911 - a table
     """What it is, its name, and what there is to know about it."""
     match resource:
         case KeyPair():
@@ -51,8 +85,16 @@ def describe(resource: Resource) -> tuple[str, str, str]:
         case Server():
             parts = (resource.flavor, resource.image, resource.network, f"environment {resource.environment}")
             return "server", resource.name, ", ".join(parts)
+        case Aspect():
+            return "server", resource.server, resource.what
         case Record():
             return "file", resource.name, ""
+        case Address():
+            return "DNS record", resource.name, f"{resource.kind} {resource.target}"
+        case Port():
+            return "port", resource.id, ""
+        case Existing():
+            return resource.kind, resource.name, f"{resource.id}  {resource.details}".rstrip()
 
 
 def _words(rule: Rule) -> Iterator[str]:

@@ -16,6 +16,14 @@ class NoAnswer(NotYet):
     """What was asked may have been done: the answer was lost, or was a failure of the server's."""
 
 
+class ServerFailed(CloudError):
+    """A server ended in ERROR. It is there, and billed."""
+
+    def __init__(self, text: str, server_id: str) -> None:
+        super().__init__(f"{text} It stays, and is billed, until it is removed. Run again, and it is replaced.")
+        self.server_id = server_id
+
+
 def not_found(variable: str, value: str, there_is: Iterable[str]) -> CloudError:
     """That a name is unknown, with the names nearest to it."""
     names = sorted(set(there_is))

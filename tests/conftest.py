@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloud_project import connect, remove
+from openstack.connection import Connection
 
 from sandbox import host, lifecycle, openstack, operator_folder
 from sandbox import world as worlds
@@ -26,6 +28,7 @@ NAME = "test"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--keep-sandbox` leaves the sandbox and its server running, and starts from what an earlier such run left."""
+    parser.addoption("--write-golden", action="store_true", help="write the golden files anew instead of comparing")
     parser.addoption("--keep-sandbox", action="store_true", help="reuse the tests' sandbox and leave it running")
 
 
@@ -56,15 +59,34 @@ class Operator:
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout with ENV_FILE set; its output is captured (and shown if it fails)."""
-        variables = {**operator_folder.environment(self.folder / ".env"), "COLUMNS": "200", **environment}
-        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.variables | environment, capture_output=True, text=True, check=False
+        )
         if check and done.returncode:
             pytest.fail(f"{shlex.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def provision(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a command."""
+        own = {"COLUMNS": "200", "XDG_CACHE_HOME": str(self.folder / "cache")}
+        return operator_folder.environment(self.folder / ".env") | own
+
+    def provision(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run provision.py."""
-        return self.run(sys.executable, "provision.py", *arguments, check=check)
+        return self.run(sys.executable, "provision.py", *arguments, check=check, **environment)
+
+    def start_provision(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start provision.py, and leave it running."""
+        return subprocess.Popen(
+            # whoever starts the tests in the background has them ignore the signal, and children inherit that
+            ["env", "--default-signal=INT", sys.executable, "provision.py", *arguments],
+            cwd=ROOT,
+            env=self.variables | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def pyinfra(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run pyinfra with inventory.py and deploy.py."""
@@ -140,6 +162,12 @@ def cloud(world: World) -> dict[str, str]:
     return openstack.credentials(world)
 
 
+@pytest.fixture(scope="session")
+def api(cloud: dict[str, str]) -> Connection:
+    """The cloud, as the operator's own account sees it."""
+    return connect(cloud)
+
+
 @pytest.fixture
 def operator_env(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Operator:
     """An operator of their own, with a `.env` for a server of the module's NAME and nothing provisioned."""
@@ -151,6 +179,14 @@ def operator_env(request: pytest.FixtureRequest, world: World, tmp_path: Path) -
     lines["SSH_PUBLIC_KEY"] = str(tmp_path / "id_ed25519.pub")
     (tmp_path / ".env").write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in lines.items()))
     return Operator(tmp_path)
+
+
+@pytest.fixture
+def operator(request: pytest.FixtureRequest, api: Connection, operator_env: Operator) -> Iterator[Operator]:
+    """An operator who has nothing in the cloud yet, and has nothing left there in the end."""
+    remove(api, request.module.NAME)
+    yield operator_env
+    remove(api, request.module.NAME)
 
 
 @pytest.fixture(scope="session")

@@ -3,122 +3,34 @@
 import json
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import openstack
 import pytest
+from cloud_project import EVERYTHING, NOTHING, as_admin, set_variable, there_is
 from conftest import Operator
 from openstack.connection import Connection
 
-from sandbox import machine as machines
 from sandbox.world import World
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parent.parent.parent
 NAME = "spare"
-LAST = "Plan: 0 to create, 0 to change, 15 in place.\nNothing to do: everything is in place.\n"
-
-
-@pytest.fixture(scope="module")
-def api(cloud: dict[str, str]) -> Connection:
-    """The cloud, as the operator's own account sees it."""
-    return openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        region_name=cloud["OS_REGION_NAME"],
-        auth={
-            "auth_url": cloud["OS_AUTH_URL"],
-            "username": cloud["OS_USERNAME"],
-            "password": cloud["OS_PASSWORD"],
-            "project_id": cloud["OS_PROJECT_ID"],
-            "user_domain_name": "Default",
-        },
-    )
-
-
-def remove(api: Connection) -> None:
-    """Take away everything named spare."""
-    for server in api.compute.servers(name=f"^{NAME}$"):
-        api.delete_server(server.id, wait=True)
-    for group in api.network.security_groups(name=NAME):
-        api.network.delete_security_group(group)
-    api.compute.delete_keypair(NAME)
-
-
-@pytest.fixture
-def operator(api: Connection, operator_env: Operator) -> Iterator[Operator]:
-    """An operator who has nothing in the cloud yet."""
-    remove(api)
-    yield operator_env
-    remove(api)
-
-
-def there_is(api: Connection) -> dict[str, Any]:
-    """What the API has under our name."""
-    groups = list(api.network.security_groups(name=NAME))
-    return {
-        "key pairs": [pair.name for pair in api.compute.keypairs() if pair.name == NAME],
-        "groups": [group.description for group in groups],
-        "rules": sorted(
-            " ".join(
-                str(rule[key]) for key in ("direction", "ethertype", "protocol", "port_range_min", "port_range_max")
-            )
-            for group in groups
-            for rule in group.security_group_rules
-        ),
-        "servers": [server.status for server in api.compute.servers(name=f"^{NAME}$")],
-    }
-
-
-NOTHING: dict[str, Any] = {"key pairs": [], "groups": [], "rules": [], "servers": []}
-EVERYTHING: dict[str, Any] = {
-    "key pairs": ["spare"],
-    "groups": ["project=koprogo environment=production"],
-    "rules": [
-        "egress IPv4 None None None",
-        "egress IPv6 None None None",
-        "ingress IPv4 icmp None None",
-        "ingress IPv4 tcp 22 22",
-        "ingress IPv4 tcp 443 443",
-        "ingress IPv4 tcp 80 80",
-        "ingress IPv6 ipv6-icmp None None",
-        "ingress IPv6 tcp 22 22",
-        "ingress IPv6 tcp 443 443",
-        "ingress IPv6 tcp 80 80",
-    ],
-    "servers": ["ACTIVE"],
-}
-
-
-def set_variable(operator: Operator, **variables: str) -> None:
-    """Append lines to .env in place of those that are there."""
-    path = operator.folder / ".env"
-    lines = [line for line in path.read_text().splitlines() if line.split("=")[0] not in variables]
-    path.write_text("".join(f"{line}\n" for line in [*lines, *(f'{name}="{v}"' for name, v in variables.items())]))
-
-
-def as_admin(world: World, statement: str) -> None:
-    """Run a line of Python in the control plane, where `cloud` is the administrator's connection."""
-    login = "import sys; sys.path.insert(0, '/usr/lib/sandbox'); import first_start; cloud = first_start.connection()"
-    machines.load(world.name, "control").run(["python3", "-c", f"{login}\n{statement}"])
+LAST = "Nothing to do: everything is in place.\n"
 
 
 def test_from_nothing_to_a_server_and_again(operator: Operator, api: Connection) -> None:
     dry = operator.provision("--dry-run").stdout
-    assert dry.endswith("Plan: 15 to create, 0 to change, 0 in place.\nNothing was done: this was a dry run.\n")
-    assert there_is(api) == NOTHING
+    assert "\nPlan: 15 to create, 0 to change, 0 in place.\nd2-2: 1 vCPU, 2 GB of memory, 25 GB of disk\n" in dry
+    assert dry.endswith("\nNothing was done: this was a dry run.\n")
+    assert there_is(api, NAME) == NOTHING
     assert not (operator.folder / "inventory.json").exists()
 
     operator.provision("--yes")
-    assert there_is(api) == EVERYTHING
+    assert there_is(api, NAME) == EVERYTHING
 
     (server,) = api.compute.servers(name=f"^{NAME}$")
     addresses = {one["version"]: one["addr"] for one in server.addresses["Ext-Net"]}
+    assert len(server.metadata.pop("apply")) == 12
     assert server.metadata == {"project": "koprogo", "environment": "production"}
     assert json.loads((operator.folder / "inventory.json").read_text()) == {
         "servers": [
@@ -157,15 +69,8 @@ def test_from_nothing_to_a_server_and_again(operator: Operator, api: Connection)
     assert "  + rule            spare           in  IPv6 tcp 443 from anywhere\n" in said
     assert "Plan: 3 to create, 0 to change, 12 in place." in said
     operator.provision("--yes")
-    assert there_is(api) == EVERYTHING
+    assert there_is(api, NAME) == EVERYTHING
     assert {name: (operator.folder / name).read_text() for name in before} == before
-
-    # what is too big is said, and left
-    set_variable(operator, FLAVOR="d2-4")
-    said = operator.provision("--yes").stdout
-    assert "(flavor: d2-2 → d2-4)" in said
-    assert said.endswith("Nothing to do: what is marked ! is left as it is.\n")
-    set_variable(operator, FLAVOR="d2-2")
 
     # a new server at the old address has keys of its own, and those pinned for the old one do not count
     api.delete_server(server.id, wait=True)
@@ -200,7 +105,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     assert done.stderr.startswith(said)
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stdout
-    assert there_is(api) == NOTHING
+    assert there_is(api, NAME) == NOTHING
 
 
 def test_a_full_quota_is_said_before_anything_is_made(operator: Operator, api: Connection, world: World) -> None:
@@ -212,7 +117,7 @@ def test_a_full_quota_is_said_before_anything_is_made(operator: Operator, api: C
         as_admin(world, quota % 10)
     assert done.returncode == 1
     assert done.stderr.startswith("The quota has no room: ")
-    assert there_is(api) == NOTHING
+    assert there_is(api, NAME) == NOTHING
 
 
 def test_a_server_that_nova_cannot_make_is_reported_with_novas_reason(
@@ -233,7 +138,7 @@ def test_a_server_that_nova_cannot_make_is_reported_with_novas_reason(
     again = operator.provision("--yes", check=False)
     assert again.returncode == 1
     assert again.stderr.startswith(f"The server spare ({server.id}) is in ERROR: No valid host was found")
-    assert there_is(api)["servers"] == ["ERROR"]
+    assert there_is(api, NAME)["servers"] == ["ERROR"]
 
 
 def test_a_server_that_is_not_ours_is_not_touched(operator: Operator, api: Connection) -> None:
@@ -241,20 +146,12 @@ def test_a_server_that_is_not_ours_is_not_touched(operator: Operator, api: Conne
     done = operator.provision("--yes", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"The server spare ({theirs.id}) is not ours: it lacks the metadata project=koprogo")
-    assert there_is(api) | {"servers": []} == NOTHING
+    assert there_is(api, NAME) | {"servers": []} == NOTHING
 
 
 def test_interrupted_it_says_one_line_and_the_next_run_goes_on(operator: Operator, api: Connection) -> None:
-    process = subprocess.Popen(
-        # Whoever starts the tests in the background has them ignore the signal, and children inherit that.
-        ["env", "--default-signal=INT", sys.executable, "provision.py", "--yes"],
-        cwd=ROOT,
-        env={"ENV_FILE": str(operator.folder / ".env"), "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not there_is(api)["servers"]:
+    process = operator.start_provision("--yes")
+    while not there_is(api, NAME)["servers"]:
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -263,7 +160,7 @@ def test_interrupted_it_says_one_line_and_the_next_run_goes_on(operator: Operato
     assert errors == "\nInterrupted. What was made stays; run the same command again to go on.\n"
 
     operator.provision("--yes")
-    assert there_is(api) == EVERYTHING
+    assert there_is(api, NAME) == EVERYTHING
     assert operator.provision("--yes").stdout.endswith(LAST)
 
 
@@ -271,4 +168,4 @@ def test_without_an_answer_nothing_is_made(operator: Operator, api: Connection) 
     done = operator.provision(check=False)
     assert done.returncode == 1
     assert done.stderr.endswith("Nothing was done: nobody answered. Run it in a terminal, or with --yes.\n")
-    assert there_is(api) == NOTHING
+    assert there_is(api, NAME) == NOTHING

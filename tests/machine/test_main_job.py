@@ -12,6 +12,7 @@ from sandbox.world import World, wait_for
 
 pytestmark = [pytest.mark.machine, pytest.mark.cloud]
 
+NAME = "spare"
 API = "https://api.koprogo.test/api/v1/health"
 SITE = "https://koprogo.test"
 DEPLOY_SECONDS = 180 + 90

@@ -2,12 +2,24 @@
 
 import io
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
-from cloud.plan import Action, Plan, difference, same_image
-from cloud.resources import Actual, FoundServer, GroupRule, KeyPair, Rule, Server, open_ports, wanted
-from cloud.show import show
+from cloud.plan import Plan, difference
+from cloud.resources import (
+    Actual,
+    FoundGroup,
+    FoundServer,
+    KeyPair,
+    Rule,
+    Server,
+    Size,
+    open_ports,
+    wanted,
+)
+from cloud.server_plan import first_group, first_server, same_image
+from cloud.show import as_data, show
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJx0mQwTn0oVfPqg0Jb5hGk3oCqkKwzN1hJm3iYb0aX"
@@ -26,14 +38,28 @@ FOUND = FoundServer(
     metadata={"project": "koprogo", "environment": "production"},
     ipv4="51.75.1.2",
     ipv6="2001:41d0::1",
+    size=Size(1, 2000, 25),
+    created="2026-11-01T10:00:00Z",
 )
+GROUP = FoundGroup("6a01", "koprogo", "project=koprogo environment=production", WANT.rules)
 HAVE = Actual(
     key_pair=WANT.key_pair,
-    group=WANT.group,
-    rules=WANT.rules,
-    server=FOUND,
-    records=frozenset({"known_hosts", "inventory.json"}),
+    groups=(GROUP,),
+    servers=(FOUND,),
+    records={"known_hosts": "", "inventory.json": ""},
+    size=Size(1, 2000, 25),
 )
+
+
+def having(**server: Any) -> Actual:
+    """Everything in place, but for something about the server."""
+    return replace(HAVE, servers=(replace(FOUND, **server),))
+
+
+def about(have: Actual, *words: str, **how: bool) -> list[str]:
+    """The lines of a plan that hold one of these words and are more than in place."""
+    lines = [line for line in shown(difference(WANT, have, **how)) if not line.startswith("  =")]
+    return [line for line in lines[:-2] if not words or any(word in line for word in words)]
 
 
 def shown(plan: Plan, *, terminal: bool = False) -> list[str]:
@@ -74,36 +100,82 @@ def test_when_all_is_there_nothing_is_pending() -> None:
     assert plan.summary == "Plan: 0 to create, 0 to change, 15 in place."
 
 
-def test_a_rule_that_somebody_removed_is_added_and_one_they_added_is_only_reported() -> None:
+def test_a_rule_that_somebody_removed_is_added_and_one_they_added_goes() -> None:
     https = Rule("ingress", "tcp", "443", "IPv6")
     theirs = Rule("ingress", "tcp", "8000-8010", "IPv4", "10.0.0.0/8")
-    plan = difference(WANT, replace(HAVE, rules=WANT.rules - {https} | {theirs}))
-    assert [(c.action, c.resource) for c in plan.pending] == [(Action.CREATE, GroupRule("koprogo", https))]
-    assert "  ! rule            koprogo         in  IPv4 tcp 8000-8010 from 10.0.0.0/8  (not one of ours)" in shown(
-        plan
-    )
-    assert plan.summary == "Plan: 1 to create, 0 to change, 14 in place, 1 not as wanted and left so."
+    have = replace(HAVE, groups=(replace(GROUP, rules=WANT.rules - {https} | {theirs}),))
+    assert about(have) == [
+        "  + rule            koprogo         in  IPv6 tcp 443 from anywhere",
+        "  - rule            koprogo         in  IPv4 tcp 8000-8010 from 10.0.0.0/8  (added by hand)",
+    ]
+    assert difference(WANT, have).summary == "Plan: 1 to create, 0 to change, 1 to delete, 14 in place."
 
 
-def test_a_server_of_other_size_or_system_is_reported_and_left() -> None:
-    server = replace(FOUND, flavor="d2-4", image="Debian 12", key_pair="", groups=frozenset({"default"}))
-    plan = difference(WANT, replace(HAVE, server=server))
-    assert plan.pending == ()
-    (line,) = [line for line in shown(plan) if "server" in line]
-    assert line.endswith(
-        "(flavor: d2-4 → d2-2; image: Debian 12 → Ubuntu 22.04; key pair: none → koprogo;"
-        " security group: default → koprogo)"
+def test_a_server_of_another_size_is_resized_and_one_in_another_group_is_moved() -> None:
+    have = having(flavor="d2-4", groups=frozenset({"default"}))
+    assert about(have) == [
+        "  ~ server          koprogo         flavor: d2-4 → d2-2, with a restart",
+        "  ~ server          koprogo         security groups: default → koprogo",
+    ]
+    assert difference(WANT, have).problems == ()
+
+
+def test_a_disk_does_not_shrink() -> None:
+    assert problem(having(flavor="d2-4", size=Size(2, 4000, 50))) == (
+        "FLAVOR: d2-2 has 25 GB of disk, and koprogo (d2-4) has 50 GB, which cannot shrink."
+        " Put FLAVOR=d2-4, or a flavor with as much."
     )
+
+
+def test_a_resize_that_was_cut_off_is_brought_to_its_end() -> None:
+    assert about(having(status="VERIFY_RESIZE")) == [
+        "  ~ server          koprogo         flavor: d2-2, to be confirmed"
+    ]
+    other = having(status="VERIFY_RESIZE", flavor="d2-4", size=Size(2, 4000, 50))
+    assert about(other) == ["  ~ server          koprogo         flavor: d2-4 → d2-2, taking it back"]
+    assert difference(WANT, other).problems == ()
+
+
+def test_another_image_is_a_rebuild_that_loses_the_disk() -> None:
+    have = having(image="Debian 12")
+    assert about(have) == [
+        "-/+ server          koprogo         d2-2, Ubuntu 22.04, Ext-Net, environment production"
+        "  (image: Debian 12 → Ubuntu 22.04; everything on its disk is lost)",
+        "  ~ file            known_hosts  (it will be another machine)",
+    ]
+    plan = difference(WANT, have)
+    assert plan.loses_data
+    (change,) = [change for change in plan.pending if change.loses_data]
+    assert change.keeps_address
+
+
+def test_another_network_is_another_server() -> None:
+    have = having(networks=frozenset({"private"}))
+    assert about(have) == [
+        "-/+ server          koprogo         d2-2, Ubuntu 22.04, Ext-Net, environment production"
+        "  (network: private → Ext-Net; its disk and its addresses are lost)",
+        "  ~ file            known_hosts  (it will be another machine)",
+        "  ~ file            inventory.json  (it will be another machine)",
+    ]
+    assert not difference(WANT, have).pending[0].keeps_address
+
+
+def test_a_rebuild_is_asked_for() -> None:
+    assert about(HAVE, rebuild=True)[0].endswith("(rebuilt from Ubuntu 22.04; everything on its disk is lost)")
+    assert about(HAVE) == []
+
+
+def test_a_server_that_is_off_is_started() -> None:
+    assert about(having(status="SHUTOFF")) == ["  ~ server          koprogo         status: SHUTOFF → ACTIVE"]
 
 
 def test_a_server_that_is_being_made_does_not_drift() -> None:
-    server = replace(FOUND, status="BUILD", networks=frozenset(), groups=frozenset(), ipv4="", ipv6="")
-    plan = difference(WANT, replace(HAVE, server=server, records=frozenset()))
-    assert [change.resource.name for change in plan.pending if not isinstance(change.resource, GroupRule)] == [
-        "known_hosts",
-        "inventory.json",
+    have = having(status="BUILD", networks=frozenset(), groups=frozenset(), ipv4="", ipv6="", key_pair="")
+    assert about(replace(have, records={})) == [
+        "  + file            known_hosts",
+        "  + file            inventory.json",
     ]
-    assert plan.problems == ()
+    assert difference(WANT, have).problems == ()
 
 
 def test_an_image_that_ovh_renamed_or_removed_is_the_same() -> None:
@@ -111,7 +183,14 @@ def test_an_image_that_ovh_renamed_or_removed_is_the_same() -> None:
     assert same_image("Ubuntu 22.04 - deprecated_20251105", "Ubuntu 22.04")
     assert not same_image("Ubuntu 22.04.1", "Ubuntu 22.04")
     assert not same_image("Ubuntu 24.04", "Ubuntu 22.04")
-    assert difference(WANT, replace(HAVE, server=replace(FOUND, image=""))).count(Action.REPORT) == 0
+    assert about(having(image="")) == []
+
+
+def test_a_key_pair_of_another_server_is_reported_and_left() -> None:
+    assert about(having(key_pair="")) == [
+        "  ! server          koprogo         d2-2, Ubuntu 22.04, Ext-Net, environment production"
+        "  (made with key pair none, and Nova changes none)"
+    ]
 
 
 def problem(have: Actual) -> str:
@@ -120,34 +199,115 @@ def problem(have: Actual) -> str:
     return said
 
 
-def test_a_server_of_our_name_that_is_not_ours_stops_everything() -> None:
+def test_a_server_of_our_name_that_is_not_ours_stops_everything_until_it_is_adopted() -> None:
     for metadata in ({}, {"project": "koprogo"}, {"project": "koprogo", "environment": "staging"}):
-        said = problem(replace(HAVE, server=replace(FOUND, metadata=metadata)))
-        assert said == (
+        assert problem(having(metadata=metadata)) == (
             "The server koprogo (5c1e) is not ours: it lacks the metadata project=koprogo, environment=production."
-            " Choose another INSTANCE_NAME, or adopt it:"
-            " openstack server set --property project=koprogo --property environment=production 5c1e"
+            " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
         )
+    theirs = having(metadata={"project": "koprogo"})
+    assert about(theirs, adopt=True) == ["  ~ server          koprogo         metadata: environment: none → production"]
+    assert difference(WANT, theirs, adopt=True).problems == ()
 
 
-def test_a_group_of_our_name_that_is_not_ours_stops_everything() -> None:
-    said = problem(replace(HAVE, group=replace(WANT.group, description="web servers")))
-    assert said.startswith("The security group koprogo is not ours")
-    assert 'openstack security group set --description "project=koprogo environment=production" koprogo' in said
-
-
-def test_another_key_under_our_name_stops_everything() -> None:
-    said = problem(replace(HAVE, key_pair=KeyPair("koprogo", OTHER_KEY)))
-    assert said.startswith("The key pair koprogo in the cloud is not SSH_PUBLIC_KEY.")
-
-
-def test_a_server_in_error_is_reported_with_novas_reason_and_one_that_is_off_too() -> None:
-    fault = "No valid host was found. There are not enough hosts available"
-    assert problem(replace(HAVE, server=replace(FOUND, status="ERROR", fault=fault))) == (
-        f"The server koprogo (5c1e) is in ERROR: {fault}."
-        " It is billed until you remove it: openstack server delete 5c1e"
+def test_a_group_of_our_name_that_is_not_ours_stops_everything_until_it_is_adopted() -> None:
+    theirs = replace(HAVE, groups=(replace(GROUP, description="web servers", rules=frozenset()),))
+    assert problem(theirs) == (
+        'The security group koprogo is not ours: its description is not "project=koprogo environment=production".'
+        " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
     )
-    assert problem(replace(HAVE, server=replace(FOUND, status="SHUTOFF"))).endswith("openstack server start 5c1e")
+    assert about(theirs) == [
+        "  ! security group  koprogo         project=koprogo environment=production  (there is one that is not ours)"
+    ]
+    adopted = about(theirs, adopt=True)
+    assert adopted[0].endswith("(description: web servers → ours)")
+    assert len(adopted) == 11
+
+
+def test_another_key_is_put_in_place_if_the_server_knows_it() -> None:
+    have = replace(HAVE, key_pair=KeyPair("koprogo", OTHER_KEY))
+    assert about(have) == [
+        "-/+ key pair        koprogo         ssh-ed25519 SHA256:9QWkRKLSWppqlj3pEMd2EHoxjH43W8KMCOs7H2gnMIc"
+        "  (ssh-ed25519 SHA256:RyaD1e4+fZRye17+LIiQOuscDVnHubRwhhVLAIq10TI → SSH_PUBLIC_KEY)"
+    ]
+    assert difference(WANT, have).problems == ()
+    assert not difference(WANT, have).loses_data
+    assert problem(replace(have, lets_us_in=False)) == (
+        "The server koprogo does not know the new SSH_PUBLIC_KEY, and nobody could log in with it. Add it with the"
+        " former key first: ssh-copy-id -f -i NEW.pub -o IdentityFile=FORMER USER@51.75.1.2"
+    )
+
+
+def test_a_server_in_error_is_replaced_only_if_it_never_ran() -> None:
+    fault = "No valid host was found"
+    never = having(status="ERROR", fault=fault, launched=False)
+    assert about(never, "server")[0].endswith("(it is in ERROR (No valid host was found) and never ran)")
+    assert not difference(WANT, never).loses_data
+    assert problem(having(status="ERROR", fault=fault)) == (
+        "The server koprogo (5c1e) is in ERROR: No valid host was found. It is billed, and its disk may still be good:"
+        " a hard reboot in OVH's console can bring it back. To give it up: python provision.py destroy"
+    )
+
+
+def test_what_nova_does_not_allow_is_said_before() -> None:
+    assert problem(having(status="SHELVED_OFFLOADED")).startswith("The server koprogo (5c1e) is SHELVED_OFFLOADED")
+    assert problem(having(flavor="d2-4", locked=True)).startswith("The server koprogo (5c1e) is locked")
+    assert difference(WANT, having(locked=True)).problems == ()
+
+
+def test_of_two_servers_the_known_one_stays() -> None:
+    older = replace(FOUND, id="0001", created="2026-10-01T10:00:00Z")
+    failed = replace(FOUND, id="0000", created="2026-09-01T10:00:00Z", status="ERROR", launched=False)
+    theirs = replace(FOUND, id="0002", created="2026-08-01T10:00:00Z", metadata={})
+    servers = (theirs, failed, FOUND, older)
+    assert [one.id for one in first_server(WANT.server, "5c1e", servers)] == ["5c1e", "0001", "0000", "0002"]
+    assert [one.id for one in first_server(WANT.server, "", servers)] == ["0001", "5c1e", "0000", "0002"]
+    two = replace(HAVE, servers=(FOUND, older))
+    assert about(two) == ["  - server          koprogo         0001  d2-2, 51.75.1.2  (there are two of this name)"]
+    assert difference(WANT, two).loses_data
+    assert problem(replace(HAVE, servers=(FOUND, theirs))) == (
+        "There are more servers named koprogo that are not ours (0002); rename or remove them."
+    )
+
+
+def test_of_two_groups_the_one_with_the_rules_stays() -> None:
+    empty = replace(GROUP, id="6a00", rules=frozenset())
+    groups = first_group(WANT.group.description, WANT.rules, (empty, GROUP))
+    assert [group.id for group in groups] == ["6a01", "6a00"]
+    assert about(replace(HAVE, groups=groups)) == [
+        "  - security group  koprogo         6a00  (there are two of this name)"
+    ]
+    foreign = (GROUP, replace(empty, description="web"))
+    assert problem(replace(HAVE, groups=foreign)).startswith("There are 2 security groups named koprogo, and not all")
+
+
+def test_what_the_files_beside_env_say_is_compared_too() -> None:
+    remark = "the server was rebuilt: its console shows new keys"
+    assert about(replace(HAVE, records={"known_hosts": remark})) == [
+        f"  ~ file            known_hosts  ({remark})",
+        "  + file            inventory.json",
+    ]
+
+
+def test_a_plan_for_programs() -> None:
+    data = as_data(difference(WANT, having(flavor="d2-4")))
+    assert data["problems"] == []
+    assert [change for change in data["changes"] if change["action"] != "keep"] == [
+        {
+            "action": "change",
+            "kind": "server",
+            "name": "koprogo",
+            "details": "flavor",
+            "remark": "d2-4 → d2-2, with a restart",
+            "loses_data": False,
+        }
+    ]
+
+
+def test_the_size_of_a_flavor_in_words() -> None:
+    assert str(Size(1, 2000, 25)) == "1 vCPU, 2 GB of memory, 25 GB of disk"
+    assert str(Size(2, 4096, 50)) == "2 vCPUs, 4 GB of memory, 50 GB of disk"
+    assert str(Size(2, 7000, 50)) == "2 vCPUs, 7 GB of memory, 50 GB of disk"
 
 
 def test_colours_are_for_terminals() -> None:

@@ -1,0 +1,168 @@
+"""Applying a plan, change by change, under the lease; and then from ACTIVE to a server that can be worked on."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from cloud import access, first_boot, records, trust
+from cloud.compute import Compute
+from cloud.lease import Lease
+from cloud.login import Login
+from cloud.make import Maker
+from cloud.plan import Action, Change, Plan
+from cloud.preflight import Parts
+from cloud.resources import (
+    Actual,
+    Aspect,
+    Existing,
+    FoundServer,
+    Group,
+    GroupRule,
+    KeyPair,
+    Resource,
+    Server,
+    Wanted,
+)
+from cloud.server_actions import Actions
+from cloud.show import describe, step
+from cloud.trouble import CloudError
+from settings import Settings
+
+Ask = Callable[[str], bool] | None
+"""Asks the operator a question that yes or no answers; None where nobody is there."""
+
+
+@dataclass
+class Apply:
+    """One apply: what it works on, and what it has found out on its way."""
+
+    settings: Settings
+    cloud: Compute
+    lease: Lease
+    want: Wanted
+    have: Actual
+    parts: Parts
+    to: Console
+    ask: Ask
+
+    def __post_init__(self) -> None:
+        """Begin with what is known of the server and its group."""
+        self._server_id = self.have.server.id if self.have.server else ""
+        self._group_id = self.have.group.id if self.have.group else ""
+        self._rebuilt = False
+
+    def run(self, plan: Plan) -> Login:
+        """Do what the plan says, wait until the server is at rest, and note it beside .env."""
+        maker = Maker(self.cloud)
+        created = [change.resource for change in plan.pending if change.action is Action.CREATE]
+        rules = [resource.rule for resource in created if isinstance(resource, GroupRule)]
+        for change in plan.pending:
+            # files are written in the end, once what they are about is known
+            self._do(change, maker)
+            if rules and change.resource in created and isinstance(change.resource, GroupRule):
+                with step(self.to, f"Making {len(rules)} rule{'s' if len(rules) > 1 else ''}"):
+                    maker.make_rules(self._group_id, rules)
+                rules = []
+        return self._finish()
+
+    def _do(self, change: Change, maker: Maker) -> None:
+        match change.action:
+            case Action.CREATE:
+                self._create(change.resource, maker)
+            case Action.DELETE:
+                self._delete(change.resource, maker)
+            case _:
+                self._change(change, maker)
+
+    def _create(self, resource: Resource, maker: Maker) -> None:
+        match resource:
+            case KeyPair():
+                with step(self.to, f"Making {_name(resource)}"):
+                    maker.make_key_pair(resource)
+            case Group():
+                with step(self.to, f"Making {_name(resource)}"):
+                    self._group_id = maker.make_group(resource.name, resource.description)
+            case Server():
+                self._make(resource, maker)
+
+    def _delete(self, resource: Resource, maker: Maker) -> None:
+        match resource:
+            case GroupRule():
+                with step(self.to, f"Removing rule {describe(resource)[2]}"):
+                    maker.delete_rules(self._group_id, [resource.rule])
+            case Existing():
+                with step(self.to, f"Removing {_name(resource)}"):
+                    remove = maker.delete_server if resource.kind == "server" else maker.delete_group
+                    remove(resource.id)
+
+    def _change(self, change: Change, maker: Maker) -> None:
+        match change.resource:
+            case KeyPair() as pair:
+                with step(self.to, f"Replacing {_name(pair)}"):
+                    maker.delete_key_pair(pair.name)
+                    maker.make_key_pair(pair)
+            case Group() as group:
+                with step(self.to, "Marking the security group as ours"):
+                    maker.describe_group(self._group_id, group.description)
+            case Server() as server:
+                self._replace(server, maker, keeps_address=change.keeps_address)
+            case Aspect() as aspect:
+                self._change_server(aspect)
+
+    def _make(self, server: Server, maker: Maker) -> None:
+        self.lease.keep()
+        with step(self.to, f"Making {_name(server)}"):
+            self._server_id = maker.make_server(server, self.parts, self._group_id, uuid.uuid4().hex[:12])
+
+    def _replace(self, server: Server, maker: Maker, *, keeps_address: bool) -> None:
+        if keeps_address:
+            Actions(self.cloud, self._server_id, self.to).rebuild(server, self.parts)
+            self._rebuilt = True
+            return
+        with step(self.to, f"Removing {_name(server)}"):
+            maker.delete_server(self._server_id)
+        self._make(server, maker)
+
+    def _change_server(self, aspect: Aspect) -> None:
+        self.lease.keep()
+        actions = Actions(self.cloud, self._server_id, self.to)
+        match aspect.what:
+            case "metadata":
+                actions.adopt(self.want.server.metadata)
+            case "status":
+                actions.start()
+            case "flavor":
+                actions.resize(self.want.server, self.parts, self._checked())
+            case "security groups":
+                actions.use_group(self._group_id, self.want.group.name)
+
+    def _checked(self) -> Callable[[], str]:
+        """What waits for the machine after a restart, and returns what is wrong with it or ""."""
+        login = access.known_login(self.settings, self._found())
+        before = access.healthy(login)
+        return lambda: access.answers_again(login, before, self.to)
+
+    def _finish(self) -> Login:
+        self.lease.keep()
+        server = first_boot.wait_active(self.cloud, self._server_id, self.to)
+        here = records.entry(self.settings, server)
+        former = records.former_keys(self.settings, here)
+        keys = trust.HostKeys(self.cloud, server, former, self._rebuilt).wait(self.to, self.ask)
+        login = Login(server.ipv4, here.user, self.settings.instance.ssh_private_key, keys)
+        self.lease.keep()
+        first_boot.wait_first_boot(login, self.to)
+        records.write(self.settings, here, keys)
+        return login
+
+    def _found(self) -> FoundServer:
+        """The server that this apply works on, as it is now."""
+        server = self.cloud.server(self._server_id)
+        if server is None:
+            raise CloudError(f"The server {self.want.server.name} is gone: somebody removed it. Run again.")
+        return server
+
+
+def _name(resource: Resource) -> str:
+    return " ".join(describe(resource)[:2])

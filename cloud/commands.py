@@ -1,0 +1,257 @@
+"""What each command of provision.py does, from the settings to the exit status."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+import settings as variables
+from cloud import access, last_backup, server_plan, session
+from cloud import status as statuses
+from cloud.apply import Apply
+from cloud.compute import Compute
+from cloud.destroy import Destroy
+from cloud.estimate import Estimate, estimate
+from cloud.lease import Lease, held
+from cloud.make import Maker
+from cloud.plan import Plan
+from cloud.planning import CHANGED, Planned, Planner
+from cloud.resources import FoundServer
+from cloud.show import as_data, show
+from cloud.show import console as console_of
+from cloud.trouble import CloudError, ServerFailed
+from settings import CloudSettings
+
+CHANGES_PENDING = 2
+NOT_WELL = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command works with."""
+
+    settings: CloudSettings
+    cloud: Compute
+    to: Console
+
+    @property
+    def name(self) -> str:
+        """Of the server."""
+        return self.settings.instance.name
+
+    @property
+    def planner(self) -> Planner:
+        """What compares."""
+        return Planner(self.settings, self.cloud, self.to)
+
+
+def plan(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
+    """Show what an apply would do."""
+    work = _begin(openrc, verbose=verbose, to_errors=as_json)
+    planned = work.planner.plan()
+    if as_json:
+        data = as_data(planned.plan) | {"estimate": _estimate(work, planned).as_data()}
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        _show(work, planned)
+    _stop_for(planned.plan)
+    return CHANGES_PENDING if planned.plan.pending else 0
+
+
+def apply(  # noqa: PLR0913 - the options of a command
+    *,
+    openrc: Path | None,
+    verbose: bool,
+    yes: bool,
+    name: str,
+    backup: bool | None = None,
+    dry_run: bool = False,
+    adopt: bool = False,
+    rebuild: bool = False,
+) -> int:
+    """Show the plan, ask, and do exactly it."""
+    work = _begin(openrc, verbose=verbose)
+    planned = work.planner.plan(adopt=adopt, rebuild=rebuild)
+    if rebuild and planned.have.server is None:
+        raise CloudError(f"There is no server {work.name} to rebuild. To make one: python provision.py apply")
+    _show(work, planned)
+    _stop_for(planned.plan)
+    if not planned.plan.pending:
+        work.to.print(f"Nothing to do: {_left_so(planned.plan)}.")
+        return 0
+    if dry_run:
+        work.to.print("Nothing was done: this was a dry run.")
+        return 0
+    _agree(work, yes=yes, name=name, loses_data=planned.plan.loses_data)
+    if planned.plan.loses_data:
+        _last_backup(work, planned.have.server, backup, yes=yes)
+    with held(Maker(work.cloud), work.name) as lease:
+        _do(work, work.planner.again(planned, adopt=adopt, rebuild=rebuild), lease, yes=yes)
+    return 0
+
+
+def resize(*, openrc: Path | None, verbose: bool, yes: bool, flavor: str) -> int:
+    """Give the server another flavor, and FLAVOR of .env with it."""
+    work = _begin(openrc, verbose=verbose)
+    before = work.settings.instance.flavor
+    instance = work.settings.instance.model_copy(update={"flavor": flavor})
+    work = replace(work, settings=replace(work.settings, instance=instance))
+    planned = work.planner.plan()
+    if planned.have.server is None:
+        raise CloudError(f"There is no server {work.name} to resize. Put FLAVOR={flavor} into .env, then apply.")
+    _show(work, planned)
+    _stop_for(planned.plan)
+    if before != flavor:
+        work.to.print(f"FLAVOR in {work.settings.env_file}: {before} → {flavor}")
+    elif not planned.plan.pending:
+        work.to.print(f"Nothing to do: {_left_so(planned.plan)}.")
+        return 0
+    _agree(work, yes=yes, name="", loses_data=planned.plan.loses_data)
+    with held(Maker(work.cloud), work.name) as lease:
+        again = work.planner.again(planned)
+        # before the server: cut off in between, the next apply goes on with what is written there
+        if before != flavor:
+            variables.write_variable(work.settings, "FLAVOR", flavor)
+        try:
+            _do(work, again, lease, yes=yes)
+        except CloudError:
+            server = work.cloud.server(planned.have.server.id)
+            if before != flavor and server and server.flavor == before:
+                variables.write_variable(work.settings, "FLAVOR", before)
+            raise
+    return 0
+
+
+def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup: bool | None) -> int:
+    """Remove what is ours, and prove that nothing is left."""
+    work = _begin(openrc, verbose=verbose)
+    destroyer = Destroy(work.settings, work.cloud, work.planner.want, work.to)
+    found = destroyer.look()
+    show(found.plan, work.to)
+    _stop_for(found.plan)
+    if not found.plan.pending:
+        work.to.print(f"Nothing to do: there is nothing of ours that belongs to {work.name}.")
+        return 0
+    _agree(work, yes=yes, name=name, loses_data=True)
+    ours = [one for one in found.have.servers if server_plan.is_ours(work.planner.want.server, one)]
+    _last_backup(work, ours[0] if ours else None, backup, yes=yes)
+    with held(Maker(work.cloud), work.name) as lease:
+        again = destroyer.look()
+        if again.plan != found.plan:
+            show(again.plan, work.to)
+            raise CloudError(CHANGED)
+        destroyer.run(again, lease)
+    if left := destroyer.left(found):
+        raise CloudError(f"Still there: {', '.join(left)}. Run again.")
+    work.to.print("Nothing of ours is left: no server, port, security group, key pair or DNS record.")
+    return 0
+
+
+def status(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
+    """Say how the server is."""
+    work = _begin(openrc, verbose=verbose, to_errors=as_json)
+    found = statuses.status(work.settings, work.cloud, work.planner.want)
+    if as_json:
+        print(json.dumps({"server": found.as_data() if found else None}, indent=2, ensure_ascii=False))
+    elif found is None:
+        work.to.print(f"There is no server {work.name}. To make it: python provision.py")
+    else:
+        for what, how in found.lines():
+            work.to.print(f"  {what:<10} {how}")
+    return 0 if found and not found.answers else NOT_WELL
+
+
+def console(*, openrc: Path | None, verbose: bool) -> int:
+    """Print what the server has printed on its console."""
+    work = _begin(openrc, verbose=verbose, to_errors=True)
+    servers = server_plan.first_server(work.planner.want.server, "", work.cloud.servers(work.name))
+    if not servers:
+        raise CloudError(f"There is no server {work.name}.")
+    print(work.cloud.console(servers[0].id), end="")
+    return 0
+
+
+def _begin(openrc: Path | None, *, verbose: bool, to_errors: bool = False) -> Work:
+    to = console_of(to_errors=to_errors)
+    ask = _ask_password if sys.stdin.isatty() else None
+    settings = variables.load_cloud(openrc=openrc, ask_password=ask)
+    account = settings.openstack
+    to.print(f"{settings.instance.name} in {account.region}, as {account.username} of {account.auth_url}")
+    errors = console_of(to_errors=True)
+    trace = (lambda text: errors.print(f"    {text}", style="dim")) if verbose else None
+    connection = session.connect(account, lambda text: errors.print(f"  {text}"), trace)
+    return Work(settings, Compute(connection), to)
+
+
+def _ask_password(user: str) -> str:
+    return str(click.prompt(f"OpenStack password of {user}", hide_input=True, err=True))
+
+
+def _show(work: Work, planned: Planned) -> None:
+    show(planned.plan, work.to)
+    for text in _estimate(work, planned).lines():
+        work.to.print(text)
+
+
+def _estimate(work: Work, planned: Planned) -> Estimate:
+    assert planned.have.size  # noqa: S101 - a plan has looked it up
+    return estimate(work.settings, work.settings.instance.flavor, planned.have.size)
+
+
+def _stop_for(plan: Plan) -> None:
+    if plan.problems:
+        raise CloudError("\n".join(plan.problems))
+
+
+def _left_so(plan: Plan) -> str:
+    left = [change for change in plan.changes if change.action.name == "REPORT"]
+    return "what is marked ! is left as it is" if left else "everything is in place"
+
+
+def _agree(work: Work, *, yes: bool, name: str, loses_data: bool) -> None:
+    """Ask. What loses data wants the server's name, so that nobody says yes out of habit. Raises CloudError."""
+    if yes and loses_data and name != work.name:
+        raise CloudError(f"Nothing was done: this loses data. To do it without being asked: --yes --name {work.name}")
+    if yes:
+        return
+    if loses_data:
+        typed = click.prompt(f"This cannot be undone. To do it, type the server's name ({work.name})", default="")
+        agreed = typed == work.name
+    else:
+        agreed = click.confirm("Do this?", default=False)
+    if not agreed:
+        raise CloudError("Nothing was done.")
+
+
+def _last_backup(work: Work, server: FoundServer | None, backup: bool | None, *, yes: bool) -> None:
+    """Take a backup and fetch it, before data is lost. Raises CloudError; nothing was removed then."""
+    if server is None or not server.launched or not server.ipv4:
+        return
+    folder = work.settings.folder / "backups"
+    if backup is None:
+        backup = yes or click.confirm(f"Take a last backup, and fetch it to {folder}?", default=True)
+    if not backup:
+        return
+    try:
+        last_backup.take(access.known_login(work.settings, server), folder, work.to)
+    except CloudError as error:
+        raise CloudError(f"{error} Nothing was removed. To go on without a backup: --no-backup") from None
+
+
+def _do(work: Work, planned: Planned, lease: Lease, *, yes: bool) -> None:
+    """Do the plan, and say how to log in."""
+    ask = None if yes or not sys.stdin.isatty() else click.confirm
+    parts = (work.planner.want, planned.have, planned.parts)
+    try:
+        login = Apply(work.settings, work.cloud, lease, *parts, work.to, ask).run(planned.plan)
+    except ServerFailed as error:
+        if ask is None or not ask(f"{error} Remove it now?"):
+            raise
+        Maker(work.cloud).delete_server(error.server_id)
+        raise CloudError("It is removed. Run again once the reason is gone.") from None
+    work.to.print(f"{work.name} is ready. To log in:")
+    known_hosts = work.settings.known_hosts_file
+    work.to.print(f"  ssh -i {login.private_key} -o UserKnownHostsFile={known_hosts} {login.user}@{login.address}")

@@ -1,0 +1,100 @@
+"""`provision.py destroy`: take away what is ours, in the order of the plan, and prove that nothing is left."""
+
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from cloud import dns, records
+from cloud.compute import Compute
+from cloud.dns_plan import Plan as DnsPlan
+from cloud.lease import SUFFIX, Lease
+from cloud.make import Maker
+from cloud.plan import Action, Change, Plan
+from cloud.removal import removal
+from cloud.resources import Actual, Address, Existing, KeyPair, Port, Record, Wanted
+from cloud.show import describe, step
+from settings import CloudSettings
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to take away."""
+
+    plan: Plan
+    have: Actual
+    records: DnsPlan | None
+    """None where the DNS records are the operator's to keep."""
+
+
+class Destroy:
+    """Takes away everything of one server."""
+
+    def __init__(self, settings: CloudSettings, cloud: Compute, want: Wanted, to: Console) -> None:
+        self._settings, self._cloud, self._want, self._to = settings, cloud, want, to
+        self._account = dns.account(settings) if settings.ovh.configure_dns else None
+
+    def look(self) -> Found:
+        """Compare what there is with nothing. Raises CloudError."""
+        with step(self._to, "Looking at what there is"):
+            have = self._cloud.actual(self._want, records.known_id(self._settings))
+            have = replace(have, records=dict.fromkeys(records.files_with(self._settings), ""))
+            found = self._dns(have)
+            rows = [change.row for change in found.changes] if found else []
+            addresses = [Address(row.name, row.kind, row.target) for row in rows]
+            plan = removal(self._want, have, addresses, self._cloud.ports(server.id for server in have.servers))
+        return Found(plan, have, found)
+
+    def run(self, found: Found, lease: Lease) -> None:
+        """Take it away."""
+        if found.records:
+            self._remove_records(found.records)
+        maker = Maker(self._cloud)
+        for change in found.plan.pending:
+            lease.keep()
+            self._do(change, maker)
+
+    def left(self, found: Found) -> list[str]:
+        """What of ours is there nonetheless: looked up anew, and not taken from memory."""
+        with step(self._to, "Looking for anything that is left"):
+            after = self._cloud.actual(self._want, "")
+            dns_after = self._dns(found.have)
+            changes = removal(self._want, after, ()).pending
+            left = [" ".join(describe(change.resource)[:2]) for change in changes]
+            left += [f"port {port}" for port in self._cloud.ports(server.id for server in found.have.servers)]
+            left += [f"security group {group.name}" for group in self._cloud.groups(self._want.server.name + SUFFIX)]
+            left += [str(change) for change in (dns_after.changes if dns_after else ())]
+        return left
+
+    def _dns(self, have: Actual) -> DnsPlan | None:
+        if self._account is None:
+            return None
+        site = self._settings.site
+        targets = [address for server in have.servers for address in (server.ipv4, server.ipv6) if address]
+        targets += records.addresses(self._settings)
+        return dns.plan_removal(self._account, (site.frontend_domain, site.api_domain), targets, site.dns_resolvers)
+
+    def _remove_records(self, found: DnsPlan) -> None:
+        for note in found.notes:
+            self._to.print(note)
+        if found.zones and self._account:
+            self._to.print(f"  Removing DNS records from {', '.join(found.zones)}")
+            resolvers = self._settings.site.dns_resolvers
+            dns.apply(self._account, found, resolvers, lambda text: self._to.print(f"  {text}"))
+
+    def _do(self, change: Change, maker: Maker) -> None:
+        if change.action is not Action.DELETE or isinstance(change.resource, Address):
+            return
+        with step(self._to, f"Removing {' '.join(describe(change.resource)[:2])}"):
+            match change.resource:
+                case Existing(kind="server") as server:
+                    maker.delete_server(server.id)
+                case Existing() as group:
+                    maker.delete_group(group.id)
+                case Port() as port:
+                    maker.delete_port(port.id)
+                case KeyPair() as pair:
+                    maker.delete_key_pair(pair.name)
+                case Record():
+                    records.forget(self._settings)
+                case other:
+                    raise NotImplementedError(str(other))

@@ -1,0 +1,100 @@
+"""Looking at the cloud and at the files beside .env, and comparing them with the settings."""
+
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from cloud import access, preflight, records, trust
+from cloud.compute import Compute
+from cloud.plan import Action, Plan, difference
+from cloud.preflight import Needs, Parts
+from cloud.resources import Actual, FoundServer, Group, GroupRule, KeyPair, Server, Size, Wanted, wanted
+from cloud.show import show, step
+from cloud.trouble import CloudError, NotYet
+from settings import CloudSettings
+
+LOGIN_SECONDS = 20
+CHANGED = "The cloud has changed since the plan was shown; above is the new one. Nothing was done: run again."
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what it was made from."""
+
+    plan: Plan
+    have: Actual
+    parts: Parts
+
+
+def wish(settings: CloudSettings) -> Wanted:
+    """What the settings ask for; all of it carries the server's name."""
+    instance = settings.instance
+    name = instance.name
+    server = Server(name, instance.flavor, instance.image, instance.network, name, name, instance.environment)
+    return wanted(server, instance.ssh_public_key.read_text())
+
+
+class Planner:
+    """Makes plans for one server."""
+
+    def __init__(self, settings: CloudSettings, cloud: Compute, to: Console) -> None:
+        self._settings, self._cloud, self._to = settings, cloud, to
+        self.want = wish(settings)
+
+    def plan(self, *, adopt: bool = False, rebuild: bool = False) -> Planned:
+        """Look, check what would go wrong, and compare. Raises CloudError before anything is made."""
+        with step(self._to, "Looking at what there is"):
+            parts = preflight.parts(self._cloud.connection, self.want.server)
+            size = Size(parts.flavor.vcpus, parts.flavor.ram, parts.flavor.disk)
+            have = replace(self.look(), size=size)
+            plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
+            if not plan.problems:
+                preflight.room_for(self._cloud.connection, _needs(plan, have, size))
+        return Planned(plan, have, parts)
+
+    def again(self, shown: Planned, *, adopt: bool = False, rebuild: bool = False) -> Planned:
+        """Compare anew, now that nobody else changes anything. Raises CloudError if the plan is another one."""
+        with step(self._to, "Looking again, now that no other apply can begin"):
+            have = replace(self.look(), size=shown.have.size)
+            plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
+        if plan != shown.plan:
+            show(plan, self._to)
+            raise CloudError(CHANGED)
+        return Planned(plan, have, shown.parts)
+
+    def look(self) -> Actual:
+        """What there is in the cloud, and beside .env."""
+        have = self._cloud.actual(self.want, records.known_id(self._settings))
+        server = have.server
+        if server is None:
+            return have
+        console, _ = trust.console(self._cloud, server.id) if server.status == "ACTIVE" else ("", "")
+        changed = have.key_pair and have.key_pair != self.want.key_pair
+        return replace(
+            have,
+            records=records.compare(self._settings, server, console),
+            lets_us_in=not changed or self._lets_us_in(server),
+        )
+
+    def _lets_us_in(self, server: FoundServer) -> bool:
+        """Whether the server knows the key of the settings; one that cannot be asked is taken to."""
+        try:
+            return bool(access.known_login(self._settings, server).run("true", LOGIN_SECONDS))
+        except NotYet as error:
+            return "does not let" not in str(error)
+
+
+def _needs(plan: Plan, have: Actual, size: Size) -> Needs:
+    """What the plan adds to what is counted against the project's quota."""
+    made = [change.resource for change in plan.changes if change.action is Action.CREATE]
+    new_server = any(isinstance(resource, Server) for resource in made)
+    before = have.server.size if have.server and not new_server else Size(0, 0, 0)
+    return Needs(
+        servers=int(new_server),
+        vcpus=max(0, size.vcpus - before.vcpus),
+        memory_mb=max(0, size.memory_mb - before.memory_mb),
+        key_pairs=sum(isinstance(resource, KeyPair) for resource in made),
+        groups=sum(isinstance(resource, Group) for resource in made),
+        rules=sum(isinstance(resource, GroupRule) for resource in made),
+        ports=int(new_server),
+    )

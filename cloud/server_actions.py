@@ -1,0 +1,148 @@
+"""What is done to a server that is there: started, given another size, made again from its image.
+
+Nova carries all of it out later than it answers, so each action is: ask, unless it was asked already, and wait until
+the server is at rest. The same words so serve after a lost answer and after a run that was cut off.
+"""
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from cloud.compute import Compute
+from cloud.explain import explained
+from cloud.preflight import Parts
+from cloud.resources import FoundServer, Server
+from cloud.server_plan import AT_WORK, STARTS
+from cloud.show import step
+from cloud.trouble import CloudError, NoAnswer
+
+MINUTES = 15
+"""How long Nova may take for any of it; OVH needs one or two."""
+SECONDS_BETWEEN = 1
+SECONDS_TO_BEGIN = 10
+"""How long an action whose answer was lost may take to show."""
+
+
+class Actions:
+    """What is done to one server."""
+
+    def __init__(self, cloud: Compute, server_id: str, to: Console) -> None:
+        self._cloud, self._id, self._to = cloud, server_id, to
+        self._nova = cloud.connection.compute
+
+    def at_rest(self) -> FoundServer:
+        """Wait until Nova does nothing about it. Raises CloudError if it ends in ERROR, or does not end."""
+        end = time.monotonic() + MINUTES * 60
+        while True:
+            server = self._look()
+            if server.status == "ERROR" and not server.busy:
+                raise CloudError(f"The server {server.name} is in ERROR: {server.fault or 'Nova gives no reason'}.")
+            if not server.busy and server.status not in AT_WORK:
+                return server
+            if time.monotonic() > end:
+                raise CloudError(f"The server {server.name} is still {server.status}. Run again to go on waiting.")
+            time.sleep(SECONDS_BETWEEN)
+
+    def start(self) -> None:
+        """Turn it on."""
+        with step(self._to, "Starting the server"):
+            if self.at_rest().status == STARTS:
+                self._ask("Starting the server", self._start, lambda server: server.status != STARTS)
+            self.at_rest()
+
+    def adopt(self, metadata: dict[str, str]) -> None:
+        """Mark it as ours."""
+        with step(self._to, "Marking the server as ours"), explained("Marking the server as ours"):
+            self._nova.set_server_metadata(self._id, **metadata)
+
+    def use_group(self, group_id: str, name: str) -> None:
+        """Leave it in one security group, and in no other: that is added before others are taken away."""
+        with step(self._to, "Changing its security groups"):
+            groups = self._look().groups
+            with explained("Changing its security groups"):
+                if name not in groups:
+                    self._nova.add_security_group_to_server(self._id, group_id)
+                for other in groups - {name}:
+                    self._nova.remove_security_group_from_server(self._id, other)
+
+    def rebuild(self, want: Server, parts: Parts) -> None:
+        """Make it again from an image: a new disk, the same addresses."""
+
+        def ask() -> None:
+            self._nova.rebuild_server(self._id, image=parts.image.id, key_name=want.key_pair)
+
+        with step(self._to, f"Rebuilding the server from {want.image}"):
+            before = self.at_rest()
+            self._ask("Rebuilding the server", ask, lambda server: server.busy or server.status != before.status)
+            self.at_rest()
+
+    def resize(self, want: Server, parts: Parts, answers: Callable[[], str]) -> None:
+        """Give it another flavor, and keep that only if the machine answers with it.
+
+        `answers` waits for the machine and returns "", or what is wrong with it. Raises CloudError; the server then has
+        its former flavor.
+        """
+        before = self._look()
+        if before.status not in ("VERIFY_RESIZE", *AT_WORK) and before.flavor != want.flavor:
+            with step(self._to, f"Resizing the server to {want.flavor}"):
+                self._ask(
+                    "Resizing the server",
+                    lambda: self._nova.resize_server(self._id, parts.flavor.id),
+                    lambda server: server.busy or server.status != before.status,
+                )
+                self.at_rest()
+        server = self.at_rest()
+        if server.status == "VERIFY_RESIZE":
+            self._conclude(server, want.flavor, answers)
+        elif server.flavor != want.flavor:
+            raise CloudError(
+                f"Nova did not resize {server.name}, and gives no reason (often there is no room for {want.flavor}"
+                f" where it runs). It is {server.flavor}, as before."
+            )
+
+    def _conclude(self, server: FoundServer, flavor: str, answers: Callable[[], str]) -> None:
+        trouble = answers() if server.flavor == flavor else ""
+        if server.flavor == flavor and not trouble:
+            with step(self._to, f"Confirming {flavor}"):
+                self._ask("Confirming the size", self._confirm, lambda now: now.status != "VERIFY_RESIZE")
+                self.at_rest()
+            return
+        with step(self._to, f"Taking the size {server.flavor} back"):
+            self._ask("Taking the size back", self._revert, lambda now: now.status != "VERIFY_RESIZE")
+            now = self.at_rest()
+        if trouble:
+            again = answers()
+            raise CloudError(
+                f"With {flavor} the server was not well: {trouble} It is {now.flavor} again, and"
+                f" {f'still not well: {again}' if again else 'well.'}"
+            )
+
+    def _start(self) -> None:
+        self._nova.start_server(self._id)
+
+    def _confirm(self) -> None:
+        self._nova.confirm_server_resize(self._id)
+
+    def _revert(self) -> None:
+        self._nova.revert_server_resize(self._id)
+
+    def _ask(self, doing: str, action: Callable[[], None], begun: Callable[[FoundServer], bool]) -> None:
+        """Ask Nova for something. Without an answer, look whether it has begun before asking once more."""
+        try:
+            with explained(doing):
+                action()
+        except NoAnswer:
+            end = time.monotonic() + SECONDS_TO_BEGIN
+            while time.monotonic() < end:
+                if begun(self._look()):
+                    return
+                time.sleep(SECONDS_BETWEEN)
+            with explained(doing):
+                action()
+
+    def _look(self) -> FoundServer:
+        server = self._cloud.server(self._id)
+        if server is None:
+            raise CloudError(f"The server ({self._id}) is gone: somebody removed it. Run again to make it anew.")
+        return server

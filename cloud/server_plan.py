@@ -1,0 +1,135 @@
+"""What is done about a server that is there: which of several it is, what is changed, when it is made again."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cloud.resources import PROJECT, Actual, Aspect, FoundGroup, FoundServer, Rule, Server, Wanted
+
+AT_WORK = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD", "RESIZE", "REVERT_RESIZE", "PASSWORD")
+"""Nova's words for a server that will be ACTIVE, or VERIFY_RESIZE, soon."""
+RUNS = ("ACTIVE", "VERIFY_RESIZE", *AT_WORK)
+STARTS = "SHUTOFF"
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Why a server is made again, and how."""
+
+    why: str
+    loses_data: bool
+    keeps_address: bool
+
+
+def is_ours(want: Server, have: FoundServer) -> bool:
+    """Whether its metadata says that we made it, for this environment."""
+    return all(have.metadata.get(key) == value for key, value in want.metadata.items())
+
+
+def same_image(have: str, want: str) -> bool:
+    """Whether these are one image. OVH renames an old build to "Ubuntu 22.04 … deprecated …" when a new one comes."""
+    return have == want or bool(re.match(rf"{re.escape(want)}\b.*deprecated", have, re.IGNORECASE))
+
+
+def first_server(want: Server, known_id: str, servers: Iterable[FoundServer]) -> tuple[FoundServer, ...]:
+    """The servers of one name with the one to use first: the known one, or else ours, that runs, the oldest."""
+
+    def place(one: FoundServer) -> tuple[bool, bool, bool, str, str]:
+        return one.id != known_id, not is_ours(want, one), one.status == "ERROR", one.created, one.id
+
+    return tuple(sorted(servers, key=place))
+
+
+def first_group(description: str, rules: frozenset[Rule], groups: Iterable[FoundGroup]) -> tuple[FoundGroup, ...]:
+    """The groups of one name with the one to use first: ours, with most of the wanted rules, the oldest."""
+
+    def place(one: FoundGroup) -> tuple[bool, int, str, str]:
+        return one.description != description, -len(one.rules & rules), one.created, one.id
+
+    return tuple(sorted(groups, key=place))
+
+
+def replaced(want: Server, have: FoundServer, *, rebuild: bool) -> Replaced | None:
+    """Why the server has to be made again; None if it need not."""
+    if have.status == "ERROR" and not have.launched:
+        return Replaced(f"it is in ERROR ({have.fault or 'Nova gives no reason'}) and never ran", False, False)
+    if have.status not in ("ACTIVE", STARTS) or have.busy:
+        return None
+    if want.network not in have.networks:
+        networks = ", ".join(sorted(have.networks)) or "none"
+        return Replaced(f"network: {networks} → {want.network}; its disk and its addresses are lost", True, False)
+    if have.image and not same_image(have.image, want.image):
+        return Replaced(f"image: {have.image} → {want.image}; everything on its disk is lost", True, True)
+    if rebuild:
+        return Replaced(f"rebuilt from {want.image}; everything on its disk is lost", True, True)
+    return None
+
+
+def aspects(want: Server, have: FoundServer) -> Iterator[tuple[Aspect, str]]:
+    """What is changed while the server and its disk stay, and what to say about it; in this order."""
+    missing = {key: value for key, value in want.metadata.items() if have.metadata.get(key) != value}
+    if missing:
+        said = ", ".join(f"{key}: {have.metadata.get(key, 'none')} → {value}" for key, value in missing.items())
+        yield Aspect(want.name, "metadata", "ours"), said
+    if have.status == STARTS:
+        yield Aspect(want.name, "status", "ACTIVE"), f"{have.status} → ACTIVE"
+    if have.status == "VERIFY_RESIZE":
+        wanted_one = have.flavor == want.flavor
+        said = f"{have.flavor}, to be confirmed" if wanted_one else f"{have.flavor} → {want.flavor}, taking it back"
+        yield Aspect(want.name, "flavor", want.flavor), said
+    elif have.status != "BUILD" and have.flavor != want.flavor:
+        yield Aspect(want.name, "flavor", want.flavor), f"{have.flavor} → {want.flavor}, with a restart"
+    if have.status not in AT_WORK and have.groups != {want.group}:
+        groups = ", ".join(sorted(have.groups)) or "none"
+        yield Aspect(want.name, "security groups", want.group), f"{groups} → {want.group}"
+
+
+def drift(want: Server, have: FoundServer) -> str:
+    """What is not as wanted and is left so; "" for nothing."""
+    if have.status not in AT_WORK and have.key_pair != want.key_pair:
+        return f"made with key pair {have.key_pair or 'none'}, and Nova changes none"
+    return ""
+
+
+def problems(want: Wanted, have: Actual, *, adopt: bool, changes: bool) -> Iterator[str]:
+    """Why nothing can be done. `changes`: whether the plan does something to the server that is there."""
+    server = have.server
+    if server is None:
+        return
+    if not is_ours(want.server, server) and not adopt:
+        yield (
+            f"The server {want.server.name} ({server.id}) is not ours: it lacks the metadata project={PROJECT},"
+            f" environment={want.server.environment}. Choose another INSTANCE_NAME, or adopt it:"
+            " python provision.py adopt"
+        )
+        return
+    others = [one for one in have.servers[1:] if not is_ours(want.server, one)]
+    if others:
+        ids = ", ".join(one.id for one in others)
+        yield f"There are more servers named {server.name} that are not ours ({ids}); rename or remove them."
+    yield from _state_problems(server)
+    if changes and server.locked:
+        yield (
+            f"The server {server.name} ({server.id}) is locked, by its owner or an administrator, and Nova changes"
+            f" nothing about it. Unlock it (openstack server unlock {server.id}), or ask whoever locked it."
+        )
+    resized = server.status == "VERIFY_RESIZE"  # and can go back
+    if have.size and not resized and server.flavor != want.server.flavor and have.size.disk_gb < server.size.disk_gb:
+        yield (
+            f"FLAVOR: {want.server.flavor} has {have.size.disk_gb} GB of disk, and {server.name} ({server.flavor}) has"
+            f" {server.size.disk_gb} GB, which cannot shrink. Put FLAVOR={server.flavor}, or a flavor with as much."
+        )
+
+
+def _state_problems(server: FoundServer) -> Iterator[str]:
+    if server.status == "ERROR" and server.launched:
+        yield (
+            f"The server {server.name} ({server.id}) is in ERROR: {server.fault or 'Nova gives no reason'}. It is"
+            " billed, and its disk may still be good: a hard reboot in OVH's console can bring it back. To give it"
+            " up: python provision.py destroy"
+        )
+    elif server.status not in (*RUNS, STARTS, "ERROR"):
+        yield (
+            f"The server {server.name} ({server.id}) is {server.status}, which provision.py does not end;"
+            " bring it back in OVH's console (Public Cloud > Instances), then run again."
+        )

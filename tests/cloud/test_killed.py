@@ -1,0 +1,114 @@
+"""provision.py killed (SIGKILL) before each of its calls to the cloud; what the next run makes of it.
+
+The calls of a whole run are counted first. Looking again and again at the same thing until it is ready counts as one
+call, since how often that happens depends on the machine. Two operators work side by side, to save time.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from cloud_project import EVERYTHING, NOTHING, remove, set_variable, there_is
+from conftest import Operator
+from fault_proxy import FaultProxy
+from openstack.connection import Connection
+
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(2400)]
+
+NAME = "killed"
+APPLY, DESTROY = ("apply", "--yes"), ("destroy", "--yes", "--name")
+
+
+@pytest.fixture
+def operators(operator_env: Operator, api: Connection, tmp_path: Path) -> Iterator[list[Operator]]:
+    """Two operators, with a server of their own each."""
+    both = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in (".env", "id_ed25519", "id_ed25519.pub"):
+            shutil.copy2(operator_env.folder / name, folder / name)
+        one = Operator(folder)
+        set_variable(one, INSTANCE_NAME=f"{NAME}{number}", SSH_PUBLIC_KEY=str(folder / "id_ed25519.pub"))
+        both.append(one)
+        remove(api, name_of(one))
+    yield both
+    for one in both:
+        remove(api, name_of(one))
+
+
+def name_of(operator: Operator) -> str:
+    """Of the operator's server."""
+    return f"{NAME}{operator.folder.name}"
+
+
+def calls(operator: Operator, *command: str) -> list[int]:
+    """Numbers of the calls of a run that goes well, one for each time it looks at another thing."""
+    with FaultProxy() as proxy:
+        operator.provision(*command, HTTP_PROXY=proxy.url)
+    numbered = groupby(enumerate(proxy.calls, 1), key=lambda call: call[1])
+    return [next(same)[0] for _, same in numbered]
+
+
+def killed_at(operator: Operator, number: int, *command: str) -> None:
+    """Run, and kill before this call."""
+    with FaultProxy() as proxy:
+        proxy.rule("kill", nth=number)
+        process = operator.start_provision(*command, HTTP_PROXY=proxy.url)
+        proxy.victim = process.pid
+        process.communicate(timeout=120)
+        assert process.returncode in (-9, 0), f"call {number}"
+        assert process.returncode == -9 or len(proxy.calls) < number  # it needed fewer looks this time
+
+
+def side_by_side(operators: list[Operator], numbers: list[int], work: Callable[[Operator, int], None]) -> None:
+    """Do the work for each call, shared between the operators."""
+
+    def share(place: int) -> None:
+        for number in numbers[place :: len(operators)]:
+            work(operators[place], number)
+
+    with ThreadPoolExecutor(len(operators)) as pool:
+        for done in [pool.submit(share, place) for place in range(len(operators))]:
+            done.result()
+
+
+def test_an_apply_that_is_killed_at_any_call_is_completed_by_the_next(
+    operators: list[Operator], api: Connection
+) -> None:
+    numbers = calls(operators[0], *APPLY)
+    assert len(numbers) > 20
+
+    def work(operator: Operator, number: int) -> None:
+        remove(api, name_of(operator))
+        for file in ("inventory.json", "known_hosts"):
+            (operator.folder / file).unlink(missing_ok=True)
+        killed_at(operator, number, *APPLY)
+        operator.provision(*APPLY)
+        assert there_is(api, name_of(operator)) == EVERYTHING, f"killed at call {number}"
+        assert operator.provision("plan").returncode == 0
+
+    side_by_side(operators, numbers, work)
+
+
+def test_a_destroy_that_is_killed_at_any_call_is_completed_by_the_next(
+    operators: list[Operator], api: Connection
+) -> None:
+    def destroy(operator: Operator) -> tuple[str, ...]:
+        return *DESTROY, name_of(operator), "--no-backup"
+
+    operators[0].provision(*APPLY)
+    numbers = calls(operators[0], *destroy(operators[0]))
+    assert len(numbers) > 15
+
+    def work(operator: Operator, number: int) -> None:
+        operator.provision(*APPLY)
+        killed_at(operator, number, *destroy(operator))
+        operator.provision(*destroy(operator))
+        assert there_is(api, name_of(operator)) == NOTHING, f"killed at call {number}"
+        assert not (operator.folder / "inventory.json").exists()
+
+    side_by_side(operators, numbers, work)

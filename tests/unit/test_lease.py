@@ -1,0 +1,178 @@
+"""Only one apply at a time. A project's security groups are a list here, whose calls are as atomic as Neutron's."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import cast
+
+import psutil
+import pytest
+
+from cloud import lease
+from cloud.lease import Lease, Ticket, describe_process, held, over
+from cloud.make import Maker
+from cloud.trouble import CloudError
+
+NOW = "2026-11-22T18:20:23Z"
+
+
+class Groups:
+    """The part of a project that a lease uses, as Maker has it."""
+
+    def __init__(self) -> None:
+        self.tickets_there = list[Ticket]()
+        self.lock, self.ids = threading.Lock(), count(1)
+
+    def make_group(self, name: str, description: str) -> str:
+        """Make a ticket."""
+        assert name == "koprogo-lease"
+        with self.lock:
+            ticket = Ticket(str(next(self.ids)), description, NOW, NOW)
+            self.tickets_there.append(ticket)
+            return ticket.id
+
+    def delete_group(self, group_id: str) -> None:
+        """Remove one."""
+        with self.lock:
+            self.tickets_there = [one for one in self.tickets_there if one.id != group_id]
+
+    def describe_group(self, group_id: str, description: str) -> None:
+        """Renew one."""
+        with self.lock:
+            if group_id not in [one.id for one in self.tickets_there]:
+                raise CloudError("gone")
+            self.tickets_there = [
+                replace(one, description=description) if one.id == group_id else one for one in self.tickets_there
+            ]
+
+    def tickets(self, name: str) -> list[Ticket]:
+        """All there are."""
+        with self.lock:
+            return list(self.tickets_there)
+
+
+@pytest.fixture
+def groups() -> Groups:
+    return Groups()
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(lease.time, "sleep", lambda _: None)
+    yield
+
+
+def maker(groups: Groups) -> Maker:
+    return cast(Maker, groups)
+
+
+def ticket(**words: str) -> Ticket:
+    """A ticket of this process, but for some words."""
+    there = dict(word.split("=", 1) for word in describe_process().split()) | {"lease": "0123"} | words
+    return Ticket("99", " ".join(f"{key}={value}" for key, value in there.items()), NOW, NOW)
+
+
+def test_it_is_taken_and_given_back(groups: Groups) -> None:
+    with held(maker(groups), "koprogo"):
+        (own,) = groups.tickets_there
+        assert own.words["pid"] == str(os.getpid())
+        assert len(own.description) <= 255
+    assert groups.tickets_there == []
+
+
+def test_it_is_given_back_after_a_failure_too(groups: Groups) -> None:
+    with pytest.raises(ZeroDivisionError), held(maker(groups), "koprogo"):
+        print(1 / 0)
+    assert groups.tickets_there == []
+
+
+def test_a_second_one_is_told_who_has_it(groups: Groups) -> None:
+    groups.tickets_there = [ticket(host="office", pid="77")]
+    with pytest.raises(CloudError) as caught, held(maker(groups), "koprogo"):
+        pytest.fail("it was taken")
+    assert str(caught.value) == (
+        "Another apply is at work on koprogo: process 77 on office, since 2026-11-22T18:20:23Z. Nothing was done. Wait"
+        " until it has ended; if it was cut off, it counts for 20 minutes more, or until somebody removes the security"
+        " group koprogo-lease in OVH's console."
+    )
+    assert [one.id for one in groups.tickets_there] == ["99"]
+
+
+def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    started = f"{psutil.Process(process.pid).create_time():.2f}"
+    dead = ticket(pid=str(process.pid), started=started)
+    assert not over(dead, NOW)
+    process.kill()
+    process.wait()
+    assert over(dead, NOW)
+    groups.tickets_there = [dead]
+    with held(maker(groups), "koprogo"):
+        assert [one.words["pid"] for one in groups.tickets_there] == [str(os.getpid())]
+
+
+def test_a_process_that_got_the_same_number_later_does_not_count() -> None:
+    assert over(ticket(started="1000000000.00"), NOW)
+    assert not over(ticket(), NOW)
+
+
+@pytest.mark.parametrize("word", ["host", "boot", "space"])
+def test_that_of_elsewhere_counts_until_it_was_not_renewed_for_long(word: str) -> None:
+    there = ticket(**{word: "other", "pid": "1"})
+    assert not over(there, "2026-11-22T18:40:22Z")
+    assert over(there, "2026-11-22T18:40:24Z")
+    assert not over(replace(there, renewed="2026-11-22T18:30:00Z"), "2026-11-22T18:40:24Z")
+
+
+def test_a_description_that_nobody_understands_counts_as_one_of_elsewhere() -> None:
+    strange = Ticket("1", "made by hand", NOW, "")
+    assert not over(strange, "2026-11-22T18:40:22Z")
+    assert over(strange, "2026-11-22T18:40:24Z")
+
+
+def test_it_is_renewed_and_its_loss_is_noticed(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = Lease(maker(groups), "koprogo")
+    taken.take()
+    taken.keep()
+    assert "renewed" not in groups.tickets_there[0].words
+    later = time.monotonic() + 301
+    monkeypatch.setattr(lease.time, "monotonic", lambda: later)
+    taken.keep()
+    assert int(groups.tickets_there[0].words["renewed"]) > 0
+    groups.tickets_there = []
+    monkeypatch.setattr(lease.time, "monotonic", lambda: later + 301)
+    with pytest.raises(CloudError):
+        taken.keep()
+
+
+def test_of_many_at_once_never_two_have_it(groups: Groups) -> None:
+    inside, most, taken = [0], [0], [0]
+    guard, begin = threading.Lock(), threading.Barrier(8)
+
+    def one() -> None:
+        begin.wait()
+        for _ in range(40):
+            try:
+                with held(maker(groups), "koprogo"):
+                    with guard:
+                        inside[0] += 1
+                        taken[0] += 1
+                        most[0] = max(most[0], inside[0])
+                    groups.tickets("koprogo-lease")
+                    with guard:
+                        inside[0] -= 1
+            except CloudError:
+                pass
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    assert taken[0] > 0
+    assert groups.tickets_there == []
