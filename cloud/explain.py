@@ -26,13 +26,17 @@ def explained(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sdk.SDKException, keystone.ClientException) as error:
+    except (sdk.SDKException, keystone.ClientException, requests.RequestException) as error:
         raise _kind(error)(f"{doing}: {explain(error)}") from error
 
 
 def _kind(error: Exception) -> type[CloudError]:
     status = _status(error)
-    if status >= SERVERS_FAULT or (isinstance(error, LOST) and not never_sent(error)):
+    if (
+        status >= SERVERS_FAULT
+        or isinstance(error, requests.JSONDecodeError)
+        or (isinstance(error, LOST) and not never_sent(error))
+    ):
         return NoAnswer
     soon = status == TOO_MANY_REQUESTS and not _wait(error)
     return NotYet if soon or isinstance(error, LOST) else CloudError
@@ -41,8 +45,9 @@ def _kind(error: Exception) -> type[CloudError]:
 def explain(error: Exception) -> str:
     """What an exception of openstacksdk or keystoneauth means, in one line."""
     status = _status(error)
-    if isinstance(error, keystone.Unauthorized):
-        return "the cloud no longer accepts the token or the password. Check OS_PASSWORD, then run again."
+    for kind, meaning in MEANINGS.items():
+        if isinstance(error, kind):
+            return meaning
     if isinstance(error, sdk.HttpException) or status >= SERVERS_FAULT or status == TOO_MANY_REQUESTS:
         return _answered(error, status)
     if isinstance(error, keystone.ConnectionError) or "establish connection" in str(error):
@@ -52,6 +57,14 @@ def explain(error: Exception) -> str:
     if isinstance(error, keystone.DiscoveryFailure | keystone.InvalidResponse | keystone.HttpError):
         return _no_keystone(_said(error))
     return _said(error)
+
+
+MEANINGS: dict[type[Exception], str] = {
+    keystone.Unauthorized: "the cloud no longer accepts the token or the password. Check OS_PASSWORD, then run again.",
+    requests.JSONDecodeError: (
+        "what answered is not the cloud. Check HTTP_PROXY, and whether this network wants a login of its own."
+    ),
+}
 
 
 def _answered(error: Exception, status: int) -> str:

@@ -152,12 +152,13 @@ def test_no_try_begins_after_the_time_is_up(here: Situation, monkeypatch: pytest
     assert here.slept == [1, 2]
 
 
-def test_a_wait_that_is_too_long_is_not_begun(here: Situation) -> None:
-    here.proxy.rule("answer", status=429, headers={"Retry-After": "3600"})
+@pytest.mark.parametrize("seconds", ["61", "3600"])
+def test_a_wait_that_is_too_long_is_not_begun(here: Situation, seconds: str) -> None:
+    here.proxy.rule("answer", status=429, headers={"Retry-After": seconds})
     with pytest.raises(CloudError) as caught, explained("Reading the servers"):
         here.session.get(f"{here.cloud.url}/servers")
     assert str(caught.value) == (
-        "Reading the servers: the cloud asks for fewer requests (429). Wait 3600 s, then run again."
+        f"Reading the servers: the cloud asks for fewer requests (429). Wait {seconds} s, then run again."
     )
     assert type(caught.value) is CloudError  # so that no loop around it goes on asking
     assert (here.said, here.slept) == ([], [])

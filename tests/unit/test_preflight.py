@@ -70,14 +70,18 @@ def lists(cloud: SmallCloud, images: list[dict[str, Any]] = IMAGES, networks: li
         ("v2.0", "networks", "networks?{}", networks),
     ):
         cloud.answers_json(f"GET /{service}/{path.format('').rstrip('?')}", {kind: ones})
-        for name in {one["name"] for one in ones} | {
-            "ext-net",
-            "Ubuntu 20.04",
-            "Ubuntu 22",
-            "Debian 11",
-            "Windows",
-            "Ubuntu 26.10",
-        }:
+        for name in (
+            {"ubuntu 22.04"}
+            | {one["name"] for one in ones}
+            | {
+                "ext-net",
+                "Ubuntu 20.04",
+                "Ubuntu 22",
+                "Debian 11",
+                "Windows",
+                "Ubuntu 26.10",
+            }
+        ):
             query = path.format(f"name={name.replace(' ', '+')}&").rstrip("&")
             found = [one for one in ones if one["name"].lower() == name.lower()]
             cloud.answers_json(f"GET /{service}/{query}", {kind: found})
@@ -119,6 +123,10 @@ def test_all_unknown_names_are_said_at_once(connection: Connection) -> None:
         "IMAGE: the cloud has no 'Ubuntu 22' here. It has: Ubuntu 22.04, Ubuntu 24.04, Ubuntu 22.04 - UEFI, Debian 12.",
         "NETWORK: the cloud has no 'ext-net' here. It has: Ext-Net.",
     ]
+
+
+def test_capitals_count(connection: Connection) -> None:
+    assert said(connection, server(image="ubuntu 22.04")).startswith("IMAGE: the cloud has no 'ubuntu 22.04' here.")
 
 
 def test_a_flavor_that_is_disabled_is_none(connection: Connection) -> None:
@@ -172,6 +180,8 @@ def test_an_image_may_be_too_large_for_a_flavor(cloud: SmallCloud, connection: C
         "FLAVOR: d2-2 has 2000 MB of memory, and Ubuntu 22.04 needs 2048.",
     ]
     assert parts(connection, server("d2-4")).flavor.name == "d2-4"
+    cloud.answers_json("GET /nova/v2.1/flavors/detail?is_public=None", {"flavors": [flavor("any-disk", 2, 4000, 0)]})
+    assert parts(connection, server("any-disk")).flavor.name == "any-disk"
 
 
 def test_two_networks_of_one_name_are_one_too_many(cloud: SmallCloud, connection: Connection) -> None:
@@ -256,3 +266,11 @@ def test_a_quota_that_we_may_not_read_is_left_out(cloud: SmallCloud, connection:
     cloud.answers_json("GET /v2.0/quotas/p1/details", {"NeutronError": {"message": "no"}}, status)
     room_for(connection, Needs(ports=99))
     assert no_room(connection, Needs(servers=2, ports=99)).startswith("The quota has no room: 9 of 10 servers in use,")
+
+
+def test_a_page_of_somebody_else_is_no_answer(cloud: SmallCloud, connection: Connection) -> None:
+    cloud.answers["GET /nova/v2.1/flavors/detail?is_public=None"] = 200, {"Content-Type": "text/html"}, b"<html>Log in!"
+    assert said(connection, server()) == (
+        "Reading flavors, images and networks: what answered is not the cloud. Check HTTP_PROXY, and whether this"
+        " network wants a login of its own."
+    )
