@@ -32,6 +32,8 @@ MAKE_SECONDS = 90
 """For the answer to a create: at a busy time Nova may take long, and asking again is no way out."""
 
 REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
+READS = '{"os-getConsoleOutput"'
+"""How the body of a POST begins that changes nothing, with which Nova reads a console."""
 TOO_MANY_REQUESTS = 429
 FAILURES = (500, 502, 503, 504)
 """What a server may do better next time; 501 and 505 are for ever."""
@@ -71,7 +73,7 @@ class _Transport(requests.Session):
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """As of requests. Raises the exceptions of requests."""
-        asked = _Request(str(method).upper(), urlsplit(str(url)).path)
+        asked = _Request(str(method).upper(), urlsplit(str(url)).path, kwargs.get("data"))
         kwargs["timeout"] = (CONNECT_SECONDS, asked.seconds)
         retrying = Retrying(
             retry=asked.may_be_repeated,
@@ -112,9 +114,10 @@ class _Transport(requests.Session):
 class _Request:
     """What is asked."""
 
-    def __init__(self, method: str, path: str) -> None:
+    def __init__(self, method: str, path: str, body: object) -> None:
         self._what = f"{method} {path}"
-        self._repeatable = method in REPEATABLE or path.endswith("/auth/tokens")
+        reads = path.endswith("/auth/tokens") or str(body).startswith(READS)
+        self._repeatable = method in REPEATABLE or reads
         self.method = method
         self.seconds = READ_SECONDS if self._repeatable else MAKE_SECONDS
 

@@ -112,6 +112,16 @@ def test_a_create_whose_answer_was_lost_is_the_callers(here: Situation, action: 
     assert (here.said, here.cloud.done) == ([], carried_out)
 
 
+def test_reading_a_console_is_no_create(here: Situation) -> None:
+    here.proxy.rule("cut")
+    assert here.ask("POST /servers/7/action", json={"os-getConsoleOutput": {"length": None}}) == 200
+    assert here.said == [BROKE.format("POST /servers/7/action", 1)]
+    here.proxy.rule("cut", nth=1)
+    with pytest.raises(keystone.ConnectFailure):
+        here.ask("POST /servers/7/action", json={"resize": {"flavorRef": "os-getConsoleOutput"}})
+    assert here.cloud.done == ["POST /servers/7/action"] * 3
+
+
 def test_a_create_that_was_never_sent_is_tried_again(here: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HTTP_PROXY")
     with socket.create_server(("127.0.0.1", 0)) as closed:
