@@ -54,8 +54,9 @@ def _made(login: Login) -> str:
     """Make a set on the server; the name of its dump."""
     status, said = login.run(f"sudo -n {layout.PROGRAM} backup 2>&1", MINUTES * 60)
     if status:
-        lines = said.strip().splitlines() or ["it says nothing"]
-        raise CloudError(f"There is no last backup: koprogo backup ended with {status}: {lines[-1][:300]}")
+        last = (said.strip().splitlines() or ["it says nothing"])[-1]
+        words = last.partition(" PROBLEM ")[2] or last  # files/koprogo/log.py
+        raise CloudError(f"There is no last backup: koprogo backup ended with {status}: {words[:300]}")
     # the newest first: names have the server's local time, in which an hour comes twice a year
     _, listed = login.run(f"sudo -n ls -1t {layout.BACKUPS}", SECONDS)
     names = [line for line in listed.splitlines() if NAME.fullmatch(line)]

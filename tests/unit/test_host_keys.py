@@ -79,12 +79,12 @@ def test_a_mark_is_a_comment_of_the_line() -> None:
 
 def test_lines_go_by_their_address_or_by_the_beginning_of_their_mark() -> None:
     text = (
-        "# koprogo/ and 51.75.1.2\n\n"
+        "# see also koprogo/ 51.75.1.2\n\n"
         f"51.75.1.2 {OTHER}\n192.0.2.1,51.75.1.2 {OTHER}\n51.75.1.20 {OTHER}\n"
         f"192.0.2.2 {OTHER} koprogo/5c1e\n192.0.2.3 {OTHER} koprogo-2/5c1e\n"
     )
     assert unpin(text, ("51.75.1.2",), "koprogo/") == (
-        f"# koprogo/ and 51.75.1.2\n\n51.75.1.20 {OTHER}\n192.0.2.3 {OTHER} koprogo-2/5c1e\n"
+        f"# see also koprogo/ 51.75.1.2\n\n51.75.1.20 {OTHER}\n192.0.2.3 {OTHER} koprogo-2/5c1e\n"
     )
     assert unpin(text, ()) == text
 

@@ -96,10 +96,17 @@ def test_a_server_without_the_program_has_nothing_to_back_up(tmp_path: Path, out
 
 def test_a_backup_that_fails_there_is_told_with_its_reason(tmp_path: Path, out: Console) -> None:
     server = Server()
-    server.answers["sudo -n /usr/local/bin/koprogo backup 2>&1"] = (1, "one\nThe database (postgres) is exited.\n")
+    log = "2026-11-22T02:00:00+0100 PROBLEM No backup was made. The database (postgres) is exited.\n"
+    server.answers["sudo -n /usr/local/bin/koprogo backup 2>&1"] = (1, f"one\n{log}")
     assert failure(server, tmp_path, out) == (
-        "There is no last backup: koprogo backup ended with 1: The database (postgres) is exited."
+        "There is no last backup: koprogo backup ended with 1: No backup was made. The database (postgres) is exited."
     )
+
+
+def test_a_backup_that_fails_without_a_word_is_told_too(tmp_path: Path, out: Console) -> None:
+    server = Server()
+    server.answers["sudo -n /usr/local/bin/koprogo backup 2>&1"] = (137, "\n")
+    assert failure(server, tmp_path, out) == ("There is no last backup: koprogo backup ended with 137: it says nothing")
 
 
 def test_a_backup_that_left_nothing_is_none(tmp_path: Path, out: Console) -> None:

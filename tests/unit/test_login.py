@@ -1,5 +1,6 @@
 """Logging in to a new server: with the pinned keys only, and what is said when it does not work."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -26,7 +27,8 @@ CONTENT = bytes(range(256)) * 1024
 class Sshd(paramiko.ServerInterface):
     """Lets `ubuntu` in with one key, and answers each command with its own text and status 3.
 
-    `reboot` does not end, `no-status` ends without its status, and `sudo -n cat -- /…` gives out one file.
+    `reboot` does not end, nor does `chatter`, which goes on talking; `no-status` ends without its status; and
+    `sudo -n cat -- /…` gives out one file.
     """
 
     def __init__(self, allowed: str) -> None:
@@ -53,11 +55,21 @@ class Sshd(paramiko.ServerInterface):
             channel.send_exit_status(0 if there else 1)
         else:
             channel.sendall(b"you said: " + command)
-            if command not in (b"reboot", b"no-status"):
+            if command == b"chatter":
+                threading.Thread(target=chatter, args=(channel,), daemon=True).start()
+            elif command not in (b"reboot", b"no-status"):
                 channel.send_exit_status(3)
-        if command != b"reboot":
+        if command not in (b"reboot", b"chatter"):
             channel.shutdown_write()
         return True
+
+
+def chatter(channel: paramiko.Channel) -> None:
+    """Talk until nobody listens."""
+    with contextlib.suppress(OSError):
+        while True:
+            channel.sendall(b".")
+            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -91,7 +103,8 @@ def sshd(
                 connection, _ = listener.accept()
             except OSError:
                 return
-            transport = paramiko.Transport(connection)
+            # as OpenSSH since 8.8
+            transport = paramiko.Transport(connection, disabled_algorithms={"keys": ["ssh-rsa"]})
             connections.append(transport)
             transport.add_server_key(host_key)
             transport.add_server_key(rsa_key)
@@ -122,7 +135,7 @@ def test_a_connection_that_breaks_is_no_command_that_ended(
         sshd.run("reboot", 10)
 
 
-@pytest.mark.parametrize("command", ["reboot", "no-status"])
+@pytest.mark.parametrize("command", ["reboot", "chatter", "no-status"])
 def test_a_command_that_does_not_end_is_not_waited_for_without_end(sshd: Login, command: str) -> None:
     begun = time.monotonic()
     with pytest.raises(NotYet, match=rf"^127\.0\.0\.1 port {sshd.port}: no answer in time\.$"):

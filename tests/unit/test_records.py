@@ -138,7 +138,9 @@ def test_former_keys_are_those_of_the_server_and_not_of_an_earlier_one_at_its_ad
 def test_a_line_that_does_not_say_whose_it_is_counts_as_long_as_the_inventory_does(settings: Settings) -> None:
     here = records.entry(settings, FOUND)
     records.write(settings, here, (ED25519,))
-    settings.known_hosts_file.write_text(f"51.75.1.2 {ECDSA}\n51.75.1.2 {OTHER} by hand\n51.75.1.3 {ED25519}\n")
+    settings.known_hosts_file.write_text(f"51.75.1.2 {ECDSA}\n51.75.1.2 {OTHER} by hand\n")
+    with settings.known_hosts_file.open("a") as file:
+        file.write(f"51.75.1.2 {ED25519} koprogo/4a0b\n51.75.1.3 {ED25519}\n")
     assert records.former_keys(settings, here) == (ECDSA, OTHER)
     assert records.former_keys(settings, records.entry(settings, replace(FOUND, id="6d2f"))) == ()
     settings.inventory_file.unlink()
