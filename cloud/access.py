@@ -23,7 +23,8 @@ HEALTH = "command -v koprogo >/dev/null || exit 0; sudo -n koprogo health"
 def known_login(settings: Settings, server: FoundServer) -> Login:
     """How to log in with the host keys that are pinned."""
     here = records.entry(settings, server)
-    return Login(server.ipv4, here.user, settings.instance.ssh_private_key, records.former_keys(settings, here))
+    user = records.known_user(settings, server.id) or here.user  # IMAGE may name another system by now
+    return Login(server.ipv4, user, settings.instance.ssh_private_key, records.former_keys(settings, here))
 
 
 def healthy(login: Login) -> bool:

@@ -43,7 +43,7 @@ class Apply:
     lease: Lease
     want: Wanted
     have: Actual
-    parts: Parts
+    parts: Parts | None
     to: Console
     ask: Ask
 
@@ -114,11 +114,11 @@ class Apply:
     def _make(self, server: Server, maker: Maker) -> None:
         self.lease.keep()
         with step(self.to, f"Making {_name(server)}"):
-            self._server_id = maker.make_server(server, self.parts, self._group_id, uuid.uuid4().hex[:12])
+            self._server_id = maker.make_server(server, self._parts, self._group_id, uuid.uuid4().hex[:12])
 
     def _replace(self, server: Server, maker: Maker, *, keeps_address: bool) -> None:
         if keeps_address:
-            Actions(self.cloud, self._server_id, self.to).rebuild(server, self.parts)
+            Actions(self.cloud, self._server_id, self.to).rebuild(server, self._parts)
             self._rebuilt = True
             return
         with step(self.to, f"Removing {_name(server)}"):
@@ -134,7 +134,7 @@ class Apply:
             case "status":
                 actions.start()
             case "flavor":
-                actions.resize(self.want.server, self.parts, self._checked())
+                actions.resize(self.want.server, self._parts, self._checked())
             case "security groups":
                 actions.use_group(self._group_id, self.want.group.name)
 
@@ -155,6 +155,11 @@ class Apply:
         first_boot.wait_first_boot(login, self.to)
         records.write(self.settings, here, keys)
         return login
+
+    @property
+    def _parts(self) -> Parts:
+        assert self.parts is not None  # noqa: S101 - a plan that makes or changes a server has looked them up
+        return self.parts
 
     def _found(self) -> FoundServer:
         """The server that this apply works on, as it is now."""

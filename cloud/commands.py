@@ -19,7 +19,7 @@ from cloud.lease import Lease, held
 from cloud.make import Maker
 from cloud.plan import Plan
 from cloud.planning import CHANGED, Planned, Planner
-from cloud.resources import FoundServer
+from cloud.resources import FoundServer, Size
 from cloud.show import as_data, show
 from cloud.show import console as console_of
 from cloud.trouble import CloudError, ServerFailed
@@ -197,8 +197,8 @@ def _show(work: Work, planned: Planned) -> None:
 
 
 def _estimate(work: Work, planned: Planned) -> Estimate:
-    assert planned.have.size  # noqa: S101 - a plan has looked it up
-    return estimate(work.settings, work.settings.instance.flavor, planned.have.size)
+    size = planned.have.size or (planned.have.server.size if planned.have.server else Size(0, 0, 0))
+    return estimate(work.settings, work.settings.instance.flavor, size)
 
 
 def _stop_for(plan: Plan) -> None:

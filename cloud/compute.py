@@ -44,7 +44,8 @@ class Compute:
         """The project's security groups of this name."""
         with explained("Reading the security groups"):
             found = self.connection.network.security_groups(name=name, project_id=self._project)
-            return tuple(_found_group(group) for group in found)
+            # Neutron's filter takes upper and lower case for the same
+            return tuple(_found_group(group) for group in found if group.name == name)
 
     def servers(self, name: str) -> tuple[FoundServer, ...]:
         """The servers of this name as they are now."""

@@ -12,6 +12,7 @@ from cloud.make import Maker
 from cloud.plan import Action, Change, Plan
 from cloud.removal import removal
 from cloud.resources import Actual, Address, Existing, KeyPair, Port, Record, Wanted
+from cloud.server_plan import is_ours
 from cloud.show import describe, step
 from settings import CloudSettings
 
@@ -41,7 +42,7 @@ class Destroy:
             found = self._dns(have)
             rows = [change.row for change in found.changes] if found else []
             addresses = [Address(row.name, row.kind, row.target) for row in rows]
-            plan = removal(self._want, have, addresses, self._cloud.ports(server.id for server in have.servers))
+            plan = removal(self._want, have, addresses, self._cloud.ports(self._ids(have)))
         return Found(plan, have, found)
 
     def run(self, found: Found, lease: Lease) -> None:
@@ -60,16 +61,20 @@ class Destroy:
             dns_after = self._dns(found.have)
             changes = removal(self._want, after, ()).pending
             left = [" ".join(describe(change.resource)[:2]) for change in changes]
-            left += [f"port {port}" for port in self._cloud.ports(server.id for server in found.have.servers)]
+            left += [f"port {port}" for port in self._cloud.ports(self._ids(found.have))]
             left += [f"security group {group.name}" for group in self._cloud.groups(self._want.server.name + SUFFIX)]
             left += [str(change) for change in (dns_after.changes if dns_after else ())]
         return left
+
+    def _ids(self, have: Actual) -> list[str]:
+        return [server.id for server in have.servers if is_ours(self._want.server, server)]
 
     def _dns(self, have: Actual) -> DnsPlan | None:
         if self._account is None:
             return None
         site = self._settings.site
-        targets = [address for server in have.servers for address in (server.ipv4, server.ipv6) if address]
+        ours = [server for server in have.servers if is_ours(self._want.server, server)]
+        targets = [address for server in ours for address in (server.ipv4, server.ipv6) if address]
         targets += records.addresses(self._settings)
         return dns.plan_removal(self._account, (site.frontend_domain, site.api_domain), targets, site.dns_resolvers)
 

@@ -75,7 +75,11 @@ class Maker:
         """The tickets of a lease."""
         with explained("Reading the lease"):
             found = self._sdk.network.security_groups(name=name, project_id=self._sdk.session.get_project_id())
-            return [Ticket(one.id, one.description or "", one.created_at, one.updated_at or "") for one in found]
+            return [
+                Ticket(one.id, one.description or "", one.created_at, one.updated_at or "")
+                for one in found
+                if one.name == name
+            ]
 
     def make_rules(self, group_id: str, rules: Iterable[Rule]) -> None:
         """Add rules to a security group, all by one call; a new group has some from birth."""

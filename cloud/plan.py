@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from cloud import server_plan
 from cloud.host_keys import fingerprint
-from cloud.resources import Actual, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Wanted
+from cloud.resources import Actual, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Server, Wanted
 
 
 class Action(StrEnum):
@@ -56,6 +56,14 @@ class Plan:
     def loses_data(self) -> bool:
         """Whether somebody should think twice."""
         return any(change.loses_data for change in self.changes)
+
+    @property
+    def needs_parts(self) -> bool:
+        """Whether a server is made, made again, or given another size."""
+        return any(
+            isinstance(change.resource, Server) or getattr(change.resource, "what", "") == "flavor"
+            for change in self.pending
+        )
 
     def count(self, action: Action) -> int:
         """How many lines do this."""

@@ -23,7 +23,8 @@ class Planned:
 
     plan: Plan
     have: Actual
-    parts: Parts
+    parts: Parts | None
+    """What a server is made of; None where none is made or changed."""
 
 
 def wish(settings: CloudSettings) -> Wanted:
@@ -44,12 +45,15 @@ class Planner:
     def plan(self, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Look, check what would go wrong, and compare. Raises CloudError before anything is made."""
         with step(self._to, "Looking at what there is"):
-            parts = preflight.parts(self._cloud.connection, self.want.server)
-            size = Size(parts.flavor.vcpus, parts.flavor.ram, parts.flavor.disk)
-            have = replace(self.look(), size=size)
+            have, parts = self.look(), None
             plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
-            if not plan.problems:
-                preflight.room_for(self._cloud.connection, _needs(plan, have, size))
+            # a flavor or image that is no longer offered matters to a server that is to be made, and to no other
+            if plan.needs_parts:
+                parts = preflight.parts(self._cloud.connection, self.want.server)
+                have = replace(have, size=Size(parts.flavor.vcpus, parts.flavor.ram, parts.flavor.disk))
+                plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
+            if plan.pending and not plan.problems:
+                preflight.room_for(self._cloud.connection, _needs(plan, have))
         return Planned(plan, have, parts)
 
     def again(self, shown: Planned, *, adopt: bool = False, rebuild: bool = False) -> Planned:
@@ -84,17 +88,18 @@ class Planner:
             return "does not let" not in str(error)
 
 
-def _needs(plan: Plan, have: Actual, size: Size) -> Needs:
-    """What the plan adds to what is counted against the project's quota."""
+def _needs(plan: Plan, have: Actual) -> Needs:
+    """What the plan adds to what is counted against the project's quota; the lease is a security group too."""
     made = [change.resource for change in plan.changes if change.action is Action.CREATE]
     new_server = any(isinstance(resource, Server) for resource in made)
     before = have.server.size if have.server and not new_server else Size(0, 0, 0)
+    after = have.size or before
     return Needs(
         servers=int(new_server),
-        vcpus=max(0, size.vcpus - before.vcpus),
-        memory_mb=max(0, size.memory_mb - before.memory_mb),
+        vcpus=max(0, after.vcpus - before.vcpus),
+        memory_mb=max(0, after.memory_mb - before.memory_mb),
         key_pairs=sum(isinstance(resource, KeyPair) for resource in made),
-        groups=sum(isinstance(resource, Group) for resource in made),
+        groups=1 + sum(isinstance(resource, Group) for resource in made),
         rules=sum(isinstance(resource, GroupRule) for resource in made),
         ports=int(new_server),
     )

@@ -120,6 +120,11 @@ def known_id(settings: Settings) -> str:
     return next((one.id for one in _own(settings)), "")
 
 
+def known_user(settings: Settings, server_id: str) -> str:
+    """Who logs in to this server, as it was noted; "" if it was not."""
+    return next((one.user for one in _own(settings) if one.id == server_id), "")
+
+
 def addresses(settings: Settings) -> tuple[str, ...]:
     """The addresses of the server of the settings, as they were noted."""
     return tuple(address for one in _own(settings) for address in one.addresses)
