@@ -169,15 +169,6 @@ def _key_type(algorithm: str) -> str:
     return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
 
 
-def reachable(address: str, port: int, seconds: float) -> bool:
-    """Whether somebody accepts TCP connections there, within this time."""
-    try:
-        with socket.create_connection((address, port), seconds):
-            return True
-    except OSError:
-        return False
-
-
 def _receive(channel: paramiko.Channel, end: float) -> bytes:
     channel.settimeout(_left(end))
     return channel.recv(PIECE)

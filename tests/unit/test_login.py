@@ -18,7 +18,7 @@ import pytest
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from test_settings import key_pair
 
-from cloud.login import Login, reachable, shown_key
+from cloud.login import Login, shown_key
 from cloud.trouble import CloudError, NotYet
 
 CONTENT = bytes(range(256)) * 1024
@@ -187,11 +187,6 @@ def test_the_key_that_a_machine_shows(sshd: Login, host_key: paramiko.ECDSAKey) 
 
 def test_the_type_that_is_pinned_is_asked_for_first(sshd: Login, rsa_key: paramiko.RSAKey) -> None:
     assert shown_key("127.0.0.1", ["ssh-rsa"], sshd.port) == f"ssh-rsa {rsa_key.get_base64()}"
-
-
-def test_whether_somebody_is_there(sshd: Login) -> None:
-    assert reachable("127.0.0.1", sshd.port, 1)
-    assert not reachable("127.0.0.1", 9, 1)
 
 
 def test_another_key_of_the_same_type_is_a_stop_that_shows_both(sshd: Login, host_key: paramiko.ECDSAKey) -> None:
