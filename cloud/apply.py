@@ -52,6 +52,8 @@ class Apply:
         self._server_id = self.have.server.id if self.have.server else ""
         self._group_id = self.have.group.id if self.have.group else ""
         self._rebuilt = False
+        self._mark = uuid.uuid4().hex[:12]
+        self._made = False
 
     def run(self, plan: Plan) -> Login:
         """Do what the plan says, wait until the server is at rest, and note it beside .env."""
@@ -114,7 +116,8 @@ class Apply:
     def _make(self, server: Server, maker: Maker) -> None:
         self.lease.keep()
         with step(self.to, f"Making {_name(server)}"):
-            self._server_id = maker.make_server(server, self._parts, self._group_id, uuid.uuid4().hex[:12])
+            self._server_id = maker.make_server(server, self._parts, self._group_id, self._mark)
+        self._made = True
 
     def _replace(self, server: Server, maker: Maker, *, keeps_address: bool) -> None:
         if keeps_address:
@@ -147,6 +150,8 @@ class Apply:
     def _finish(self) -> Login:
         self.lease.keep()
         server = first_boot.wait_active(self.cloud, self._server_id, self.to)
+        if self._made:
+            Maker(self.cloud).the_only_one(self.want.server, self._mark)
         here = records.entry(self.settings, server)
         former = records.former_keys(self.settings, here)
         keys = trust.HostKeys(self.cloud, server, former, self._rebuilt).wait(self.to, self.ask)

@@ -20,7 +20,9 @@ from cloud.trouble import CloudError, NoAnswer
 
 TRIES = 3
 SECONDS_TO_APPEAR = 15
-"""How long something may take to show in lists after a create whose answer was lost."""
+"""How long something may take to show in lists after a create whose answer was lost: the cloud may still be at it."""
+SECONDS_WHERE_NAMES_ARE_UNIQUE = 2
+"""The same for what the cloud would not make twice."""
 SECONDS_TO_GO = 300
 """For a server that is deleted."""
 
@@ -42,6 +44,7 @@ class Maker:
             lambda: bool(self._sdk.compute.create_keypair(name=pair.name, public_key=pair.public_key)),
             lambda: bool(self._cloud.key_pair(pair.name)),
             f"Making key pair {pair.name}",
+            SECONDS_WHERE_NAMES_ARE_UNIQUE,
         )
 
     def delete_key_pair(self, name: str) -> None:
@@ -91,6 +94,7 @@ class Maker:
                 lambda: bool(list(self._sdk.network.create_security_group_rules(bodies))),
                 lambda: wanted <= self._rules(group_id),
                 "Making rules",
+                SECONDS_WHERE_NAMES_ARE_UNIQUE,
             )
 
     def delete_rules(self, group_id: str, rules: Iterable[Rule]) -> None:
@@ -121,12 +125,12 @@ class Maker:
             return True
 
         _once(create, lambda: bool(self._made(want, mark)), f"Making server {want.name}")
-        return self._the_only_one(want, mark)
+        return self.the_only_one(want, mark)
 
     def _made(self, want: Server, mark: str) -> list[FoundServer]:
         return [one for one in self._cloud.servers(want.name) if one.metadata.get(MARK) == mark]
 
-    def _the_only_one(self, want: Server, mark: str) -> str:
+    def the_only_one(self, want: Server, mark: str) -> str:
         """The id of the server that stays, should there be two after all.
 
         A create whose answer was lost can be carried out later than anybody waits for it, and a lease can be lost while
@@ -174,14 +178,16 @@ MARK = "apply"
 Made = TypeVar("Made")
 
 
-def _once(create: Callable[[], Made], there: Callable[[], Made], doing: str) -> Made:
-    """Make something. Without an answer, look whether it is there before trying again. Raises CloudError."""
+def _once(
+    create: Callable[[], Made], there: Callable[[], Made], doing: str, seconds: float = SECONDS_TO_APPEAR
+) -> Made:
+    """Make something. Without an answer, look for it for `seconds` before trying again. Raises CloudError."""
     for attempt in range(TRIES):
         try:
             with explained(doing):
                 return create()
         except NoAnswer:
-            if found := _appears(there):
+            if found := _appears(there, seconds):
                 return found
             if attempt == TRIES - 1:
                 raise
@@ -193,8 +199,8 @@ def _once(create: Callable[[], Made], there: Callable[[], Made], doing: str) -> 
     raise AssertionError("not reached")
 
 
-def _appears(there: Callable[[], Made]) -> Made | None:
-    end = time.monotonic() + SECONDS_TO_APPEAR
+def _appears(there: Callable[[], Made], seconds: float) -> Made | None:
+    end = time.monotonic() + seconds
     while True:
         with explained("Looking what was made"):
             if found := there():
