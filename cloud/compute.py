@@ -13,6 +13,8 @@ from cloud.explain import explained
 from cloud.resources import Actual, FoundGroup, FoundServer, KeyPair, Rule, Size, Wanted
 
 IPV4, IPV6 = 4, 6
+GONE = "DELETED"
+"""What Nova says of a server for the moment between its end and its disappearance from lists."""
 
 
 class Compute:
@@ -52,15 +54,16 @@ class Compute:
         # Nova takes the name as a regular expression that may match anywhere in it
         with explained("Asking for the server"):
             found = [one for one in self.connection.compute.servers(name=f"^{name}$") if one.name == name]
-            return tuple(self._found(self._with_reason(one)) for one in found)
+            return tuple(self._found(self._with_reason(one)) for one in found if one.status != GONE)
 
     def server(self, server_id: str) -> FoundServer | None:
         """One server as it is now; None if it is gone."""
         with explained("Asking for the server"):
             try:
-                return self._found(self.connection.compute.get_server(server_id))
+                found = self.connection.compute.get_server(server_id)
             except sdk.NotFoundException:
                 return None
+            return None if found.status == GONE else self._found(found)
 
     def console(self, server_id: str) -> str:
         """What a server has printed on its console; "" while there is none."""
@@ -91,7 +94,7 @@ class Compute:
         return FoundServer(
             id=server.id,
             name=server.name,
-            status=server.status,
+            status=server_plan.LEAVING if server.task_state == "deleting" else server.status,
             flavor=flavor.original_name or flavor.name or flavor.id,
             image=self._image_name(server.image),
             networks=frozenset(server.addresses),

@@ -107,7 +107,8 @@ class Existing:
     """server or security group."""
     name: str
     id: str
-    details: str = ""
+    details: str = field(default="", compare=False)
+    """For the eye. It is the same one with others, too: a server changes its state by itself."""
 
 
 Resource = KeyPair | Group | GroupRule | Server | Aspect | Record | Address | Port | Existing

@@ -10,6 +10,8 @@ AT_WORK = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD", "RESIZE", "REVERT_RESIZE
 """Nova's words for a server that will be ACTIVE, or VERIFY_RESIZE, soon."""
 RUNS = ("ACTIVE", "VERIFY_RESIZE", *AT_WORK)
 STARTS = "SHUTOFF"
+LEAVING = "DELETING"
+"""Ours for a server that Nova is just removing."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _state_problems(server: FoundServer) -> Iterator[str]:
             " billed, and its disk may still be good: a hard reboot in OVH's console can bring it back. To give it"
             " up: python provision.py destroy"
         )
+    elif server.status == LEAVING:
+        yield f"The server {server.name} ({server.id}) is just being removed. Wait a moment, then run again."
     elif server.status not in (*RUNS, STARTS, "ERROR"):
         yield (
             f"The server {server.name} ({server.id}) is {server.status}, which provision.py does not end;"

@@ -250,6 +250,9 @@ def test_a_server_in_error_is_replaced_only_if_it_never_ran() -> None:
 
 
 def test_what_nova_does_not_allow_is_said_before() -> None:
+    assert problem(having(status="DELETING")) == (
+        "The server koprogo (5c1e) is just being removed. Wait a moment, then run again."
+    )
     assert problem(having(status="SHELVED_OFFLOADED")).startswith("The server koprogo (5c1e) is SHELVED_OFFLOADED")
     assert problem(having(flavor="d2-4", locked=True)).startswith("The server koprogo (5c1e) is locked")
     assert difference(WANT, having(locked=True)).problems == ()
