@@ -16,17 +16,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
+from cloud.make import Maker
+from cloud.resources import Ticket
 from cloud.trouble import CloudError
-
-if TYPE_CHECKING:
-    from cloud.make import Maker
 
 MINUTES = 20
 """Longer than any single wait of an apply, between which it renews its ticket."""
@@ -36,25 +33,10 @@ SECONDS_OF_DOUBT = 5
 SUFFIX = "-lease"
 
 
-@dataclass(frozen=True)
-class Ticket:
-    """A security group that stands for an apply at work."""
-
-    id: str
-    description: str
-    created: str
-    renewed: str
-
-    @property
-    def words(self) -> dict[str, str]:
-        """What the description says."""
-        return dict(word.partition("=")[::2] for word in self.description.split())
-
-
 class Lease:
     """The right to change what belongs to one server."""
 
-    def __init__(self, maker: "Maker", name: str) -> None:
+    def __init__(self, maker: Maker, name: str) -> None:
         self._maker, self._name = maker, f"{name}{SUFFIX}"
         self._mark = uuid.uuid4().hex[:12]
         self._description = f"lease={self._mark} {describe_process()}"
@@ -107,7 +89,7 @@ class Lease:
 
 
 @contextmanager
-def held(maker: "Maker", name: str) -> Iterator[Lease]:
+def held(maker: Maker, name: str) -> Iterator[Lease]:
     """Hold the lease of a server while something is done. Raises CloudError if another apply has it."""
     lease = Lease(maker, name)
     try:

@@ -12,9 +12,8 @@ from openstack.connection import Connection
 
 from cloud.compute import Compute, rule_of
 from cloud.explain import explained
-from cloud.lease import Ticket
 from cloud.preflight import Parts
-from cloud.resources import FoundServer, KeyPair, Rule, Server
+from cloud.resources import FoundServer, KeyPair, Rule, Server, Ticket
 from cloud.server_plan import is_ours
 from cloud.trouble import CloudError, NoAnswer
 

@@ -171,6 +171,21 @@ class FoundGroup:
 
 
 @dataclass(frozen=True)
+class Ticket:
+    """A security group that stands for an apply at work (cloud/lease.py)."""
+
+    id: str
+    description: str
+    created: str
+    renewed: str
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What the description says."""
+        return dict(word.partition("=")[::2] for word in self.description.split())
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What the settings ask for."""
 

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from cloud import lease
-from cloud.lease import Lease, Ticket, describe_process, held, over
+from cloud.lease import Lease, describe_process, held, over
 from cloud.make import Maker
+from cloud.resources import Ticket
 from cloud.trouble import CloudError
 
 NOW = "2026-11-22T18:20:23Z"
