@@ -9,8 +9,8 @@ from typing import Any
 
 import paramiko
 
-from cloud import inventory_file
-from cloud.inventory_file import InventoryError
+from cloud.machine import inventory_file
+from cloud.machine.inventory_file import InventoryError
 from settings import SettingsError, load
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from cloud import access, first_boot, records, trust
-from cloud.compute import Compute
-from cloud.lease import Lease
-from cloud.login import Login
-from cloud.make import Maker
+from cloud.api.compute import Compute
+from cloud.api.lease import Lease
+from cloud.api.make import Maker
+from cloud.api.preflight import Parts
+from cloud.api.server_actions import Actions
+from cloud.machine import access, first_boot, records, trust
+from cloud.machine.login import Login
 from cloud.plan import Action, Change, Plan
-from cloud.preflight import Parts
 from cloud.resources import (
     Actual,
     Aspect,
@@ -25,7 +26,6 @@ from cloud.resources import (
     Server,
     Wanted,
 )
-from cloud.server_actions import Actions
 from cloud.show import describe, step
 from cloud.trouble import CloudError
 from settings import Settings

@@ -9,14 +9,16 @@ import click
 from rich.console import Console
 
 import settings as variables
-from cloud import access, last_backup, server_plan, session
+from cloud import server_plan
 from cloud import status as statuses
+from cloud.api import session
+from cloud.api.compute import Compute
+from cloud.api.lease import Lease, held
+from cloud.api.make import Maker
 from cloud.apply import Apply
-from cloud.compute import Compute
+from cloud.cost.estimate import Estimate, estimate
 from cloud.destroy import Destroy
-from cloud.estimate import Estimate, estimate
-from cloud.lease import Lease, held
-from cloud.make import Maker
+from cloud.machine import access, last_backup
 from cloud.plan import Plan
 from cloud.planning import CHANGED, Planned, Planner
 from cloud.resources import FoundServer, Size

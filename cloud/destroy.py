@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from cloud import dns, records
-from cloud.compute import Compute
+from cloud import dns
+from cloud.api.compute import Compute
+from cloud.api.lease import SUFFIX, Lease
+from cloud.api.make import Maker
 from cloud.dns_plan import Plan as DnsPlan
-from cloud.lease import SUFFIX, Lease
-from cloud.make import Maker
+from cloud.machine import records
 from cloud.plan import Action, Change, Plan
 from cloud.removal import removal
 from cloud.resources import Actual, Address, Existing, KeyPair, Port, Record, Wanted

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cloud import server_plan
-from cloud.host_keys import fingerprint
+from cloud.machine.host_keys import fingerprint
 from cloud.resources import Actual, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Server, Wanted
 
 

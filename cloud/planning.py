@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from cloud import access, preflight, records, trust
-from cloud.compute import Compute
+from cloud.api import preflight
+from cloud.api.compute import Compute
+from cloud.api.preflight import Needs, Parts
+from cloud.machine import access, records, trust
 from cloud.plan import Action, Plan, difference
-from cloud.preflight import Needs, Parts
 from cloud.resources import Actual, FoundServer, Group, GroupRule, KeyPair, Server, Size, Wanted, wanted
 from cloud.show import show, step
 from cloud.trouble import CloudError, NotYet

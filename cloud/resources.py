@@ -172,7 +172,7 @@ class FoundGroup:
 
 @dataclass(frozen=True)
 class Ticket:
-    """A security group that stands for an apply at work (cloud/lease.py)."""
+    """A security group that stands for an apply at work (cloud/api/lease.py)."""
 
     id: str
     description: str

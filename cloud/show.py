@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cloud.host_keys import fingerprint
+from cloud.machine.host_keys import fingerprint
 from cloud.plan import Action, Change, Plan
 from cloud.resources import (
     Address,

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloud import access, catalogue, records
-from cloud.compute import Compute
-from cloud.estimate import Estimate, estimate
+from cloud.api.compute import Compute
+from cloud.cost import catalogue
+from cloud.cost.estimate import Estimate, estimate
+from cloud.machine import access, records
 from cloud.resources import FoundServer, Wanted
 from cloud.server_plan import first_server, is_ours
 from cloud.trouble import CloudError

@@ -8,11 +8,11 @@ from cloud_project import as_admin
 from fault_proxy import FaultProxy
 from openstack.connection import Connection
 
-from cloud import patience
-from cloud.explain import explained
-from cloud.preflight import Needs, parts, room_for
+from cloud.api import patience
+from cloud.api.explain import explained
+from cloud.api.preflight import Needs, parts, room_for
+from cloud.api.session import connect
 from cloud.resources import Server
-from cloud.session import connect
 from cloud.trouble import CloudError, NoAnswer
 from configuration.sections import OpenStack
 from sandbox.world import World

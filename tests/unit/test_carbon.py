@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud.carbon import COUNTRIES, GRAMS_PER_KWH, footprint
+from cloud.cost.carbon import COUNTRIES, GRAMS_PER_KWH, footprint
 
 
 def test_the_line_names_every_assumption() -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from ovh_stand_in import Api
 
-from cloud import catalogue
-from cloud.catalogue import Price, cost_so_far, price
-from cloud.price_list import FlavorPrice, PriceList, dump, parse, restore
+from cloud.cost import catalogue
+from cloud.cost.catalogue import Price, cost_so_far, price
+from cloud.cost.price_list import FlavorPrice, PriceList, dump, parse, restore
 
 TODAY = date(2026, 11, 22)
 D2_2 = Price(Decimal("0.0104"), Decimal("5.49"), Decimal("0.2"), "")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloud.compute import rule_of
+from cloud.api.compute import rule_of
 from cloud.resources import Rule
 
 HTTPS = {

@@ -5,7 +5,7 @@ import requests
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
-from cloud.explain import explain, explained
+from cloud.api.explain import explain, explained
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from test_plan import FOUND
 
-from cloud import first_boot
+from cloud.machine import first_boot
 from cloud.resources import FoundServer
 from cloud.show import console
 from cloud.trouble import CloudError, NotYet

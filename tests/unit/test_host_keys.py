@@ -1,6 +1,6 @@
 """SSH host keys on a console, in known_hosts, and as fingerprints."""
 
-from cloud.host_keys import change, fingerprint, on_console, pin, pinned, unpin
+from cloud.machine.host_keys import change, fingerprint, on_console, pin, pinned, unpin
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJx0mQwTn0oVfPqg0Jb5hGk3oCqkKwzN1hJm3iYb0aX"

@@ -10,8 +10,8 @@ import pytest
 from test_settings import RIGHT, key_pair
 
 import settings
-from cloud import inventory_file
-from cloud.inventory_file import Entry, InventoryError
+from cloud.machine import inventory_file
+from cloud.machine.inventory_file import Entry, InventoryError
 
 SERVER = {
     "name": "koprogo",

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from test_first_boot import out, printed
 
-from cloud import last_backup
+from cloud.machine import last_backup
 from cloud.trouble import CloudError, NotYet
 
 __all__ = ["out"]  # a fixture

@@ -12,9 +12,9 @@ from typing import cast
 import psutil
 import pytest
 
-from cloud import lease
-from cloud.lease import Lease, describe_process, held, over
-from cloud.make import Maker
+from cloud.api import lease
+from cloud.api.lease import Lease, describe_process, held, over
+from cloud.api.make import Maker
 from cloud.resources import Ticket
 from cloud.trouble import CloudError
 

@@ -18,7 +18,7 @@ import pytest
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from test_settings import key_pair
 
-from cloud.login import Login, shown_key
+from cloud.machine.login import Login, shown_key
 from cloud.trouble import CloudError, NotYet
 
 CONTENT = bytes(range(256)) * 1024

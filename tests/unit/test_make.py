@@ -6,7 +6,7 @@ import pytest
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
-from cloud import make
+from cloud.api import make
 from cloud.trouble import CloudError, NoAnswer
 
 LOST = keystone.ConnectFailure("the connection was reset")

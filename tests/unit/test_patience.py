@@ -14,9 +14,9 @@ from keystoneauth1.identity.v3 import Password
 from keystoneauth1.noauth import NoAuth
 from small_cloud import SmallCloud, running
 
-from cloud import patience
-from cloud.explain import explained
-from cloud.patience import PatientSession
+from cloud.api import patience
+from cloud.api.explain import explained
+from cloud.api.patience import PatientSession
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 GET, PUT, DELETE, POST, LOGIN = "GET /servers", "PUT /servers", "DELETE /servers", "POST /servers", "POST /auth/tokens"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cloud.carbon import footprint
-from cloud.catalogue import Price
-from cloud.estimate import Estimate
+from cloud.cost.carbon import footprint
+from cloud.cost.catalogue import Price
+from cloud.cost.estimate import Estimate
 from cloud.plan import Plan, difference
 from cloud.resources import Actual, FoundGroup, FoundServer, Rule, Server, Size, wanted
 from cloud.show import show

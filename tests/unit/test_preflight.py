@@ -8,8 +8,8 @@ from keystoneauth1.identity.v3 import Password
 from openstack.connection import Connection
 from small_cloud import SmallCloud, running
 
-from cloud.patience import PatientSession
-from cloud.preflight import Needs, parts, room_for
+from cloud.api.patience import PatientSession
+from cloud.api.preflight import Needs, parts, room_for
 from cloud.resources import Server
 from cloud.trouble import CloudError
 

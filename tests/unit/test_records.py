@@ -11,7 +11,7 @@ from test_host_keys import CONSOLE, ECDSA, ED25519, OTHER
 from test_plan import FOUND
 from test_settings import folder, load
 
-from cloud import records
+from cloud.machine import records
 from cloud.trouble import CloudError
 from settings import Settings
 

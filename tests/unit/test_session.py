@@ -14,8 +14,8 @@ from fault_proxy import FaultProxy
 from pydantic import SecretStr
 from small_cloud import SmallCloud, running
 
-from cloud import patience
-from cloud.session import connect
+from cloud.api import patience
+from cloud.api.session import connect
 from cloud.trouble import CloudError
 from configuration.sections import OpenStack
 

@@ -9,7 +9,7 @@ from test_first_boot import Answers, Cloud, clock, out, printed
 from test_host_keys import CONSOLE, ECDSA, ED25519, OTHER
 from test_plan import FOUND
 
-from cloud import trust
+from cloud.machine import trust
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 __all__ = ["clock", "out"]  # fixtures

@@ -8,8 +8,8 @@ import requests
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
+from cloud.api.unreachable import never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
-from cloud.unreachable import never_sent, why
 
 TOO_MANY_REQUESTS = 429
 SERVERS_FAULT = 500

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from cloud.make import Maker
+from cloud.api.make import Maker
 from cloud.resources import Ticket
 from cloud.trouble import CloudError
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloud import inventory_file
-from cloud.host_keys import change, on_console, pin, pinned, unpin
-from cloud.inventory_file import Entry, InventoryError
+from cloud.machine import inventory_file
+from cloud.machine.host_keys import change, on_console, pin, pinned, unpin
+from cloud.machine.inventory_file import Entry, InventoryError
 from cloud.resources import FoundServer
 from cloud.trouble import CloudError
 from settings import Settings

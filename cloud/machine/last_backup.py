@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cloud.login import Login
+from cloud.machine.login import Login
 from cloud.show import step
 from cloud.trouble import CloudError, NotYet
 from facts import layout

@@ -7,9 +7,9 @@ from typing import Any
 
 import platformdirs
 
-from cloud import carbon, catalogue
-from cloud.carbon import Footprint
-from cloud.catalogue import Price
+from cloud.cost import carbon, catalogue
+from cloud.cost.carbon import Footprint
+from cloud.cost.catalogue import Price
 from cloud.resources import Size
 from settings import CloudSettings
 

@@ -8,9 +8,9 @@ from keystoneauth1.identity.v3 import Password
 from openstack import exceptions as sdk
 from openstack.connection import Connection
 
-from cloud.compute import Compute
-from cloud.explain import explain
-from cloud.patience import PatientSession, Say
+from cloud.api.compute import Compute
+from cloud.api.explain import explain
+from cloud.api.patience import PatientSession, Say
 from cloud.trouble import CloudError
 from configuration.sections import OpenStack
 

@@ -11,7 +11,7 @@ from openstack.connection import Connection
 from openstack.image.v2.image import Image
 from openstack.network.v2.network import Network
 
-from cloud.explain import explained
+from cloud.api.explain import explained
 from cloud.resources import Server
 from cloud.trouble import CloudError, not_found
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from ovh.client import ENDPOINTS
 
-from cloud.price_list import PriceList, dump, parse, restore
+from cloud.cost.price_list import PriceList, dump, parse, restore
 
 FRESH = timedelta(days=7)
 """How long what is kept is used without asking again."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from cloud import records
-from cloud.login import END_OF_FIRST_BOOT, Login
+from cloud.machine import records
+from cloud.machine.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
 from cloud.trouble import NotYet

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
-from cloud.login import END_OF_FIRST_BOOT, Login
+from cloud.machine.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
 from cloud.trouble import CloudError, NotYet, ServerFailed
 
 if TYPE_CHECKING:
-    from cloud.compute import Compute
+    from cloud.api.compute import Compute
 
 MINUTES = 15
 """How long a wait may take; a d2-2 at OVH needs one or two for all of them."""

@@ -1,4 +1,4 @@
-"""What there is in one project and region of OpenStack, as plain data. What is made there is in cloud/make.py."""
+"""What there is in one project and region of OpenStack, as plain data. What is made there is in cloud/api/make.py."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from openstack.connection import Connection
 from openstack.network.v2.security_group import SecurityGroup
 
 from cloud import server_plan
-from cloud.explain import explained
+from cloud.api.explain import explained
 from cloud.resources import Actual, FoundGroup, FoundServer, KeyPair, Rule, Size, Wanted
 
 IPV4, IPV6 = 4, 6

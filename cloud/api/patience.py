@@ -2,7 +2,7 @@
 
 A request may be repeated if doing it twice does no harm. A create is none: its answer may be lost after it was carried
 out, and done twice it makes two servers. It is repeated only where it certainly was not begun; otherwise the exception
-goes to the caller (as cloud.trouble.NoAnswer, see cloud.explain), who looks at what there is before anything else.
+goes to the caller (as cloud.trouble.NoAnswer, see cloud.api.explain), who looks at what there is before anything else.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from tenacity import RetryCallState, Retrying, stop_before_delay, wait_exponential
 
-from cloud.unreachable import causes, never_sent
+from cloud.api.unreachable import causes, never_sent
 
 TRIES = 6
 FIRST_TRIES = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from cloud.host_keys import fingerprint
+from cloud.machine.host_keys import fingerprint
 from cloud.trouble import CloudError, NotYet
 
 # paramiko logs every refused connection with a traceback; what matters of it is in its exceptions

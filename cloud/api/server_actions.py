@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from cloud.compute import Compute
-from cloud.explain import explained
-from cloud.preflight import Parts
+from cloud.api.compute import Compute
+from cloud.api.explain import explained
+from cloud.api.preflight import Parts
 from cloud.resources import FoundServer, Server
 from cloud.server_plan import AT_WORK, STARTS
 from cloud.show import step

@@ -1,7 +1,7 @@
 """Making, changing and removing things in OpenStack, each exactly once, although an answer may be lost.
 
-A call that only reads is repeated by the session (cloud/patience.py). One that makes something is not: its answer may
-have been lost after it was carried out. So what was to be made is looked for before it is tried again.
+A call that only reads is repeated by the session (cloud/api/patience.py). One that makes something is not: its answer
+may have been lost after it was carried out. So what was to be made is looked for before it is tried again.
 """
 
 import time
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from openstack.connection import Connection
 
-from cloud.compute import Compute, rule_of
-from cloud.explain import explained
-from cloud.preflight import Parts
+from cloud.api.compute import Compute, rule_of
+from cloud.api.explain import explained
+from cloud.api.preflight import Parts
 from cloud.resources import FoundServer, KeyPair, Rule, Server, Ticket
 from cloud.server_plan import is_ours
 from cloud.trouble import CloudError, NoAnswer

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cloud.first_boot import wait
-from cloud.host_keys import fingerprint, on_console
-from cloud.login import COMPARE, another_answers, shown_key
+from cloud.machine.first_boot import wait
+from cloud.machine.host_keys import fingerprint, on_console
+from cloud.machine.login import COMPARE, another_answers, shown_key
 from cloud.resources import FoundServer
 from cloud.show import step
 from cloud.trouble import CloudError
 
 if TYPE_CHECKING:
-    from cloud.compute import Compute
+    from cloud.api.compute import Compute
 
 CONSOLE_SECONDS = 60
 """How long a console may be without host keys once SSH answers; cloud-init prints them at about that time."""

@@ -1,0 +1,1 @@
+"""OpenStack itself: the session, what there is, what is made; nothing here decides what should be."""
