@@ -238,8 +238,11 @@ def _last_backup(work: Work, server: FoundServer | None, backup: bool | None, *,
         backup = yes or click.confirm(f"Take a last backup, and fetch it to {folder}?", default=True)
     if not backup:
         return
+    login = access.known_login(work.settings, server)
     try:
-        last_backup.take(access.known_login(work.settings, server), folder, work.to)
+        if not login.host_keys:
+            raise CloudError(f"There is no last backup: no host key of {server.ipv4} is pinned, so nobody logs in.")
+        last_backup.take(login, folder, work.to)
     except CloudError as error:
         raise CloudError(f"{error} Nothing was removed. To go on without a backup: --no-backup") from None
 

@@ -99,7 +99,7 @@ def difference(want: Wanted, have: Actual, *, adopt: bool = False, rebuild: bool
     server = tuple(_server(want, have, adopt=adopt, rebuild=rebuild))
     changes = [*_key_pair(want, have), *_group(want, have, adopt=adopt), *server, *_records(have, server)]
     problems = [
-        *_key_problems(want, have, server),
+        *_key_problems(want, have, server, adopt=adopt),
         *_group_problems(want, have.groups, adopt=adopt),
         *server_plan.problems(want, have, adopt=adopt, changes=bool([c for c in server if c.action in CHANGING])),
     ]
@@ -117,15 +117,26 @@ def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
         yield Change(Action.KEEP if there else Action.CREATE, want.key_pair)
 
 
-def _key_problems(want: Wanted, have: Actual, server: tuple[Change, ...]) -> Iterator[str]:
-    """The server that is there knows the key that it was made with, and a new key pair does not change that."""
+def _key_problems(want: Wanted, have: Actual, server: tuple[Change, ...], *, adopt: bool) -> Iterator[str]:
+    """A key pair may be somebody else's, and a server knows the key that it was made with and no other."""
     found = have.server
+    if have.key_pair and have.key_pair != want.key_pair and not (adopt or _is_ours(want, have)):
+        yield (
+            f"The key pair {want.key_pair.name} is not SSH_PUBLIC_KEY, and nothing says that it is ours. Choose another"
+            " INSTANCE_NAME, or have it replaced: python provision.py adopt"
+        )
     stays = not any(change.action is Action.REPLACE for change in server)
     if found and stays and not have.lets_us_in:
         yield (
             f"The server {found.name} does not know the new SSH_PUBLIC_KEY, and nobody could log in with it. Add it"
             f" with the former key first: ssh-copy-id -f -i NEW.pub -o IdentityFile=FORMER USER@{found.ipv4}"
         )
+
+
+def _is_ours(want: Wanted, have: Actual) -> bool:
+    """Whether there is anything that is marked as ours."""
+    servers = any(server_plan.is_ours(want.server, server) for server in have.servers)
+    return servers or any(group.description == want.group.description for group in have.groups)
 
 
 def _group(want: Wanted, have: Actual, *, adopt: bool) -> Iterator[Change]:
@@ -172,17 +183,20 @@ def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterat
     if found is None:
         yield Change(Action.CREATE, want.server)
         return
-    if not server_plan.is_ours(want.server, found) and not adopt:
+    ours = server_plan.is_ours(want.server, found)
+    if not ours and not adopt:
         yield Change(Action.REPORT, want.server, "there is one that is not ours")
-    elif replaced := server_plan.replaced(want.server, found, rebuild=rebuild):
+        return
+    # what is only just adopted is not made again: that is for the next plan to show
+    replaced = server_plan.replaced(want.server, found, rebuild=rebuild) if ours else None
+    aspects = [] if replaced and not replaced.keeps_address else list(server_plan.aspects(want.server, found))
+    for aspect, remark in aspects:
+        yield Change(Action.CHANGE, aspect, remark)
+    if replaced:
         yield Change(Action.REPLACE, want.server, replaced.why, replaced.loses_data, replaced.keeps_address)
-    else:
-        aspects = list(server_plan.aspects(want.server, found))
-        if not aspects:
-            drift = server_plan.drift(want.server, found)
-            yield Change(Action.REPORT if drift else Action.KEEP, want.server, drift)
-        for aspect, remark in aspects:
-            yield Change(Action.CHANGE, aspect, remark)
+    elif not aspects:
+        drift = server_plan.drift(want.server, found)
+        yield Change(Action.REPORT if drift else Action.KEEP, want.server, drift)
     for other in have.servers[1:]:
         if server_plan.is_ours(want.server, other):
             resource = Existing("server", other.name, other.id, f"{other.flavor}, {other.ipv4 or 'no address'}")

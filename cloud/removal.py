@@ -58,7 +58,13 @@ def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
 
 def _problems(want: Wanted, have: Actual) -> Iterator[str]:
     for server in have.servers:
-        if server.locked and server_plan.is_ours(want.server, server):
+        if not server_plan.is_ours(want.server, server):
+            # names, files and keys may be about this one
+            yield (
+                f"The server {server.name} ({server.id}) is not ours, and nothing is removed while it has this name."
+                " Rename it, or, if it is to go, adopt it first: python provision.py adopt"
+            )
+        elif server.locked:
             yield (
                 f"The server {server.name} ({server.id}) is locked, by its owner or an administrator, and Nova removes"
                 f" it for nobody. Unlock it (openstack server unlock {server.id}), or ask whoever locked it."

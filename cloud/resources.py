@@ -71,7 +71,7 @@ class Aspect:
 
     server: str
     what: str
-    """metadata, status, resize, flavor or security groups."""
+    """metadata, status, flavor or security groups."""
     new: str
 
 

@@ -25,8 +25,8 @@ from cloud.api.make import Maker
 from cloud.resources import Ticket
 from cloud.trouble import CloudError
 
-MINUTES = 20
-"""Longer than any single wait of an apply, between which it renews its ticket."""
+MINUTES = 60
+"""Longer than an apply goes without renewing its ticket, whatever it waits for."""
 TRIES = 4
 RENEW_SECONDS = 300
 SECONDS_OF_DOUBT = 5
@@ -41,7 +41,7 @@ class Lease:
         self._mark = uuid.uuid4().hex[:12]
         self._description = f"lease={self._mark} {describe_process()}"
         self._own = tuple[Ticket, ...]()
-        self._renewed = time.monotonic()
+        self._renewed = time.time()
 
     def take(self) -> None:
         """Take it. Raises CloudError if another apply has it."""
@@ -62,11 +62,12 @@ class Lease:
 
     def keep(self) -> None:
         """Renew it: called between the steps that may take long. Raises CloudError if somebody took it away."""
-        if time.monotonic() < self._renewed + RENEW_SECONDS:
+        # by the clock on the wall: a machine that slept may have lost it
+        if time.time() < self._renewed + RENEW_SECONDS:
             return
         for ticket in self._own:
             self._maker.describe_group(ticket.id, f"{self._description} renewed={int(time.time())}")
-        self._renewed = time.monotonic()
+        self._renewed = time.time()
 
     def release(self) -> None:
         """Give it back."""

@@ -48,7 +48,7 @@ DRIFTED = Actual(
     },
     size=Size(2, 4000, 50),
 )
-PRICE = Price(Decimal("0.0206"), Decimal("11.44"), Decimal("0.2"), "OVH's catalogue of 2026-11-22")
+PRICE = Price(Decimal("0.0206"), Decimal("11.00"), Decimal("0.2"), "OVH's catalogue of 2026-11-22")
 
 
 def printed(plan: Plan, width: int = 130) -> Console:
