@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -51,7 +51,7 @@ class Apply:
         """Begin with what is known of the server and its group."""
         self._server_id = self.have.server.id if self.have.server else ""
         self._group_id = self.have.group.id if self.have.group else ""
-        self._rebuilt = False
+        self._rebuilt = self.have.server is not None and self.have.server.status == "REBUILD"
         self._mark = uuid.uuid4().hex[:12]
         self._made = False
 
@@ -143,8 +143,12 @@ class Apply:
 
     def _checked(self) -> Callable[[], str]:
         """What waits for the machine after a restart, and returns what is wrong with it or ""."""
-        login = access.known_login(self.settings, self._found())
-        before = access.healthy(login)
+        server = self._found()
+        login = access.known_login(self.settings, server)
+        if not login.host_keys:
+            login = replace(login, host_keys=trust.HostKeys(self.cloud, server, (), False).wait(self.to, self.ask))
+        # of one that has the new size already nobody knows how it was before: it has to be well
+        before = server.status == "VERIFY_RESIZE" or access.healthy(login)
         return lambda: access.answers_again(login, before, self.to)
 
     def _finish(self) -> Login:

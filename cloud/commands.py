@@ -2,6 +2,8 @@
 
 import json
 import sys
+import termios
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,24 +13,23 @@ from rich.console import Console
 import settings as variables
 from cloud import server_plan
 from cloud import status as statuses
-from cloud.api import session
+from cloud.api import lease, session
 from cloud.api.compute import Compute
 from cloud.api.lease import Lease, held
 from cloud.api.make import Maker
 from cloud.apply import Apply
 from cloud.cost.estimate import Estimate, estimate
 from cloud.destroy import Destroy
-from cloud.machine import access, last_backup
+from cloud.machine import access, last_backup, records
 from cloud.plan import Plan
 from cloud.planning import CHANGED, Planned, Planner
-from cloud.resources import FoundServer, Size
+from cloud.resources import Existing, FoundServer, Server, Size
 from cloud.show import as_data, show
 from cloud.show import console as console_of
 from cloud.trouble import CloudError, ServerFailed
 from settings import CloudSettings
 
-CHANGES_PENDING = 2
-NOT_WELL = 2
+CHANGES_PENDING = NOT_WELL = 2
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,23 @@ def apply(  # noqa: PLR0913 - the options of a command
     """Show the plan, ask, and do exactly it."""
     work = _begin(openrc, verbose=verbose)
     planned = work.planner.plan(adopt=adopt, rebuild=rebuild)
-    if rebuild and planned.have.server is None:
-        raise CloudError(f"There is no server {work.name} to rebuild. To make one: python provision.py apply")
+    if (rebuild or adopt) and planned.have.server is None:
+        what = "rebuild" if rebuild else "adopt"
+        raise CloudError(f"There is no server {work.name} to {what}. To make one: python provision.py apply")
     _show(work, planned)
     _stop_for(planned.plan)
+    if rebuild and not planned.plan.makes_a_server:
+        raise CloudError(f"Nova is at work on {work.name}. Wait until that is done, then run again.")
     if not planned.plan.pending:
-        work.to.print(f"Nothing to do: {_left_so(planned.plan)}.")
-        return 0
+        return _nothing_to_do(work, _left_so(planned.plan))
     if dry_run:
         work.to.print("Nothing was done: this was a dry run.")
         return 0
     _agree(work, yes=yes, name=name, loses_data=planned.plan.loses_data)
-    if planned.plan.loses_data:
-        _last_backup(work, planned.have.server, backup, yes=yes)
-    with held(Maker(work.cloud), work.name) as lease:
-        _do(work, work.planner.again(planned, adopt=adopt, rebuild=rebuild), lease, yes=yes)
+    for server in _losing_data(planned):
+        _last_backup(work, server, backup, yes=yes)
+    with held(Maker(work.cloud), work.name) as taken:
+        _do(work, work.planner.again(planned, adopt=adopt, rebuild=rebuild), taken, yes=yes)
     return 0
 
 
@@ -106,23 +109,22 @@ def resize(*, openrc: Path | None, verbose: bool, yes: bool, flavor: str) -> int
         raise CloudError(f"There is no server {work.name} to resize. Put FLAVOR={flavor} into .env, then apply.")
     _show(work, planned)
     _stop_for(planned.plan)
+    if planned.plan.loses_data:
+        raise CloudError("Nothing was done: that is more than another size. Do the rest first: provision.py apply")
     if before != flavor:
         work.to.print(f"FLAVOR in {work.settings.env_file}: {before} → {flavor}")
     elif not planned.plan.pending:
-        work.to.print(f"Nothing to do: {_left_so(planned.plan)}.")
-        return 0
-    _agree(work, yes=yes, name="", loses_data=planned.plan.loses_data)
-    with held(Maker(work.cloud), work.name) as lease:
+        return _nothing_to_do(work, _left_so(planned.plan))
+    _agree(work, yes=yes, name="", loses_data=False)
+    with held(Maker(work.cloud), work.name) as taken:
         again = work.planner.again(planned)
         # before the server: cut off in between, the next apply goes on with what is written there
         if before != flavor:
             variables.write_variable(work.settings, "FLAVOR", flavor)
         try:
-            _do(work, again, lease, yes=yes)
+            _do(work, again, taken, yes=yes)
         except CloudError:
-            server = work.cloud.server(planned.have.server.id)
-            if before != flavor and server and server.flavor == before:
-                variables.write_variable(work.settings, "FLAVOR", before)
+            _follow(work, planned.have.server.id)
             raise
     return 0
 
@@ -135,21 +137,23 @@ def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup:
     show(found.plan, work.to)
     _stop_for(found.plan)
     if not found.plan.pending:
-        work.to.print(f"Nothing to do: there is nothing of ours that belongs to {work.name}.")
-        return 0
+        return _nothing_to_do(work, f"there is nothing of ours that belongs to {work.name}")
     _agree(work, yes=yes, name=name, loses_data=True)
     ours = [one for one in found.have.servers if server_plan.is_ours(work.planner.want.server, one)]
     _last_backup(work, ours[0] if ours else None, backup, yes=yes)
-    with held(Maker(work.cloud), work.name) as lease:
+    with held(Maker(work.cloud), work.name, needed=False) as taken:
         again = destroyer.look()
         # what went by itself in the meantime needs no removal
         if not set(again.plan.pending) <= set(found.plan.pending):
             show(again.plan, work.to)
             raise CloudError(CHANGED)
-        destroyer.run(again, lease)
+        destroyer.run(again, taken)
     if left := destroyer.left(found):
         raise CloudError(f"Still there: {', '.join(left)}. Run again.")
-    work.to.print("Nothing of ours is left: no server, port, security group, key pair or DNS record.")
+    if work.settings.ovh.configure_dns:
+        work.to.print("Nothing of ours is left: no server, port, security group, key pair or DNS record.")
+    else:
+        work.to.print("Nothing of ours is left: no server, port, security group or key pair. DNS records are yours.")
     return 0
 
 
@@ -164,13 +168,14 @@ def status(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
     else:
         for what, how in found.lines():
             work.to.print(f"  {what:<10} {how}")
-    return 0 if found and not found.answers else NOT_WELL
+    return 0 if found and not found.trouble else NOT_WELL
 
 
 def console(*, openrc: Path | None, verbose: bool) -> int:
     """Print what the server has printed on its console."""
     work = _begin(openrc, verbose=verbose, to_errors=True)
-    servers = server_plan.first_server(work.planner.want.server, "", work.cloud.servers(work.name))
+    noted = records.known_id(work.settings)
+    servers = server_plan.first_server(work.planner.want.server, noted, work.cloud.servers(work.name))
     if not servers:
         raise CloudError(f"There is no server {work.name}.")
     print(work.cloud.console(servers[0].id), end="")
@@ -179,10 +184,11 @@ def console(*, openrc: Path | None, verbose: bool) -> int:
 
 def _begin(openrc: Path | None, *, verbose: bool, to_errors: bool = False) -> Work:
     to = console_of(to_errors=to_errors)
-    ask = _ask_password if sys.stdin.isatty() else None
+    ask = _ask_password if _somebody_is_there() else None
     settings = variables.load_cloud(openrc=openrc, ask_password=ask)
     account = settings.openstack
-    to.print(f"{settings.instance.name} in {account.region}, as {account.username} of {account.auth_url}")
+    project = account.project_name or account.project_id
+    to.print(f"{settings.instance.name} in project {project}, {account.region}: {account.username}, {account.auth_url}")
     errors = console_of(to_errors=True)
     trace = (lambda text: errors.print(f"    {text}", style="dim")) if verbose else None
     connection = session.connect(account, lambda text: errors.print(f"  {text}"), trace)
@@ -200,8 +206,10 @@ def _show(work: Work, planned: Planned) -> None:
 
 
 def _estimate(work: Work, planned: Planned) -> Estimate:
-    size = planned.have.size or (planned.have.server.size if planned.have.server else Size(0, 0, 0))
-    return estimate(work.settings, work.settings.instance.flavor, size)
+    server = planned.have.server
+    if planned.have.size or server is None:
+        return estimate(work.settings, work.settings.instance.flavor, planned.have.size or Size(0, 0, 0))
+    return estimate(work.settings, server.flavor, server.size)
 
 
 def _stop_for(plan: Plan) -> None:
@@ -214,6 +222,30 @@ def _left_so(plan: Plan) -> str:
     return "what is marked ! is left as it is" if left else "everything is in place"
 
 
+def _nothing_to_do(work: Work, why: str) -> int:
+    """Say so. What an apply that was cut off has left of its lease goes."""
+    lease.clear(Maker(work.cloud), work.name)
+    work.to.print(f"Nothing to do: {why}.")
+    return 0
+
+
+def _follow(work: Work, server_id: str) -> None:
+    """Let FLAVOR in .env be what the server is, after a resize that failed; the reason of that is said elsewhere."""
+    with suppress(CloudError, variables.SettingsError):
+        server = work.cloud.server(server_id)
+        if server and server.status == "ACTIVE":
+            variables.write_variable(work.settings, "FLAVOR", server.flavor)
+
+
+def _losing_data(planned: Planned) -> list[FoundServer]:
+    """The servers whose disks go with the plan."""
+    resources = [change.resource for change in planned.plan.changes if change.loses_data]
+    ids = {resource.id for resource in resources if isinstance(resource, Existing)}
+    replaced = any(isinstance(resource, Server) for resource in resources)
+    servers = planned.have.servers
+    return [one for one in servers if one.id in ids or (replaced and one is servers[0])]
+
+
 def _agree(work: Work, *, yes: bool, name: str, loses_data: bool) -> None:
     """Ask. What loses data wants the server's name, so that nobody says yes out of habit. Raises CloudError."""
     if yes and loses_data and name != work.name:
@@ -221,11 +253,13 @@ def _agree(work: Work, *, yes: bool, name: str, loses_data: bool) -> None:
     if yes:
         return
     if loses_data:
-        typed = click.prompt(f"This cannot be undone. To do it, type the server's name ({work.name})", default="")
-        agreed = typed == work.name
-    else:
-        agreed = click.confirm("Do this?", default=False)
-    if not agreed:
+        question = f"This cannot be undone. To do it, type the server's name ({work.name})"
+        _forget_what_was_typed()
+        if click.prompt(question, default="", show_default=False) != work.name:
+            raise CloudError("Nothing was done: that is not the server's name.")
+        return
+    _forget_what_was_typed()
+    if not click.confirm("Do this?", default=False):
         raise CloudError("Nothing was done.")
 
 
@@ -234,6 +268,8 @@ def _last_backup(work: Work, server: FoundServer | None, backup: bool | None, *,
     if server is None or not server.launched or not server.ipv4:
         return
     folder = work.settings.folder / "backups"
+    if backup is None and not yes:
+        _forget_what_was_typed()
     if backup is None:
         backup = yes or click.confirm(f"Take a last backup, and fetch it to {folder}?", default=True)
     if not backup:
@@ -247,12 +283,12 @@ def _last_backup(work: Work, server: FoundServer | None, backup: bool | None, *,
         raise CloudError(f"{error} Nothing was removed. To go on without a backup: --no-backup") from None
 
 
-def _do(work: Work, planned: Planned, lease: Lease, *, yes: bool) -> None:
+def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool) -> None:
     """Do the plan, and say how to log in."""
-    ask = None if yes or not sys.stdin.isatty() else click.confirm
+    ask = _confirmed if _somebody_is_there() and not yes else None
     parts = (work.planner.want, planned.have, planned.parts)
     try:
-        login = Apply(work.settings, work.cloud, lease, *parts, work.to, ask).run(planned.plan)
+        login = Apply(work.settings, work.cloud, taken, *parts, work.to, ask).run(planned.plan)
     except ServerFailed as error:
         if ask is None or not ask(f"{error} Remove it now?"):
             raise
@@ -261,3 +297,23 @@ def _do(work: Work, planned: Planned, lease: Lease, *, yes: bool) -> None:
     work.to.print(f"{work.name} is ready. To log in:")
     known_hosts = work.settings.known_hosts_file
     work.to.print(f"  ssh -i {login.private_key} -o UserKnownHostsFile={known_hosts} {login.user}@{login.address}")
+
+
+def _somebody_is_there() -> bool:
+    """Whether there is a terminal to ask at."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _forget_what_was_typed() -> None:
+    """What was typed before a question could be read is no answer to it."""
+    if _somebody_is_there():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
+def _confirmed(question: str) -> bool:
+    """Ask in the middle of the work: no answer is a no."""
+    _forget_what_was_typed()
+    try:
+        return bool(click.confirm(question))
+    except click.Abort:
+        return False

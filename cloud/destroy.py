@@ -15,6 +15,7 @@ from cloud.removal import removal
 from cloud.resources import Actual, Address, Existing, KeyPair, Port, Record, Wanted
 from cloud.server_plan import is_ours
 from cloud.show import describe, step
+from cloud.trouble import CloudError
 from settings import CloudSettings
 
 
@@ -77,7 +78,12 @@ class Destroy:
         ours = [server for server in have.servers if is_ours(self._want.server, server)]
         targets = [address for server in ours for address in (server.ipv4, server.ipv6) if address]
         targets += records.addresses(self._settings)
-        return dns.plan_removal(self._account, (site.frontend_domain, site.api_domain), targets, site.dns_resolvers)
+        try:
+            return dns.plan_removal(self._account, (site.frontend_domain, site.api_domain), targets, site.dns_resolvers)
+        except CloudError as error:
+            raise CloudError(
+                f"{error} To remove the server and leave its DNS records: CONFIGURE_DNS_AUTO=false"
+            ) from None
 
     def _remove_records(self, found: DnsPlan) -> None:
         for note in found.notes:

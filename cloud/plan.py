@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from cloud import server_plan
 from cloud.machine.host_keys import fingerprint
-from cloud.resources import Actual, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Server, Wanted
+from cloud.resources import Actual, Aspect, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Server, Wanted
 
 
 class Action(StrEnum):
@@ -38,6 +38,11 @@ class Change:
     keeps_address: bool = False
     """Of a server that is replaced: it is made again from an image in its place."""
 
+    @property
+    def what(self) -> str:
+        """Which aspect of the server changes; "" for everything else."""
+        return self.resource.what if isinstance(self.resource, Aspect) else ""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,10 +65,12 @@ class Plan:
     @property
     def needs_parts(self) -> bool:
         """Whether a server is made, made again, or given another size."""
-        return any(
-            isinstance(change.resource, Server) or getattr(change.resource, "what", "") == "flavor"
-            for change in self.pending
-        )
+        return self.makes_a_server or any(change.what == "flavor" for change in self.pending)
+
+    @property
+    def makes_a_server(self) -> bool:
+        """Whether a server is made, or made again."""
+        return any(isinstance(change.resource, Server) for change in self.pending)
 
     def count(self, action: Action) -> int:
         """How many lines do this."""
@@ -101,7 +108,13 @@ def difference(want: Wanted, have: Actual, *, adopt: bool = False, rebuild: bool
     problems = [
         *_key_problems(want, have, server, adopt=adopt),
         *_group_problems(want, have.groups, adopt=adopt),
-        *server_plan.problems(want, have, adopt=adopt, changes=bool([c for c in server if c.action in CHANGING])),
+        *server_plan.problems(
+            want,
+            have,
+            adopt=adopt,
+            changes=any(change.action in CHANGING for change in server),
+            resizes=any(change.what == "flavor" for change in server),
+        ),
     ]
     return Plan(tuple(changes), tuple(problems))
 
@@ -189,7 +202,9 @@ def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterat
         return
     # what is only just adopted is not made again: that is for the next plan to show
     replaced = server_plan.replaced(want.server, found, rebuild=rebuild) if ours else None
-    aspects = [] if replaced and not replaced.keeps_address else list(server_plan.aspects(want.server, found))
+    aspects = (
+        [] if replaced and not replaced.keeps_address else list(server_plan.aspects(want.server, found, have.size))
+    )
     for aspect, remark in aspects:
         yield Change(Action.CHANGE, aspect, remark)
     if replaced:
@@ -205,8 +220,11 @@ def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterat
 
 def _records(have: Actual, server: tuple[Change, ...]) -> Iterator[Change]:
     replaced = next((change for change in server if change.action is Action.REPLACE), None)
+    rebuilding = have.server is not None and have.server.status == "REBUILD"
     for name in RECORDS:
         remark = have.records.get(name)
+        if rebuilding and not remark and name == "known_hosts":
+            remark = "it is being rebuilt"
         if replaced and not remark and (name == "known_hosts" or not replaced.keeps_address):
             remark = "it will be another machine"
         if name not in have.records:

@@ -1,5 +1,7 @@
 """Looking at the cloud and at the files beside .env, and comparing them with the settings."""
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -8,6 +10,8 @@ from cloud.api import preflight
 from cloud.api.compute import Compute
 from cloud.api.preflight import Needs, Parts
 from cloud.machine import access, records, trust
+from cloud.machine.host_keys import on_console
+from cloud.machine.private_key import is_locked
 from cloud.plan import Action, Plan, difference
 from cloud.resources import Actual, FoundServer, Group, GroupRule, KeyPair, Server, Size, Wanted, wanted
 from cloud.show import show, step
@@ -33,7 +37,7 @@ def wish(settings: CloudSettings) -> Wanted:
     instance = settings.instance
     name = instance.name
     server = Server(name, instance.flavor, instance.image, instance.network, name, name, instance.environment)
-    return wanted(server, instance.ssh_public_key.read_text())
+    return wanted(server, instance.ssh_public_key.read_text(errors="replace"))
 
 
 class Planner:
@@ -54,15 +58,29 @@ class Planner:
                 have = replace(have, size=Size(parts.flavor.vcpus, parts.flavor.ram, parts.flavor.disk))
                 plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
             if plan.pending and not plan.problems:
-                preflight.room_for(self._cloud.connection, _needs(plan, have))
+                plan = replace(plan, problems=tuple(self._obstacles(plan, have)))
         return Planned(plan, have, parts)
+
+    def _obstacles(self, plan: Plan, have: Actual) -> Iterator[str]:
+        """What would go wrong on the way, when something is made and billed already."""
+        try:
+            preflight.room_for(self._cloud.connection, _needs(plan, have))
+        except CloudError as error:
+            yield str(error)
+        try:
+            tempfile.TemporaryFile(dir=self._settings.folder).close()
+        except OSError as error:
+            yield f"{self._settings.folder}: inventory.json and known_hosts cannot be written there ({error.strerror})."
+        key = self._settings.instance.ssh_private_key
+        if is_locked(key, self.want.key_pair.public_key):
+            yield f"{key} is protected by a passphrase, and no agent holds it. Unlock it first: ssh-add {key}"
 
     def again(self, shown: Planned, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Compare anew, now that nobody else changes anything. Raises CloudError if the plan is another one."""
         with step(self._to, "Looking again, now that no other apply can begin"):
             have = replace(self.look(), size=shown.have.size)
             plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
-        if plan != shown.plan:
+        if plan != shown.plan or _ids(have) != _ids(shown.have):
             show(plan, self._to)
             raise CloudError(CHANGED)
         return Planned(plan, have, shown.parts)
@@ -74,19 +92,29 @@ class Planner:
         if server is None:
             return have
         console, _ = trust.console(self._cloud, server.id) if server.status == "ACTIVE" else ("", "")
-        changed = have.key_pair and have.key_pair != self.want.key_pair
         return replace(
             have,
             records=records.compare(self._settings, server, console),
-            lets_us_in=not changed or self._lets_us_in(server),
+            lets_us_in=have.key_pair == self.want.key_pair or self._lets_us_in(server, console),
         )
 
-    def _lets_us_in(self, server: FoundServer) -> bool:
+    def _lets_us_in(self, server: FoundServer, console: str) -> bool:
         """Whether the server knows the key of the settings; one that cannot be asked is taken to."""
+        if not server.ipv4:
+            return True
+        login = access.known_login(self._settings, server)
+        keys = on_console(console) or login.host_keys
+        if not keys:
+            return True
         try:
-            return bool(access.known_login(self._settings, server).run("true", LOGIN_SECONDS))
+            return bool(replace(login, host_keys=keys).run("true", LOGIN_SECONDS))
         except NotYet as error:
             return "does not let" not in str(error)
+
+
+def _ids(have: Actual) -> list[str]:
+    """What the plan is about: another server of the same name and size is not the one that was shown."""
+    return [*(server.id for server in have.servers), *(group.id for group in have.groups)]
 
 
 def _needs(plan: Plan, have: Actual) -> Needs:

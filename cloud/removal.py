@@ -67,5 +67,5 @@ def _problems(want: Wanted, have: Actual) -> Iterator[str]:
         elif server.locked:
             yield (
                 f"The server {server.name} ({server.id}) is locked, by its owner or an administrator, and Nova removes"
-                f" it for nobody. Unlock it (openstack server unlock {server.id}), or ask whoever locked it."
+                " it for nobody. Have it unlocked by whoever locked it (Horizon: Instances > Unlock)."
             )

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cloud.resources import PROJECT, Actual, Aspect, FoundGroup, FoundServer, Rule, Server, Wanted
+from cloud.resources import Actual, Aspect, FoundGroup, FoundServer, Rule, Server, Size, Wanted
 
-AT_WORK = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD", "RESIZE", "REVERT_RESIZE", "PASSWORD")
+AT_WORK = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD", "RESIZE", "REVERT_RESIZE", "PASSWORD", "MIGRATING")
 """Nova's words for a server that will be ACTIVE, or VERIFY_RESIZE, soon."""
 RUNS = ("ACTIVE", "VERIFY_RESIZE", *AT_WORK)
 STARTS = "SHUTOFF"
@@ -57,8 +57,8 @@ def replaced(want: Server, have: FoundServer, *, rebuild: bool) -> Replaced | No
         return Replaced(f"it is in ERROR ({have.fault or 'Nova gives no reason'}) and never ran", False, False)
     if have.status not in ("ACTIVE", STARTS) or have.busy:
         return None
-    if want.network not in have.networks:
-        networks = ", ".join(sorted(have.networks)) or "none"
+    if have.networks and want.network not in have.networks:  # a server without any is one that Nova is not done with
+        networks = ", ".join(sorted(have.networks))
         return Replaced(f"network: {networks} → {want.network}; its disk and its addresses are lost", True, False)
     if have.image and not same_image(have.image, want.image):
         return Replaced(f"image: {have.image} → {want.image}; everything on its disk is lost", True, True)
@@ -67,23 +67,35 @@ def replaced(want: Server, have: FoundServer, *, rebuild: bool) -> Replaced | No
     return None
 
 
-def aspects(want: Server, have: FoundServer) -> Iterator[tuple[Aspect, str]]:
-    """What is changed while the server and its disk stay, and what to say about it; in this order."""
+def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tuple[Aspect, str]]:
+    """What is changed while the server and its disk stay, and what to say about it; in this order.
+
+    `size` is that of the wanted flavor, if it was looked up.
+    """
     missing = {key: value for key, value in want.metadata.items() if have.metadata.get(key) != value}
     if missing:
         said = ", ".join(f"{key}: {have.metadata.get(key, 'none')} → {value}" for key, value in missing.items())
         yield Aspect(want.name, "metadata", "ours"), said
     if have.status == STARTS:
         yield Aspect(want.name, "status", "ACTIVE"), f"{have.status} → ACTIVE"
+    elif have.status != "BUILD" and (have.busy or have.status in AT_WORK):
+        yield Aspect(want.name, "status", "ACTIVE"), f"Nova is at work on it ({have.status}); waits until it is done"
     if have.status == "VERIFY_RESIZE":
         wanted_one = have.flavor == want.flavor
         said = f"{have.flavor}, to be confirmed" if wanted_one else f"{have.flavor} → {want.flavor}, taking it back"
         yield Aspect(want.name, "flavor", want.flavor), said
     elif have.status != "BUILD" and have.flavor != want.flavor:
-        yield Aspect(want.name, "flavor", want.flavor), f"{have.flavor} → {want.flavor}, with a restart"
+        yield Aspect(want.name, "flavor", want.flavor), f"{have.flavor} → {want.flavor}, {_one_way(have, size)}"
     if have.status not in AT_WORK and have.groups != {want.group}:
         groups = ", ".join(sorted(have.groups)) or "none"
         yield Aspect(want.name, "security groups", want.group), f"{groups} → {want.group}"
+
+
+def _one_way(have: FoundServer, size: Size | None) -> str:
+    """What a resize means."""
+    if size and size.disk_gb > have.size.disk_gb > 0:
+        return f"with a restart; its disk grows to {size.disk_gb} GB, for good"
+    return "with a restart"
 
 
 def drift(want: Server, have: FoundServer) -> str:
@@ -93,16 +105,16 @@ def drift(want: Server, have: FoundServer) -> str:
     return ""
 
 
-def problems(want: Wanted, have: Actual, *, adopt: bool, changes: bool) -> Iterator[str]:
-    """Why nothing can be done. `changes`: whether the plan does something to the server that is there."""
+def problems(want: Wanted, have: Actual, *, adopt: bool, changes: bool, resizes: bool) -> Iterator[str]:
+    """Why nothing can be done. `changes`, `resizes`: whether the plan does that to the server that is there."""
     server = have.server
     if server is None:
         return
     if not is_ours(want.server, server) and not adopt:
+        lacks = [f"{key}={value}" for key, value in want.server.metadata.items() if server.metadata.get(key) != value]
         yield (
-            f"The server {want.server.name} ({server.id}) is not ours: it lacks the metadata project={PROJECT},"
-            f" environment={want.server.environment}. Choose another INSTANCE_NAME, or adopt it:"
-            " python provision.py adopt"
+            f"The server {want.server.name} ({server.id}) is not ours: it lacks the metadata {', '.join(lacks)}."
+            " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
         )
         return
     others = [one for one in have.servers[1:] if not is_ours(want.server, one)]
@@ -113,10 +125,10 @@ def problems(want: Wanted, have: Actual, *, adopt: bool, changes: bool) -> Itera
     if changes and server.locked:
         yield (
             f"The server {server.name} ({server.id}) is locked, by its owner or an administrator, and Nova changes"
-            f" nothing about it. Unlock it (openstack server unlock {server.id}), or ask whoever locked it."
+            " nothing about it. Have it unlocked by whoever locked it (Horizon: Instances > Unlock)."
         )
     resized = server.status == "VERIFY_RESIZE"  # and can go back
-    if have.size and not resized and server.flavor != want.server.flavor and have.size.disk_gb < server.size.disk_gb:
+    if have.size and resizes and not resized and have.size.disk_gb < server.size.disk_gb:
         yield (
             f"FLAVOR: {want.server.flavor} has {have.size.disk_gb} GB of disk, and {server.name} ({server.flavor}) has"
             f" {server.size.disk_gb} GB, which cannot shrink. Put FLAVOR={server.flavor}, or a flavor with as much."

@@ -25,8 +25,8 @@ class Status:
     server: FoundServer
     ours: bool
     age: timedelta
-    answers: str
-    """"" if it can be logged in to, or why not."""
+    trouble: str
+    """Why nobody can log in; "" if one can."""
     pinned: int
     """How many SSH host keys are pinned for it."""
     estimate: Estimate
@@ -39,11 +39,11 @@ class Status:
         yield "server", f"{server.name} ({server.id}){'' if self.ours else ', not ours'}"
         yield "state", f"{server.status}{f': {server.fault}' if server.fault else ''}"
         yield "size", f"{server.flavor}: {server.size}"
-        yield "image", server.image or "no longer in the catalogue"
+        yield "image", server.image or "no longer in the catalogue, or a volume"
         yield "addresses", ", ".join(filter(None, (server.ipv4, server.ipv6))) or "none"
         yield "age", f"{_age(self.age)}, made {server.created}"
         yield "cost", f"about {self.cost} € this month so far, without VAT" if self.cost else "price not known"
-        yield "SSH", self.answers or "answers, and lets us in"
+        yield "SSH", self.trouble or "answers, and lets us in"
         yield "host keys", f"{self.pinned} pinned" if self.pinned else "none pinned: run provision.py apply"
 
     def as_data(self) -> dict[str, Any]:
@@ -60,8 +60,8 @@ class Status:
             "created": server.created,
             "age_seconds": int(self.age.total_seconds()),
             "cost_this_month": self.cost or None,
-            "answers": not self.answers,
-            "trouble": self.answers or None,
+            "answers": not self.trouble,
+            "trouble": self.trouble or None,
             "host_keys_pinned": self.pinned,
             **self.estimate.as_data(),
         }
@@ -81,7 +81,7 @@ def status(settings: CloudSettings, cloud: Compute, want: Wanted) -> Status | No
         server=server,
         ours=is_ours(want.server, server),
         age=now - created,
-        answers=trouble,
+        trouble=trouble,
         pinned=pinned,
         estimate=known,
         cost=f"{catalogue.cost_so_far(known.price, created, now):.2f}" if known.price else "",

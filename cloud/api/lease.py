@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -89,12 +89,31 @@ class Lease:
         return others
 
 
+def clear(maker: Maker, name: str) -> None:
+    """Remove what an apply that was cut off has left of its lease."""
+    now = datetime.now(UTC).isoformat()
+    for ticket in maker.tickets(f"{name}{SUFFIX}"):
+        if over(ticket, now):
+            maker.delete_group(ticket.id)
+
+
 @contextmanager
-def held(maker: Maker, name: str) -> Iterator[Lease]:
-    """Hold the lease of a server while something is done. Raises CloudError if another apply has it."""
+def held(maker: Maker, name: str, *, needed: bool = True) -> Iterator[Lease]:
+    """Hold the lease of a server while something is done. Raises CloudError if another apply has it.
+
+    Where it is not `needed`, a full quota, which leaves no room for a ticket, does not matter: nobody is to be kept from
+    removing things. Another's ticket may not be there even so.
+    """
     lease = Lease(maker, name)
     try:
-        lease.take()
+        try:
+            lease.take()
+        except CloudError as error:
+            if needed or "uota" not in str(error):
+                raise
+            clear(maker, name)
+            if maker.tickets(f"{name}{SUFFIX}"):
+                raise
         yield lease
     finally:
         # what it cannot give back counts as over as soon as this process has ended, or after MINUTES elsewhere
@@ -107,8 +126,14 @@ def over(ticket: Ticket, now: str) -> bool:
     words, here = ticket.words, dict(word.partition("=")[::2] for word in describe_process().split())
     if all(words.get(key) == here[key] for key in ("host", "boot", "space")):
         return not _runs(words.get("pid", ""), words.get("started", ""))
-    age = datetime.fromisoformat(now) - datetime.fromisoformat(ticket.renewed or ticket.created)
+    age = _time(now) - _time(ticket.renewed or ticket.created)
     return age > timedelta(minutes=MINUTES)
+
+
+def _time(text: str) -> datetime:
+    """The cloud's times are in UTC, whether they say so or not."""
+    time_of = datetime.fromisoformat(text)
+    return time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)
 
 
 def describe_process() -> str:

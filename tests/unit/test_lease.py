@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import cast
 
@@ -114,6 +115,28 @@ def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -
     groups.tickets_there = [dead]
     with held(maker(groups), "koprogo"):
         assert [one.words["pid"] for one in groups.tickets_there] == [str(os.getpid())]
+
+
+def test_what_is_left_of_a_lease_is_cleared_and_a_living_one_stays(groups: Groups) -> None:
+    living = replace(ticket(), id="1")
+    groups.tickets_there = [living, ticket(started="1000000000.00")]
+    lease.clear(maker(groups), "koprogo")
+    assert groups.tickets_there == [living]
+
+
+def test_a_full_quota_keeps_nobody_from_removing_things(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(name: str, description: str) -> str:
+        raise CloudError("Making security group koprogo-lease: Quota exceeded for resources: ['security_group'].")
+
+    monkeypatch.setattr(groups, "make_group", full)
+    with pytest.raises(CloudError, match="Quota"), held(maker(groups), "koprogo"):
+        pytest.fail("it was taken")
+    with held(maker(groups), "koprogo", needed=False) as taken:
+        taken.keep()
+    groups.tickets_there = [ticket(host="office")]
+    groups.tickets_there = [replace(groups.tickets_there[0], created=datetime.now(UTC).isoformat(), renewed="")]
+    with pytest.raises(CloudError, match="Quota"), held(maker(groups), "koprogo", needed=False):
+        pytest.fail("it was taken")
 
 
 def test_a_process_that_got_the_same_number_later_does_not_count() -> None:

@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from cloud.plan import Plan, difference
@@ -120,6 +121,13 @@ def test_a_server_of_another_size_is_resized_and_one_in_another_group_is_moved()
     assert difference(WANT, have).problems == ()
 
 
+def test_a_resize_without_a_way_back_says_so() -> None:
+    have = replace(having(flavor="d2-1", size=Size(1, 1000, 10)))
+    assert about(have) == [
+        "  ~ server          koprogo         flavor: d2-1 → d2-2, with a restart; its disk grows to 25 GB, for good"
+    ]
+
+
 def test_a_disk_does_not_shrink() -> None:
     assert problem(having(flavor="d2-4", size=Size(2, 4000, 50))) == (
         "FLAVOR: d2-2 has 25 GB of disk, and koprogo (d2-4) has 50 GB, which cannot shrink."
@@ -147,6 +155,30 @@ def test_another_image_is_a_rebuild_that_loses_the_disk() -> None:
     assert plan.loses_data
     (change,) = [change for change in plan.pending if change.loses_data]
     assert change.keeps_address
+
+
+def test_another_image_and_size_are_both_done() -> None:
+    have = having(image="Debian 12", flavor="d2-1", size=Size(1, 1000, 10))
+    assert [line[:60] for line in about(have, "server")] == [
+        "  ~ server          koprogo         flavor: d2-1 → d2-2, wit",
+        "-/+ server          koprogo         d2-2, Ubuntu 22.04, Ext-",
+    ]
+
+
+def test_a_server_that_nova_shows_no_network_of_is_waited_for_and_not_replaced() -> None:
+    assert about(replace(having(networks=frozenset(), ipv4="", ipv6=""), records={})) == [
+        "  + file            known_hosts",
+        "  + file            inventory.json",
+    ]
+
+
+@pytest.mark.parametrize("state", [{"status": "REBUILD"}, {"status": "RESIZE"}, {"busy": True}])
+def test_what_nova_is_at_work_on_is_waited_for(state: dict[str, Any]) -> None:
+    have = having(**state)
+    (line,) = about(have, "server", rebuild=True)
+    assert line.startswith("  ~ server          koprogo         status: Nova is at work on it (")
+    assert not difference(WANT, have, rebuild=True).makes_a_server
+    assert ("known_hosts  (it is being rebuilt)" in "".join(about(have))) is (state == {"status": "REBUILD"})
 
 
 def test_another_network_is_another_server() -> None:
@@ -200,14 +232,24 @@ def problem(have: Actual) -> str:
 
 
 def test_a_server_of_our_name_that_is_not_ours_stops_everything_until_it_is_adopted() -> None:
-    for metadata in ({}, {"project": "koprogo"}, {"project": "koprogo", "environment": "staging"}):
+    for metadata, lacks in (
+        ({}, "project=koprogo, environment=production"),
+        ({"project": "koprogo"}, "environment=production"),
+        ({"project": "koprogo", "environment": "staging"}, "environment=production"),
+    ):
         assert problem(having(metadata=metadata)) == (
-            "The server koprogo (5c1e) is not ours: it lacks the metadata project=koprogo, environment=production."
+            f"The server koprogo (5c1e) is not ours: it lacks the metadata {lacks}."
             " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
         )
     theirs = having(metadata={"project": "koprogo"})
     assert about(theirs, adopt=True) == ["  ~ server          koprogo         metadata: environment: none → production"]
     assert difference(WANT, theirs, adopt=True).problems == ()
+    # what else differs is for the next plan to show: nothing is lost by adopting
+    other = having(metadata={}, image="Debian 12")
+    assert about(other, adopt=True) == [
+        "  ~ server          koprogo         metadata: project: none → koprogo, environment: none → production"
+    ]
+    assert not difference(WANT, other, adopt=True, rebuild=True).loses_data
 
 
 def test_a_group_of_our_name_that_is_not_ours_stops_everything_until_it_is_adopted() -> None:
@@ -238,11 +280,23 @@ def test_another_key_is_put_in_place_if_the_server_knows_it() -> None:
     )
 
 
+def test_a_key_pair_that_nothing_marks_as_ours_is_left_until_it_is_adopted() -> None:
+    alone = Actual(key_pair=KeyPair("koprogo", OTHER_KEY))
+    assert problem(alone) == (
+        "The key pair koprogo is not SSH_PUBLIC_KEY, and nothing says that it is ours. Choose another INSTANCE_NAME, or"
+        " have it replaced: python provision.py adopt"
+    )
+    assert difference(WANT, alone, adopt=True).problems == ()
+    assert difference(WANT, replace(alone, groups=(GROUP,))).problems == ()
+
+
 def test_a_server_in_error_is_replaced_only_if_it_never_ran() -> None:
     fault = "No valid host was found"
     never = having(status="ERROR", fault=fault, launched=False)
     assert about(never, "server")[0].endswith("(it is in ERROR (No valid host was found) and never ran)")
     assert not difference(WANT, never).loses_data
+    larger = having(status="ERROR", launched=False, flavor="d2-4", size=Size(2, 4000, 50))
+    assert difference(WANT, larger).problems == ()
     assert problem(having(status="ERROR", fault=fault)) == (
         "The server koprogo (5c1e) is in ERROR: No valid host was found. It is billed, and its disk may still be good:"
         " a hard reboot in OVH's console can bring it back. To give it up: python provision.py destroy"

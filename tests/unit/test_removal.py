@@ -37,15 +37,19 @@ def test_what_only_has_our_name_is_left() -> None:
     have = Actual(
         key_pair=KeyPair("koprogo", OTHER_KEY),
         groups=(replace(GROUP, description="web servers"),),
-        servers=(replace(FOUND, metadata={}),),
     )
     plan = removal(WANT, have, ())
     assert plan.pending == ()
-    assert [line[:20] for line in shown(plan)[:3]] == [
-        "  ! server          ",
-        "  ! security group  ",
-        "  ! key pair        ",
-    ]
+    assert [line[:20] for line in shown(plan)[:2]] == ["  ! security group  ", "  ! key pair        "]
+
+
+def test_a_server_that_only_has_our_name_stops_everything() -> None:
+    """Names, files and keys may be about it."""
+    (said,) = removal(WANT, replace(HAVE, servers=(replace(FOUND, metadata={}),)), ADDRESSES).problems
+    assert said == (
+        "The server koprogo (5c1e) is not ours, and nothing is removed while it has this name. Rename it, or, if it is"
+        " to go, adopt it first: python provision.py adopt"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,19 @@
+"""The operator's private key: whether it can be used without anybody typing its passphrase."""
+
+import base64
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+
+
+def is_locked(private: Path, public_key: str) -> bool:
+    """Whether the key is protected by a passphrase and no agent holds it. `public_key` is "type base64"."""
+    try:
+        serialization.load_ssh_private_key(private.read_bytes(), password=None)
+    except TypeError:  # the library's way of asking for a password
+        wanted = base64.b64decode(public_key.split()[1])
+        return all(key.asbytes() != wanted for key in paramiko.Agent().get_keys())
+    except ValueError:
+        return False  # an older form, which logging in will tell about
+    return False
