@@ -1,7 +1,7 @@
 """The cloud side: compare what the settings ask for with what OVH has, show the difference, ask, apply it.
 
-Exit status: 0 done, or everything is in place; 1 something is wrong, or the answer was no; 2 `plan` has found changes to
-make, `status` no server that answers, or the command line is wrong; 130 interrupted. What was made before a failure
+Exit status: 0 done, or everything is in place; 1 something is wrong, or the answer was no; 2 `plan` has found changes
+to make, `status` no server that answers, or the command line is wrong; 130 interrupted. What was made before a failure
 stays, and the next run goes on from there: there is no state but the cloud's own.
 """
 

@@ -101,7 +101,7 @@ def clear(maker: Maker, name: str) -> None:
 def held(maker: Maker, name: str, *, needed: bool = True) -> Iterator[Lease]:
     """Hold the lease of a server while something is done. Raises CloudError if another apply has it.
 
-    Where it is not `needed`, a full quota, which leaves no room for a ticket, does not matter: nobody is to be kept from
+    Where it is not `needed`, a full quota, which leaves no room for a ticket, does not matter: nobody is kept from
     removing things. Another's ticket may not be there even so.
     """
     lease = Lease(maker, name)
