@@ -5,6 +5,9 @@ to make, `status` no server that answers, or the command line is wrong; 130 inte
 stays, and the next run goes on from there: there is no state but the cloud's own.
 """
 
+import io
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -119,25 +122,46 @@ def console(**options: Any) -> None:
 
 def run(command: str, **options: Any) -> None:
     """Run a command; every failure is a line or two on standard error."""
-    # what follows takes a moment to import, and an interruption in it should be as quiet as a later one
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))  # so that a lease is given back
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of a few letters is no reason to stop
     try:
-        from cloud import commands  # noqa: PLC0415
-        from cloud.trouble import CloudError  # noqa: PLC0415
-        from settings import SettingsError  # noqa: PLC0415
-
-        try:
-            sys.exit(getattr(commands, command)(**options))
-        except SettingsError as error:
-            sys.exit(f"{error}\nNothing was done: mend the lines above, in .env or the environment.")
-        except CloudError as error:
-            sys.exit(str(error))
-        except click.Abort:
-            sys.exit("Nothing was done: nobody answered. Run it in a terminal, or with --yes.")
-        except BrokenPipeError:
-            sys.exit(1)
+        status = _status_of(command, options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        print("\nInterrupted. What was made stays; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_interrupted())
+    except OSError as error:
+        # whoever read this has gone, or there is no room for it; what is left in the buffer has nowhere to go
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the end of the process
+        gone = isinstance(error, BrokenPipeError)
+        sys.exit(1 if gone else f"{error.filename or 'The output'}: {error.strerror}.")
+    sys.exit(status)
+
+
+def _status_of(command: str, options: dict[str, Any]) -> int | str:
+    """Do it; the exit status, or what is wrong."""
+    # what follows takes a moment to import, and an interruption in it should be as quiet as a later one
+    from cloud import commands  # noqa: PLC0415
+    from cloud.trouble import CloudError  # noqa: PLC0415
+    from settings import SettingsError  # noqa: PLC0415
+
+    try:
+        return int(getattr(commands, command)(**options))
+    except SettingsError as error:
+        return f"{error}\nNothing was done: mend the lines above, in .env or the environment."
+    except CloudError as error:
+        return str(error)
+    except click.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise KeyboardInterrupt from None
+        return "Nothing was done: nobody answered. Run it in a terminal, or with --yes."
+
+
+def _interrupted() -> int:
+    print("\nInterrupted. What was done until then stays so; run the same command again to go on.", file=sys.stderr)
+    return 130
 
 
 if __name__ == "__main__":

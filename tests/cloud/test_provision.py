@@ -229,7 +229,7 @@ def test_interrupted_it_says_one_line_and_the_next_run_goes_on(operator: Operato
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "\nInterrupted. What was made stays; run the same command again to go on.\n"
+    assert errors == "\nInterrupted. What was done until then stays so; run the same command again to go on.\n"
 
     operator.provision("--yes")
     assert there_is(api, NAME) == EVERYTHING
