@@ -69,7 +69,8 @@ def calls(operator: Operator, *command: str) -> list[Call]:
 
 
 def killed_at(operator: Operator, call: Call, *command: str) -> None:
-    """Run, and kill before this call."""
+    """Run, and kill before this call. Nothing is remembered of OVH's catalogue, which would spare a call."""
+    shutil.rmtree(operator.folder / "cache", ignore_errors=True)
     with FaultProxy() as proxy:
         proxy.rule("kill", call.method, f"^{call.path}($|[?])", nth=call.nth)
         process = operator.start_provision(*command, HTTP_PROXY=proxy.url)
