@@ -6,7 +6,9 @@ the server is at rest. The same words so serve after a lost answer and after a r
 
 import time
 from collections.abc import Callable
+from functools import partial
 
+from openstack.compute.v2.flavor import Flavor
 from rich.console import Console
 
 from cloud.api.compute import Compute
@@ -53,21 +55,24 @@ class Actions:
 
     def adopt(self, metadata: dict[str, str]) -> None:
         """Mark it as ours."""
-        with step(self._to, "Marking the server as ours"), explained("Marking the server as ours"):
+
+        def ask() -> None:
             self._nova.set_server_metadata(self._id, **metadata)
+
+        with step(self._to, "Marking the server as ours"):
+            self._ask("Marking the server as ours", ask, lambda server: metadata.items() <= server.metadata.items())
 
     def use_group(self, group_id: str, name: str) -> None:
         """Leave it in one security group, and in no other: that is added before others are taken away."""
         with step(self._to, "Changing its security groups"):
             groups = self._look().groups
-            with explained("Changing its security groups"):
-                if name not in groups:
-                    self._nova.add_security_group_to_server(self._id, group_id)
-                for other in groups - {name}:
-                    self._nova.remove_security_group_from_server(self._id, other)
+            if name not in groups:
+                self._ask("Adding its security group", partial(self._add, group_id), lambda now: name in now.groups)
+            for other in sorted(groups - {name}):
+                self._ask("Taking a security group away", partial(self._remove, other), partial(_is_not_in, other))
 
     def rebuild(self, want: Server, parts: Parts) -> None:
-        """Make it again from an image: a new disk, the same addresses."""
+        """Make it again from an image: a new disk, the same addresses. It runs afterwards."""
 
         def ask() -> None:
             self._nova.rebuild_server(self._id, image=parts.image.id, key_name=want.key_pair)
@@ -75,20 +80,29 @@ class Actions:
         with step(self._to, f"Rebuilding the server from {want.image}"):
             before = self.at_rest()
             self._ask("Rebuilding the server", ask, lambda server: server.busy or server.status != before.status)
-            self.at_rest()
+            after = self.at_rest()
+        if after.status == STARTS:  # a server that was off stays off
+            self.start()
+            if before.status == STARTS:
+                # Nova leaves it as it was, and shows it as ACTIVE for a moment before it turns it off again
+                time.sleep(SECONDS_BETWEEN)
+                self.at_rest()
+        if before.status == STARTS:
+            self.start()
 
-    def resize(self, want: Server, parts: Parts, answers: Callable[[], str]) -> None:
+    def resize(self, want: Server, parts: Parts | Flavor, answers: Callable[[], str]) -> None:
         """Give it another flavor, and keep that only if the machine answers with it.
 
-        `answers` waits for the machine and returns "", or what is wrong with it. Raises CloudError; the server then has
-        its former flavor.
+        `answers` waits for the machine and returns "", or what is wrong with it; its CloudError is trouble with the
+        machine, too. Raises CloudError; the server then has its former flavor.
         """
+        flavor = parts.flavor if isinstance(parts, Parts) else parts
         before = self._look()
         if before.status not in ("VERIFY_RESIZE", *AT_WORK) and before.flavor != want.flavor:
             with step(self._to, f"Resizing the server to {want.flavor}"):
                 self._ask(
                     "Resizing the server",
-                    lambda: self._nova.resize_server(self._id, parts.flavor.id),
+                    lambda: self._nova.resize_server(self._id, flavor.id),
                     lambda server: server.busy or server.status != before.status,
                 )
                 self.at_rest()
@@ -102,7 +116,7 @@ class Actions:
             )
 
     def _conclude(self, server: FoundServer, flavor: str, answers: Callable[[], str]) -> None:
-        trouble = answers() if server.flavor == flavor else ""
+        trouble = _trouble(answers) if server.flavor == flavor else ""
         if server.flavor == flavor and not trouble:
             with step(self._to, f"Confirming {flavor}"):
                 self._ask("Confirming the size", self._confirm, lambda now: now.status != "VERIFY_RESIZE")
@@ -112,11 +126,17 @@ class Actions:
             self._ask("Taking the size back", self._revert, lambda now: now.status != "VERIFY_RESIZE")
             now = self.at_rest()
         if trouble:
-            again = answers()
+            again = _trouble(answers)
             raise CloudError(
                 f"With {flavor} the server was not well: {trouble} It is {now.flavor} again, and"
                 f" {f'still not well: {again}' if again else 'well.'}"
             )
+
+    def _add(self, group_id: str) -> None:
+        self._nova.add_security_group_to_server(self._id, group_id)
+
+    def _remove(self, group: str) -> None:
+        self._nova.remove_security_group_from_server(self._id, group)
 
     def _start(self) -> None:
         self._nova.start_server(self._id)
@@ -133,16 +153,48 @@ class Actions:
             with explained(doing):
                 action()
         except NoAnswer:
-            end = time.monotonic() + SECONDS_TO_BEGIN
-            while time.monotonic() < end:
-                if begun(self._look()):
-                    return
-                time.sleep(SECONDS_BETWEEN)
+            if self._begins(begun, SECONDS_TO_BEGIN):
+                return
+            self._ask_again(doing, action, begun)
+
+    def _ask_again(self, doing: str, action: Callable[[], None], begun: Callable[[FoundServer], bool]) -> None:
+        try:
             with explained(doing):
                 action()
+        except CloudError as error:
+            # refused because the first was carried out after all
+            if not self._begins(begun, SECONDS_TO_BEGIN if isinstance(error, NoAnswer) else 0):
+                raise
+
+    def _begins(self, begun: Callable[[FoundServer], bool], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not begun(self._look()):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(SECONDS_BETWEEN)
+        return True
 
     def _look(self) -> FoundServer:
         server = self._cloud.server(self._id)
         if server is None:
             raise CloudError(f"The server ({self._id}) is gone: somebody removed it. Run again to make it anew.")
         return server
+
+
+def _trouble(answers: Callable[[], str]) -> str:
+    try:
+        return answers()
+    except CloudError as error:
+        return str(error)
+
+
+def _is_not_in(group: str, server: FoundServer) -> bool:
+    return group not in server.groups
+
+
+def _said(answers: Callable[[], str]) -> str:
+    """What is wrong, also where it ends in an exception: a size that nobody vouches for is not kept."""
+    try:
+        return answers()
+    except CloudError as error:
+        return str(error)
