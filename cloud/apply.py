@@ -54,6 +54,7 @@ class Apply:
         self._rebuilt = self.have.server is not None and self.have.server.status == "REBUILD"
         self._mark = uuid.uuid4().hex[:12]
         self._made = False
+        self._known = frozenset(server.id for server in self.have.servers)
 
     def run(self, plan: Plan) -> Login:
         """Do what the plan says, wait until the server is at rest, and note it beside .env."""
@@ -116,7 +117,7 @@ class Apply:
     def _make(self, server: Server, maker: Maker) -> None:
         self.lease.keep()
         with step(self.to, f"Making {_name(server)}"):
-            self._server_id = maker.make_server(server, self._parts, self._group_id, self._mark)
+            self._server_id = maker.make_server(server, self._parts, self._group_id, self._mark, self._known)
         self._made = True
 
     def _replace(self, server: Server, maker: Maker, *, keeps_address: bool) -> None:
@@ -155,7 +156,7 @@ class Apply:
         self.lease.keep()
         server = first_boot.wait_active(self.cloud, self._server_id, self.to)
         if self._made:
-            Maker(self.cloud).the_only_one(self.want.server, self._mark)
+            Maker(self.cloud).the_only_one(self.want.server, self._mark, self._known)
         here = records.entry(self.settings, server)
         former = records.former_keys(self.settings, here)
         keys = trust.HostKeys(self.cloud, server, former, self._rebuilt).wait(self.to, self.ask)

@@ -108,8 +108,8 @@ class Maker:
         found = self._sdk.network.get_security_group(group_id).security_group_rules
         return frozenset(rule_of(rule) for rule in found)
 
-    def make_server(self, want: Server, found: Parts, group_id: str, mark: str) -> str:
-        """Make a server, and return its id. `mark` tells what this apply made from all else."""
+    def make_server(self, want: Server, found: Parts, group_id: str, mark: str, known: frozenset[str]) -> str:
+        """Make a server, and return its id. `mark` tells it from all else; `known` are those that were there before."""
 
         def create() -> bool:
             self._sdk.compute.create_server(
@@ -124,18 +124,18 @@ class Maker:
             return True
 
         _once(create, lambda: bool(self._made(want, mark)), f"Making server {want.name}")
-        return self.the_only_one(want, mark)
+        return self.the_only_one(want, mark, known)
 
     def _made(self, want: Server, mark: str) -> list[FoundServer]:
         return [one for one in self._cloud.servers(want.name) if one.metadata.get(MARK) == mark]
 
-    def the_only_one(self, want: Server, mark: str) -> str:
-        """The id of the server that stays, should there be two after all.
+    def the_only_one(self, want: Server, mark: str, known: frozenset[str]) -> str:
+        """The id of the server that stays, should there be two after all. Those `known` before are for the plan.
 
         A create whose answer was lost can be carried out later than anybody waits for it, and a lease can be lost while
         a machine sleeps. The oldest stays, and whoever made a younger one removes it.
         """
-        ours = [one for one in self._cloud.servers(want.name) if is_ours(want, one)]
+        ours = [one for one in self._cloud.servers(want.name) if is_ours(want, one) and one.id not in known]
         ours.sort(key=lambda one: (one.created, one.id))
         if not ours:
             raise CloudError(f"The server {want.name} is gone: somebody removed it. Run again to make it anew.")

@@ -31,6 +31,11 @@ def wait_active(cloud: "Compute", server_id: str, to: Console) -> FoundServer:
         if server is None:
             raise CloudError(f"The server {server_id} is gone: somebody removed it. Run again to make it anew.")
         if server.status == "ERROR":
+            if server.launched:
+                raise CloudError(
+                    f"The server {server.name} ({server.id}) is in ERROR: {server.fault or 'Nova gives no reason'}. It"
+                    " is billed, and its disk may still be good: a hard reboot in OVH's console can bring it back."
+                )
             raise ServerFailed(f"Nova could not make the server: {server.fault or 'it gives no reason'}.", server.id)
         if server.status != "ACTIVE" or not server.networks:
             return None  # Nova's list of addresses may come a moment later

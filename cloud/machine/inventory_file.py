@@ -65,7 +65,7 @@ def write(path: Path, entries: Iterable[Entry]) -> None:
 def replace(path: Path, text: str) -> None:
     """Write a file under another name, and rename it. Raises OSError; the file is then as it was."""
     file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", errors="surrogateescape"
     )
     try:
         with file:

@@ -16,7 +16,7 @@ from test_plan import FOUND
 from cloud.machine import first_boot
 from cloud.resources import FoundServer
 from cloud.show import console
-from cloud.trouble import CloudError, NotYet
+from cloud.trouble import CloudError, NotYet, ServerFailed
 
 
 class Answers:
@@ -83,11 +83,15 @@ def test_it_waits_for_active_and_puts_up_with_a_cloud_that_stumbles(out: Console
 
 def test_error_is_reported_with_novas_reason(out: Console) -> None:
     with pytest.raises(CloudError) as caught:
-        active(out, BUILDING, replace(FOUND, status="ERROR", fault="No valid host was found"))
+        active(out, BUILDING, replace(FOUND, status="ERROR", launched=False, fault="No valid host was found"))
     assert str(caught.value) == (
         "Nova could not make the server: No valid host was found."
         " It stays, and is billed, until it is removed. Run again, and it is replaced."
     )
+    assert isinstance(caught.value, ServerFailed)
+    with pytest.raises(CloudError, match="its disk may still be good") as caught:
+        active(out, replace(FOUND, status="ERROR", fault="its host is down"))
+    assert not isinstance(caught.value, ServerFailed)
 
 
 def test_a_list_of_addresses_may_come_after_the_status(out: Console) -> None:
