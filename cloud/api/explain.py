@@ -42,6 +42,12 @@ def _kind(error: Exception) -> type[CloudError]:
     return NotYet if soon or isinstance(error, LOST) else CloudError
 
 
+def is_over_quota(error: CloudError) -> bool:
+    """Whether something was refused because the project has as much of it as it may."""
+    cause = error.__cause__
+    return isinstance(cause, sdk.ConflictException | sdk.ForbiddenException) and "quota" in _said(cause).lower()
+
+
 def explain(error: Exception) -> str:
     """What an exception of openstacksdk or keystoneauth means, in one line."""
     status = _status(error)

@@ -7,28 +7,36 @@ back, waits a moment of random length and tries again, and gives up after some s
 never do both go on.
 
 A ticket names host, boot and process. One whose process has ended is removed by the next apply on that host; one of
-another host counts until it was not renewed for `MINUTES`, by the cloud's clock and not by ours.
+another host counts until it was not renewed for `MINUTES`, by the cloud's clock and not by ours. A thread renews it,
+whatever the apply waits for meanwhile: keystoneauth's session and those of requests stand several threads.
 """
 
 import random
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
+from openstack import exceptions as sdk
 
+from cloud.api.explain import is_over_quota
 from cloud.api.make import Maker
 from cloud.resources import Ticket
-from cloud.trouble import CloudError
+from cloud.trouble import CloudError, NoAnswer
 
-MINUTES = 60
-"""Longer than an apply goes without renewing its ticket, whatever it waits for."""
+MINUTES = 20
+"""How long a ticket counts without being renewed. An apply that runs renews it so often that two times may fail."""
 TRIES = 4
 RENEW_SECONDS = 300
+LOOK_SECONDS = 60
+"""How often it is looked whether it is time to renew, and how soon a renewal that failed is tried again."""
+END_SECONDS = 5
+"""How long the end of the thread is waited for; it may be in the middle of a call."""
 SECONDS_OF_DOUBT = 5
 SUFFIX = "-lease"
 
@@ -40,61 +48,121 @@ class Lease:
         self._maker, self._name = maker, f"{name}{SUFFIX}"
         self._mark = uuid.uuid4().hex[:12]
         self._description = f"lease={self._mark} {describe_process()}"
-        self._own = tuple[Ticket, ...]()
+        self._own = tuple[str, ...]()
+        self._unsure = False
         self._renewed = time.time()
+        self._renewing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def take(self) -> None:
-        """Take it. Raises CloudError if another apply has it."""
+    def take(self, *, needed: bool = True) -> None:
+        """Take it. Raises CloudError if another apply has it; `needed` as of `held`."""
         others = list[Ticket]()
         for attempt in range(TRIES):
-            others = self._others()
+            others = self._others(needed=needed)
             if not others:
+                self._go_on_renewing()
                 return
             self.release()
             time.sleep(random.uniform(0.5, 1.5) * (attempt + 1))  # noqa: S311 - no secret
         words = others[0].words
         raise CloudError(
             f"Another apply is at work on {self._name.removesuffix(SUFFIX)}: process {words.get('pid', '?')} on"
-            f" {words.get('host', '?')}, since {others[0].created}. Nothing was done. Wait until it has ended; if it"
-            f" was cut off, it counts for {MINUTES} minutes more, or until somebody removes the security group"
+            f" {words.get('host', '?')}, since {others[0].created or '?'}. Nothing was done. Wait until it has ended;"
+            f" if it was cut off, it counts for {MINUTES} minutes more, or until somebody removes the security group"
             f" {self._name} in OVH's console."
         )
 
     def keep(self) -> None:
-        """Renew it: called between the steps that may take long. Raises CloudError if somebody took it away."""
-        # by the clock on the wall: a machine that slept may have lost it
-        if time.time() < self._renewed + RENEW_SECONDS:
-            return
-        for ticket in self._own:
-            self._maker.describe_group(ticket.id, f"{self._description} renewed={int(time.time())}")
-        self._renewed = time.time()
+        """Make sure of it before a step that changes something. Raises CloudError if it is gone or not to be renewed.
+
+        A failure of the thread that renews it shows here: it is then still time to renew.
+        """
+        with self._renewing:
+            # by the clock on the wall: a machine that slept may have lost it
+            if time.time() < self._renewed + RENEW_SECONDS:
+                return
+            for ticket_id in self._own:
+                self._renew(ticket_id)
+            self._renewed = time.time()
 
     def release(self) -> None:
-        """Give it back."""
-        for ticket in self._own:
-            self._maker.delete_group(ticket.id)
-        self._own = ()
+        """Give it back. Raises CloudError for the first ticket that cannot be removed, after it tried all."""
+        self._ended.set()
+        if self._thread:
+            self._thread.join(END_SECONDS)
+        if self._unsure:
+            with suppress(CloudError):
+                found = {ticket.id for ticket in self._maker.tickets(self._name) if self._is_own(ticket)}
+                self._own = tuple(found | {*self._own})
+        failures = list[CloudError]()
+        for ticket_id in self._own:
+            try:
+                self._maker.delete_group(ticket_id)
+            except CloudError as error:
+                failures.append(error)
+        self._own, self._unsure = (), False
+        if failures:
+            raise failures[0]
 
-    def _others(self) -> list[Ticket]:
+    def _others(self, *, needed: bool) -> list[Ticket]:
         """Make a ticket, and return those of other applies that are at work."""
-        self._maker.make_group(self._name, self._description)
+        try:
+            self._make_ticket()
+        except CloudError as error:
+            if needed or not is_over_quota(error):
+                raise
+            return _living(self._maker, self._maker.tickets(self._name), _now())
         tickets = self._maker.tickets(self._name)
-        self._own = tuple(ticket for ticket in tickets if ticket.words.get("lease") == self._mark)
-        if not self._own:
+        own = [ticket for ticket in tickets if self._is_own(ticket)]
+        if not own:
             raise CloudError("The lease of this apply is gone: somebody removed it. Nothing was done; run again.")
-        others = [ticket for ticket in tickets if ticket not in self._own]
-        for ticket in [one for one in others if over(one, self._own[0].created)]:
-            self._maker.delete_group(ticket.id)
-            others.remove(ticket)
-        return others
+        # more than one if a ticket was made after all whose answer was lost
+        self._own, self._unsure = tuple(ticket.id for ticket in own), False
+        return _living(self._maker, [ticket for ticket in tickets if ticket not in own], own[0].created)
+
+    def _make_ticket(self) -> None:
+        # until its id is known there may be one: a Ctrl-C can come at any time
+        self._unsure = True
+        try:
+            self._own = (self._maker.make_group(self._name, self._description),)
+        except CloudError as error:
+            self._unsure = isinstance(error, NoAnswer)
+            raise
+
+    def _is_own(self, ticket: Ticket) -> bool:
+        return ticket.words.get("lease") == self._mark
+
+    def _renew(self, ticket_id: str) -> None:
+        try:
+            self._maker.describe_group(ticket_id, f"{self._description} renewed={int(time.time())}")
+        except CloudError as error:
+            if not isinstance(error.__cause__, sdk.NotFoundException):
+                raise
+            raise CloudError(
+                "The lease of this apply is gone: somebody removed it, or this machine slept for long and another"
+                " apply has it. What was done until here stays. Run again to see how it stands."
+            ) from error
+
+    def _go_on_renewing(self) -> None:
+        if self._own:
+            self._ended = threading.Event()
+            self._thread = threading.Thread(target=self._keep_renewing, args=(self._ended,), daemon=True)
+            self._thread.start()
+
+    def _keep_renewing(self, ended: threading.Event) -> None:
+        while not ended.wait(LOOK_SECONDS):
+            # it fails again where it can be said, in the next keep() of the apply
+            with suppress(Exception):
+                self.keep()
 
 
-def clear(maker: Maker, name: str) -> None:
-    """Remove what an apply that was cut off has left of its lease."""
-    now = datetime.now(UTC).isoformat()
-    for ticket in maker.tickets(f"{name}{SUFFIX}"):
-        if over(ticket, now):
-            maker.delete_group(ticket.id)
+def clear(maker: Maker, name: str) -> bool:
+    """Remove what applies that were cut off have left of a server's lease. Whether another apply is at work on it.
+
+    There is no ticket of ours to tell the cloud's time; this machine's was compared with it at the login.
+    """
+    return bool(_living(maker, maker.tickets(f"{name}{SUFFIX}"), _now()))
 
 
 @contextmanager
@@ -106,14 +174,7 @@ def held(maker: Maker, name: str, *, needed: bool = True) -> Iterator[Lease]:
     """
     lease = Lease(maker, name)
     try:
-        try:
-            lease.take()
-        except CloudError as error:
-            if needed or "uota" not in str(error):
-                raise
-            clear(maker, name)
-            if maker.tickets(f"{name}{SUFFIX}"):
-                raise
+        lease.take(needed=needed)
         yield lease
     finally:
         # what it cannot give back counts as over as soon as this process has ended, or after MINUTES elsewhere
@@ -121,12 +182,30 @@ def held(maker: Maker, name: str, *, needed: bool = True) -> Iterator[Lease]:
             lease.release()
 
 
+def _living(maker: Maker, tickets: Iterable[Ticket], now: str) -> list[Ticket]:
+    """Those of these tickets whose applies are at work; the others are removed."""
+    living = list[Ticket]()
+    for ticket in tickets:
+        if over(ticket, now):
+            maker.delete_group(ticket.id)
+        else:
+            living.append(ticket)
+    return living
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
 def over(ticket: Ticket, now: str) -> bool:
     """Whether the apply behind a ticket has ended; `now` is the cloud's time, as it dates tickets."""
     words, here = ticket.words, dict(word.partition("=")[::2] for word in describe_process().split())
     if all(words.get(key) == here[key] for key in ("host", "boot", "space")):
         return not _runs(words.get("pid", ""), words.get("started", ""))
-    age = _time(now) - _time(ticket.renewed or ticket.created)
+    try:
+        age = _time(now) - _time(ticket.renewed or ticket.created)
+    except ValueError:
+        return False  # nobody knows
     return age > timedelta(minutes=MINUTES)
 
 
@@ -151,6 +230,8 @@ def _runs(pid: str, started: str) -> bool:
         return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < SECONDS_OF_DOUBT)
     except (ValueError, psutil.NoSuchProcess):
         return False
+    except psutil.AccessDenied:
+        return True  # there is one, of another user
 
 
 def _boot() -> str:

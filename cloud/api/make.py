@@ -78,7 +78,7 @@ class Maker:
         with explained("Reading the lease"):
             found = self._sdk.network.security_groups(name=name, project_id=self._sdk.session.get_project_id())
             return [
-                Ticket(one.id, one.description or "", one.created_at, one.updated_at or "")
+                Ticket(one.id, one.description or "", one.created_at or "", one.updated_at or "")
                 for one in found
                 if one.name == name
             ]

@@ -12,8 +12,10 @@ from typing import cast
 
 import psutil
 import pytest
+from openstack import exceptions as sdk
 
 from cloud.api import lease
+from cloud.api.explain import explained
 from cloud.api.lease import Lease, describe_process, held, over
 from cloud.api.make import Maker
 from cloud.resources import Ticket
@@ -98,7 +100,7 @@ def test_a_second_one_is_told_who_has_it(groups: Groups) -> None:
         pytest.fail("it was taken")
     assert str(caught.value) == (
         "Another apply is at work on koprogo: process 77 on office, since 2026-11-22T18:20:23Z. Nothing was done. Wait"
-        " until it has ended; if it was cut off, it counts for 60 minutes more, or until somebody removes the security"
+        " until it has ended; if it was cut off, it counts for 20 minutes more, or until somebody removes the security"
         " group koprogo-lease in OVH's console."
     )
     assert [one.id for one in groups.tickets_there] == ["99"]
@@ -120,13 +122,70 @@ def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -
 def test_what_is_left_of_a_lease_is_cleared_and_a_living_one_stays(groups: Groups) -> None:
     living = replace(ticket(), id="1")
     groups.tickets_there = [living, ticket(started="1000000000.00")]
-    lease.clear(maker(groups), "koprogo")
+    assert lease.clear(maker(groups), "koprogo") is True
     assert groups.tickets_there == [living]
+    long_ago = replace(ticket(host="elsewhere"), created="2020-01-01T00:00:00Z", renewed="")
+    groups.tickets_there = [long_ago]
+    assert lease.clear(maker(groups), "koprogo") is False
+    assert groups.tickets_there == []
+
+
+@pytest.mark.parametrize("failure", [CloudError("the cloud failed"), KeyboardInterrupt()])
+def test_a_ticket_is_given_back_although_it_was_never_seen_in_a_list(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    there, failures = groups.tickets, [failure, CloudError("the cloud failed")]
+
+    def fail(name: str) -> list[Ticket]:
+        assert len(there(name)) == 1
+        raise failures.pop(0)
+
+    monkeypatch.setattr(groups, "tickets", fail)
+    with pytest.raises(type(failure)), held(maker(groups), "koprogo"):
+        pytest.fail("it was taken")
+    assert groups.tickets_there == []
+
+
+def test_a_ticket_that_is_made_while_ctrl_c_comes_is_given_back(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = groups.make_group
+
+    def interrupted(name: str, description: str) -> str:
+        make(name, description)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(groups, "make_group", interrupted)
+    with pytest.raises(KeyboardInterrupt), held(maker(groups), "koprogo"):
+        pytest.fail("it was taken")
+    assert groups.tickets_there == []
+
+
+def test_each_ticket_is_given_back_although_one_cannot_be(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, delete = groups.make_group, groups.delete_group
+
+    def twice(name: str, description: str) -> str:
+        make(name, description)
+        return make(name, description)
+
+    def delete_but_one(group_id: str) -> None:
+        if group_id == "1":
+            raise CloudError("the cloud failed")
+        delete(group_id)
+
+    monkeypatch.setattr(groups, "make_group", twice)
+    monkeypatch.setattr(groups, "delete_group", delete_but_one)
+    taken = Lease(maker(groups), "koprogo")
+    taken.take()
+    with pytest.raises(CloudError):
+        taken.release()
+    assert [one.id for one in groups.tickets_there] == ["1"]
 
 
 def test_a_full_quota_keeps_nobody_from_removing_things(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(name: str, description: str) -> str:
-        raise CloudError("Making security group koprogo-lease: Quota exceeded for resources: ['security_group'].")
+        with explained("Making security group koprogo-lease"):
+            raise sdk.ConflictException("Quota exceeded for resources: ['security_group'].", http_status=409)
 
     monkeypatch.setattr(groups, "make_group", full)
     with pytest.raises(CloudError, match="Quota"), held(maker(groups), "koprogo"):
@@ -135,7 +194,10 @@ def test_a_full_quota_keeps_nobody_from_removing_things(groups: Groups, monkeypa
         taken.keep()
     groups.tickets_there = [ticket(host="office")]
     groups.tickets_there = [replace(groups.tickets_there[0], created=datetime.now(UTC).isoformat(), renewed="")]
-    with pytest.raises(CloudError, match="Quota"), held(maker(groups), "koprogo", needed=False):
+    with (
+        pytest.raises(CloudError, match="Another apply is at work on koprogo: process"),
+        held(maker(groups), "koprogo", needed=False),
+    ):
         pytest.fail("it was taken")
 
 
@@ -147,15 +209,33 @@ def test_a_process_that_got_the_same_number_later_does_not_count() -> None:
 @pytest.mark.parametrize("word", ["host", "boot", "space"])
 def test_that_of_elsewhere_counts_until_it_was_not_renewed_for_long(word: str) -> None:
     there = ticket(**{word: "other", "pid": "1"})
-    assert not over(there, "2026-11-22T19:20:22Z")
-    assert over(there, "2026-11-22T19:20:24Z")
-    assert not over(replace(there, renewed="2026-11-22T18:30:00Z"), "2026-11-22T19:20:24Z")
+    assert not over(there, "2026-11-22T18:40:22Z")
+    assert over(there, "2026-11-22T18:40:24Z")
+    assert not over(replace(there, renewed="2026-11-22T18:30:00Z"), "2026-11-22T18:40:24Z")
+
+
+@pytest.mark.parametrize("when", ["", "yesterday"])
+def test_what_has_no_date_does_not_age(when: str) -> None:
+    strange = Ticket("1", "made by hand", when, "")
+    assert not over(strange, NOW)
+    assert not over(Ticket("1", "made by hand", "2020-01-01T00:00:00Z", ""), when)
+
+
+def test_a_process_that_we_may_not_look_at_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ticket()
+
+    def denied(_: psutil.Process) -> float:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(lease, "describe_process", lambda text=there.description: text)
+    monkeypatch.setattr(psutil.Process, "create_time", denied)
+    assert not over(there, "2027-01-01T00:00:00Z")
 
 
 def test_a_description_that_nobody_understands_counts_as_one_of_elsewhere() -> None:
     strange = Ticket("1", "made by hand", NOW, "")
-    assert not over(strange, "2026-11-22T19:20:22Z")
-    assert over(strange, "2026-11-22T19:20:24Z")
+    assert not over(strange, "2026-11-22T18:40:22Z")
+    assert over(strange, "2026-11-22T18:40:24Z")
 
 
 def test_it_is_renewed_and_its_loss_is_noticed(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +251,45 @@ def test_it_is_renewed_and_its_loss_is_noticed(groups: Groups, monkeypatch: pyte
     monkeypatch.setattr(lease.time, "time", lambda: later + 301)
     with pytest.raises(CloudError):
         taken.keep()
+
+
+def test_it_is_renewed_while_the_apply_waits(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    renewed, describe, failures = threading.Event(), groups.describe_group, [CloudError("once"), ZeroDivisionError()]
+
+    def unsteady(group_id: str, description: str) -> None:
+        if failures:
+            raise failures.pop()
+        describe(group_id, description)
+        renewed.set()
+
+    monkeypatch.setattr(groups, "describe_group", unsteady)
+    before = threading.active_count()
+    with held(maker(groups), "koprogo") as taken:
+        later = time.time() + 301
+        monkeypatch.setattr(lease.time, "time", lambda: later)
+        assert renewed.wait(10)
+        taken.keep()
+        assert "renewed" in groups.tickets_there[0].words
+    assert threading.active_count() == before
+
+
+def test_what_the_thread_could_not_do_shows_in_the_apply(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    tried = threading.Event()
+
+    def gone(_: str, __: str) -> None:
+        tried.set()
+        with explained("Changing a security group"):
+            raise sdk.NotFoundException("no such group", http_status=404)
+
+    monkeypatch.setattr(groups, "describe_group", gone)
+    with held(maker(groups), "koprogo") as taken:
+        later = time.time() + 301
+        monkeypatch.setattr(lease.time, "time", lambda: later)
+        assert tried.wait(10)
+        with pytest.raises(CloudError, match="The lease of this apply is gone"):
+            taken.keep()
 
 
 def test_of_many_at_once_never_two_have_it(groups: Groups) -> None:
