@@ -80,9 +80,7 @@ class Actions:
         with step(self._to, f"Rebuilding the server from {want.image}"):
             before = self.at_rest()
             self._ask("Rebuilding the server", ask, lambda server: server.busy or server.status != before.status)
-            after = self.at_rest()
-        if after.status == STARTS:  # a server that was off stays off
-            self.start()
+            self.at_rest()
             if before.status == STARTS:
                 # Nova leaves it as it was, and shows it as ACTIVE for a moment before it turns it off again
                 time.sleep(SECONDS_BETWEEN)
