@@ -1,9 +1,11 @@
 """What there is in one project and region of OpenStack, as plain data. What is made there is in cloud/api/make.py."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Any
 
 from openstack import exceptions as sdk
+from openstack.compute.v2.flavor import Flavor
 from openstack.compute.v2.server import Server as NovaServer
 from openstack.connection import Connection
 from openstack.network.v2.security_group import SecurityGroup
@@ -23,6 +25,7 @@ class Compute:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._images = dict[str, str]()
+        self._flavors = dict[str, Flavor]()
 
     def actual(self, want: Wanted, known_id: str = "") -> Actual:
         """What there is under the names of what is wanted, but for the files beside .env."""
@@ -90,7 +93,7 @@ class Compute:
 
     def _found(self, server: NovaServer) -> FoundServer:
         addresses = {(entry["version"], entry["addr"]) for entries in server.addresses.values() for entry in entries}
-        flavor = server.flavor
+        flavor = self._flavor(server.flavor)
         return FoundServer(
             id=server.id,
             name=server.name,
@@ -111,6 +114,17 @@ class Compute:
             busy=bool(server.task_state),
         )
 
+    def _flavor(self, of_server: Flavor) -> Flavor:
+        """A server's flavor with name and size. Nova before microversion 2.47 gives only its id with a server."""
+        if of_server.name or of_server.original_name:
+            return of_server
+        if of_server.id not in self._flavors:
+            try:
+                self._flavors[of_server.id] = self.connection.compute.get_flavor(of_server.id)
+            except sdk.NotFoundException:
+                self._flavors[of_server.id] = of_server
+        return self._flavors[of_server.id]
+
     def _image_name(self, image: Any) -> str:
         """Name of a server's image; "" if it is no longer there, or the server boots from a volume."""
         if not image or not image.id:
@@ -126,17 +140,30 @@ def _found_group(group: SecurityGroup) -> FoundGroup:
     return FoundGroup(group.id, group.name, group.description or "", rules, group.created_at or "")
 
 
+PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
+"""Neutron takes a protocol by its number, too, and keeps it as it was given."""
+
+
 def rule_of(rule: dict[str, Any]) -> Rule:
     """A rule of Neutron's, with what means the same written the same way."""
-    low, high = rule["port_range_min"], rule["port_range_max"]
-    ports = "" if low is None else str(low) if low == high else f"{low}-{high}"
-    protocol, ethertype = rule["protocol"] or "", rule["ethertype"]
-    if ethertype == "IPv6" and protocol in ("icmp", "icmpv6", "58"):
+    protocol, ethertype = str(rule["protocol"] or ""), rule["ethertype"]
+    protocol = PROTOCOLS.get(protocol, protocol)
+    if ethertype == "IPv6" and protocol == "icmp":
         protocol = "ipv6-icmp"
     network = rule["remote_ip_prefix"] or ""
     remote = rule["remote_group_id"] or ("" if network in ("0.0.0.0/0", "::/0") else network)
-    return Rule(rule["direction"], protocol, ports, ethertype, remote)
+    return Rule(rule["direction"], protocol, _ports(protocol, rule), ethertype, remote)
 
 
-def _first(addresses: Iterator[str]) -> str:
-    return min(addresses, default="")
+def _ports(protocol: str, rule: dict[str, Any]) -> str:
+    """Ports; for ICMP they are its type and code, of which the code may be missing."""
+    low, high = rule["port_range_min"], rule["port_range_max"]
+    if low is None:
+        return ""
+    one_port = low == high and not protocol.endswith("icmp")
+    return str(low) if high is None or one_port else f"{low}-{high}"
+
+
+def _first(addresses: Iterable[str]) -> str:
+    """The address to use: one that is reached from everywhere, where there is one."""
+    return min(addresses, key=lambda address: (not ip_address(address).is_global, address), default="")

@@ -67,6 +67,16 @@ def parts(connection: Connection, server: Server) -> Parts:
     return Parts(flavor, image, network)
 
 
+def flavor_only(connection: Connection, name: str) -> Flavor:
+    """A flavor by its name, for a server whose image and network stay as they are. Raises CloudError."""
+    mistakes = list[str]()
+    with explained("Reading flavors"):
+        flavor = _flavor(connection, name, mistakes)
+    if flavor is None:
+        raise CloudError("\n".join(mistakes))
+    return flavor
+
+
 def room_for(connection: Connection, needs: Needs) -> None:
     """Raise CloudError, with all that is missing, if the project's quota has no room for as much more."""
     lacks = list[str]()

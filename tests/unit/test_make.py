@@ -1,12 +1,16 @@
 """Making a thing once, although its answer may be lost. The real cloud is in tests/cloud/test_faults.py."""
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
 from cloud.api import make
+from cloud.api.compute import Compute
+from cloud.api.make import Maker
+from cloud.resources import FoundServer, Server
 from cloud.trouble import CloudError, NoAnswer
 
 LOST = keystone.ConnectFailure("the connection was reset")
@@ -65,3 +69,45 @@ def test_a_refusal_is_not_looked_into() -> None:
 def test_it_is_given_up_after_some_tries() -> None:
     with pytest.raises(NoAnswer):
         trying(LOST, LOST, LOST)
+
+
+class Servers:
+    """The servers of one name; a server that is removed is gone."""
+
+    def __init__(self, *servers: FoundServer) -> None:
+        self.there = {one.id: one for one in servers}
+        delete = type("Nova", (), {"delete_server": lambda _, one, **__: self.there.pop(one)})
+        self.connection = type("Connection", (), {"compute": delete()})
+
+    def servers(self, name: str) -> tuple[FoundServer, ...]:
+        """All there are."""
+        return tuple(self.there.values())
+
+    def server(self, server_id: str) -> FoundServer | None:
+        """One."""
+        return self.there.get(server_id)
+
+
+WANT = Server("koprogo", "d2-2", "Debian 12", "Ext-Net", "koprogo", "koprogo", "production")
+
+
+def made(server_id: str, by: str) -> FoundServer:
+    metadata = WANT.metadata | {make.MARK: by}
+    created = f"2026-11-22T18:20:0{server_id}Z"
+    nets, groups = frozenset({"Ext-Net"}), frozenset({"koprogo"})
+    return FoundServer(
+        server_id, "koprogo", "ACTIVE", "d2-2", "Debian 12", nets, "koprogo", groups, metadata, created=created
+    )
+
+
+def test_of_two_that_were_made_at_once_the_older_stays() -> None:
+    there = Servers(made("1", "other"), made("2", "this"))
+    with pytest.raises(CloudError, match="Another apply has made the server koprogo"):
+        Maker(cast(Compute, there)).the_only_one(WANT, "this", frozenset())
+    assert list(there.there) == ["1"]
+
+
+def test_one_that_the_plan_knew_is_not_another_applys() -> None:
+    there = Servers(made("1", "before"), made("2", "this"), made("3", "this"))
+    assert Maker(cast(Compute, there)).the_only_one(WANT, "this", frozenset({"1"})) == "2"
+    assert list(there.there) == ["1", "2"]

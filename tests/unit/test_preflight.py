@@ -9,7 +9,7 @@ from openstack.connection import Connection
 from small_cloud import SmallCloud, running
 
 from cloud.api.patience import PatientSession
-from cloud.api.preflight import Needs, parts, room_for
+from cloud.api.preflight import Needs, flavor_only, parts, room_for
 from cloud.resources import Server
 from cloud.trouble import CloudError
 
@@ -182,6 +182,15 @@ def test_an_image_may_be_too_large_for_a_flavor(cloud: SmallCloud, connection: C
     assert parts(connection, server("d2-4")).flavor.name == "d2-4"
     cloud.answers_json("GET /nova/v2.1/flavors/detail?is_public=None", {"flavors": [flavor("any-disk", 2, 4000, 0)]})
     assert parts(connection, server("any-disk")).flavor.name == "any-disk"
+
+
+def test_for_a_flavor_alone_image_and_network_do_not_matter(cloud: SmallCloud, connection: Connection) -> None:
+    found = flavor_only(connection, "d2-4")
+    assert (found.id, found.vcpus, found.ram, found.disk) == ("f-d2-4", 2, 4000, 50)
+    assert not [one for one in cloud.done if "images" in one or "networks" in one]
+    with pytest.raises(CloudError) as caught:
+        flavor_only(connection, "old")
+    assert str(caught.value) == "FLAVOR: the cloud has no 'old' here. It has: d2-2, d2-4."
 
 
 def test_two_networks_of_one_name_are_one_too_many(cloud: SmallCloud, connection: Connection) -> None:
