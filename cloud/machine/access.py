@@ -9,7 +9,7 @@ from cloud.machine import records
 from cloud.machine.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
-from cloud.trouble import NotYet
+from cloud.trouble import CloudError, NotYet
 from settings import Settings
 
 MINUTES = 5
@@ -21,7 +21,7 @@ HEALTH = "command -v koprogo >/dev/null || exit 0; sudo -n koprogo health"
 
 
 def known_login(settings: Settings, server: FoundServer) -> Login:
-    """How to log in with the host keys that are pinned."""
+    """How to log in with the host keys that are pinned. Raises CloudError for a server without an IPv4 address."""
     here = records.entry(settings, server)
     user = records.known_user(settings, server.id) or here.user  # IMAGE may name another system by now
     return Login(server.ipv4, user, settings.instance.ssh_private_key, records.former_keys(settings, here))
@@ -36,26 +36,32 @@ def healthy(login: Login) -> bool:
 
 
 def answers_again(login: Login, was_healthy: bool, to: Console) -> str:
-    """Wait until a machine has started again; returns "", or what is wrong with it.
+    """Wait until a machine has started again; returns "", or what is wrong with it, whatever that is.
 
-    Its application has to be well again if it was before. Raises CloudError if another machine answers.
+    Its application has to be well again if it was before.
     """
     with step(to, f"Waiting for SSH at {login.address}"):
-        if trouble := _wait(lambda: login.run("true", COMMAND_SECONDS)[0] == 0):
+        no_answer = f"no answer within {MINUTES} minutes."
+        if trouble := _wait(lambda _: login.run("true", COMMAND_SECONDS)[0] == 0, no_answer):
             return trouble
     with step(to, "Waiting until it is well"):
-        login.run(END_OF_FIRST_BOOT, MINUTES * 60)
-        return _wait(lambda: healthy(login)) and "sudo koprogo health finds faults." if was_healthy else ""
+        # how its boot ended does not matter, but that it did
+        no_end = f"its boot did not end within {MINUTES} minutes."
+        if trouble := _wait(lambda left: bool(login.run(END_OF_FIRST_BOOT, left)), no_end):
+            return trouble
+        return _wait(lambda _: healthy(login), "sudo koprogo health finds faults.") if was_healthy else ""
 
 
-def _wait(well: Callable[[], bool]) -> str:
-    """Wait until it is well; returns "", or why not."""
-    end, said = time.monotonic() + MINUTES * 60, f"no answer within {MINUTES} minutes."
-    while time.monotonic() < end:
+def _wait(well: Callable[[float], bool], otherwise: str) -> str:
+    """Wait until it is well; returns "", or why not. `well` is told how many seconds are left."""
+    end, said = time.monotonic() + MINUTES * 60, otherwise
+    while (left := end - time.monotonic()) > 0:
         try:
-            if well():
+            if well(left):
                 return ""
         except NotYet as error:
-            said = str(error)
+            said = f"{otherwise} {error}"
+        except CloudError as error:  # another machine answers, say: waiting mends nothing
+            return str(error)
         time.sleep(SECONDS_BETWEEN)
     return said

@@ -165,7 +165,7 @@ def _written(settings: Settings) -> Iterator[None]:
 def _known_hosts(path: Path) -> str:
     """The file as it is; "" if there is none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="surrogateescape")  # lines of others stay as they are
     except FileNotFoundError:
         return ""
     except OSError as error:
