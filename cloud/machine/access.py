@@ -22,6 +22,8 @@ HEALTH = "command -v koprogo >/dev/null || exit 0; sudo -n koprogo health"
 
 def known_login(settings: Settings, server: FoundServer) -> Login:
     """How to log in with the host keys that are pinned. Raises CloudError for a server without an IPv4 address."""
+    if not server.ipv4:
+        raise CloudError(f"The server {server.name} has no public IPv4 address, so nobody can log in.")
     here = records.entry(settings, server)
     user = records.known_user(settings, server.id) or here.user  # IMAGE may name another system by now
     return Login(server.ipv4, user, settings.instance.ssh_private_key, records.former_keys(settings, here))
