@@ -19,7 +19,12 @@ from settings import Settings
 
 
 def entry(settings: Settings, server: FoundServer) -> Entry:
-    """The entry in inventory.json of a server with an address, in the groups that an operator may have given it."""
+    """The entry of a server in inventory.json, in the groups that an operator may have given it.
+
+    Raises CloudError for a server without an IPv4 address.
+    """
+    if not server.ipv4:
+        raise CloudError(f"The server {server.name} has no public IPv4 address.")
     former = {one.name: one for one in _entries(settings.inventory_file)}.get(server.name)
     groups = {"groups": former.groups} if former else {}
     return Entry.model_validate(

@@ -196,6 +196,15 @@ def test_a_server_that_has_no_address_yet_is_in_no_file(settings: Settings) -> N
     assert records.compare(settings, replace(FOUND, ipv4=""), "") == {}
 
 
+def test_lines_of_others_stay_byte_for_byte(settings: Settings) -> None:
+    foreign = f"51.75.1.3 {OTHER} Andr\u00e9".encode("latin-1") + b"\n\xff\n"
+    settings.known_hosts_file.write_bytes(foreign)
+    records.write(settings, records.entry(settings, replace(FOUND, ipv6="")), (ECDSA,))
+    assert settings.known_hosts_file.read_bytes() == foreign + f"51.75.1.2 {ECDSA} koprogo/5c1e\n".encode()
+    records.forget(settings)
+    assert settings.known_hosts_file.read_bytes() == foreign
+
+
 def test_a_file_that_cannot_be_read_is_a_line(settings: Settings) -> None:
     settings.known_hosts_file.mkdir()
     with pytest.raises(CloudError, match=r"known_hosts: cannot be read \(Is a directory\)"):
