@@ -1,10 +1,12 @@
 """SSH host keys as text: on a console, in a known_hosts file, as fingerprints. No network, no files."""
 
 import base64
-import binascii
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 BEGIN = "-----BEGIN SSH HOST KEY KEYS-----"
 END = "-----END SSH HOST KEY KEYS-----"
@@ -32,25 +34,41 @@ def on_console(output: str) -> tuple[str, ...]:
 def _key(line: str) -> str:
     words = line.split()
     for kind, material in itertools.pairwise(words):
-        if kind in TYPES and _begins_with_its_type(material, kind):
+        if is_whole(f"{kind} {material}"):
             return f"{kind} {material}"
     return ""
 
 
-def _begins_with_its_type(material: str, kind: str) -> bool:
-    """A public key is a sequence of strings with their lengths before them, the first being its type."""
+def is_whole(key: str) -> bool:
+    """Whether "type base64" is a host key that a server can be known by; a line may have been cut off."""
+    if key.partition(" ")[0] not in TYPES:
+        return False
+    try:
+        load_ssh_public_key(key.encode())
+    except (ValueError, UnsupportedAlgorithm):  # ValueError: bytes that are no text, too
+        return False
+    return True
+
+
+def _content(public_key: str) -> bytes:
+    """The bytes of "type base64 [comment]": strings with their lengths before them, the first being its type."""
+    kind, material = [*public_key.split(), "", ""][:2]
     try:
         content = base64.b64decode(material, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return content[4 : 4 + len(kind)] == kind.encode()
+        return content if kind and content[4 : 4 + len(kind)] == kind.encode() else b""
+    except ValueError:  # binascii.Error is one, and so is what is no ASCII
+        return b""
 
 
 def fingerprint(public_key: str) -> str:
-    """Type and SHA256 fingerprint, as ssh-keygen -l shows them, of "type base64 [comment]"."""
-    kind, material = public_key.split()[:2]
-    digest = hashlib.sha256(base64.b64decode(material)).digest()
-    return f"{kind} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+    """Type and SHA256 fingerprint, as ssh-keygen -l shows them, of "type base64 [comment]".
+
+    Nova has key pairs that are certificates: "not an SSH key".
+    """
+    if not (content := _content(public_key)):
+        return "not an SSH key"
+    digest = hashlib.sha256(content).digest()
+    return f"{public_key.split(maxsplit=1)[0]} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def of_type(keys: Iterable[str], kind: str) -> str:
@@ -68,12 +86,15 @@ def change(old: Iterable[str], new: Iterable[str]) -> str:
 
 
 def pinned(known_hosts: str, address: str) -> tuple[tuple[str, str], ...]:
-    """The keys that a known_hosts text has for an address, each with the comment of its line."""
-    lines = (line.split() for line in known_hosts.splitlines() if not line.startswith("#"))
+    """The keys that a known_hosts text has for an address, each with the comment of its line.
+
+    A line whose key is broken counts as little for us as for ssh.
+    """
+    lines = (line.split() for line in _lines(known_hosts) if not line.startswith("#"))
     return tuple(
         (" ".join(words[1:3]), " ".join(words[3:]))
         for words in lines
-        if len(words) >= 3 and address in words[0].split(",")  # noqa: PLR2004
+        if address in [*words, ""][0].split(",") and is_whole(" ".join(words[1:3]))
     )
 
 
@@ -90,10 +111,15 @@ def unpin(known_hosts: str, addresses: Collection[str], mark_begins: str | None 
     """The text without the lines of these addresses, nor those whose comment begins so."""
     kept = [
         line
-        for line in known_hosts.splitlines()
-        if not (set(line.split(" ")[0].split(",")) & set(addresses) or _marked(line, mark_begins))
+        for line in _lines(known_hosts)
+        if not (set([*line.split(), ""][0].split(",")) & set(addresses) or _marked(line, mark_begins))
     ]
     return "".join(f"{line}\n" for line in kept)
+
+
+def _lines(known_hosts: str) -> list[str]:
+    """Those that end in a line feed: str.splitlines has other ends too, which would not be written again."""
+    return known_hosts.removesuffix("\n").split("\n") if known_hosts else []
 
 
 def _marked(line: str, mark_begins: str | None) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from cloud.machine.host_keys import fingerprint
+from cloud.machine.host_keys import fingerprint, is_whole
 from cloud.trouble import CloudError, NotYet
 
 # paramiko logs every refused connection with a traceback; what matters of it is in its exceptions
@@ -112,7 +112,7 @@ class Login:
 
     def _connect(self, client: paramiko.SSHClient) -> None:
         known_as = self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}"
-        for line in self.host_keys:
+        for line in filter(is_whole, self.host_keys):
             entry = HostKeyEntry.from_line(f"{known_as} {line}")
             if entry and entry.key:
                 client.get_host_keys().add(known_as, entry.key.get_name(), entry.key)

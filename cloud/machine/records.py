@@ -19,12 +19,7 @@ from settings import Settings
 
 
 def entry(settings: Settings, server: FoundServer) -> Entry:
-    """The entry of a server in inventory.json, in the groups that an operator may have given it.
-
-    Raises CloudError for a server without an IPv4 address.
-    """
-    if not server.ipv4:
-        raise CloudError(f"The server {server.name} has no public IPv4 address.")
+    """The entry in inventory.json of a server with an address, in the groups that an operator may have given it."""
     former = {one.name: one for one in _entries(settings.inventory_file)}.get(server.name)
     groups = {"groups": former.groups} if former else {}
     return Entry.model_validate(
@@ -170,7 +165,7 @@ def _written(settings: Settings) -> Iterator[None]:
 def _known_hosts(path: Path) -> str:
     """The file as it is; "" if there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")  # lines of others stay as they are
+        return path.read_bytes().decode(errors="surrogateescape")  # lines of others stay byte for byte
     except FileNotFoundError:
         return ""
     except OSError as error:

@@ -79,4 +79,4 @@ def test_a_boot_that_is_interrupted_is_asked_about_again(out: Console) -> None:
 def test_nobody_logs_in_to_a_server_without_an_address(folder: Path) -> None:
     with pytest.raises(CloudError) as caught:
         access.known_login(load(folder), replace(FOUND, ipv4=""))
-    assert str(caught.value) == "The server koprogo has no public IPv4 address."
+    assert str(caught.value) == "The server koprogo has no public IPv4 address, so nobody can log in."

@@ -1,5 +1,7 @@
 """SSH host keys on a console, in known_hosts, and as fingerprints."""
 
+import pytest
+
 from cloud.machine.host_keys import change, fingerprint, on_console, pin, pinned, unpin
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
@@ -56,6 +58,36 @@ def test_what_is_no_key_is_not_taken_for_one() -> None:
 def test_a_fingerprint_is_what_ssh_keygen_says_of_the_same_key() -> None:
     assert fingerprint(f"{ED25519} me@home") == "ssh-ed25519 SHA256:9QWkRKLSWppqlj3pEMd2EHoxjH43W8KMCOs7H2gnMIc"
     assert fingerprint(ECDSA) == "ecdsa-sha2-nistp256 SHA256:LkGGAoQ3LJxvjE0H+h3usFjPS5uHHfHZWtd8MOkgz9M"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "",
+        "ssh-rsa",
+        "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----",
+        "ssh-rsa AAA",
+        "x \udcff",
+        "\udcff AAAA",
+    ],
+)
+def test_what_is_no_ssh_key_has_no_fingerprint(other: str) -> None:
+    assert fingerprint(other) == "not an SSH key"
+
+
+@pytest.mark.parametrize(
+    "broken", [ED25519[:-1], ED25519[:-4], ECDSA[:-44], "ssh-ed25519 AAAA\udcff", "ssh-ed25519", ""]
+)
+def test_a_line_with_a_broken_key_does_not_count_and_others_do(broken: str) -> None:
+    assert pinned(f"51.75.1.2 {broken}\n51.75.1.2 {ED25519}\n", "51.75.1.2") == ((ED25519, ""),)
+    console = f"-----BEGIN SSH HOST KEY KEYS-----\n{broken}\n{ED25519}\n-----END SSH HOST KEY KEYS-----\n"
+    assert on_console(console) == (ED25519,)
+
+
+def test_words_of_a_line_may_be_apart_by_tabs() -> None:
+    text = f"51.75.1.2\t{OTHER}\n"
+    assert pinned(text, "51.75.1.2") == ((OTHER, ""),)
+    assert unpin(text, ("51.75.1.2",)) == ""
 
 
 def test_pins_are_for_their_addresses_and_replace_only_these() -> None:

@@ -120,6 +120,13 @@ def test_a_command_runs_on_the_server_whose_key_is_pinned(sshd: Login) -> None:
     assert sshd.run("true", 10) == (3, "you said: true")
 
 
+@pytest.mark.parametrize("broken", ["ecdsa-sha2-nistp256 AAA", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA", "ssh-rsa", ""])
+def test_a_pinned_key_that_was_cut_off_is_none(sshd: Login, broken: str) -> None:
+    assert replace(sshd, host_keys=(broken, *sshd.host_keys)).run("true", 10) == (3, "you said: true")
+    with pytest.raises(NotYet, match="not found in known_hosts"):
+        replace(sshd, host_keys=(broken,)).run("true", 10)
+
+
 def test_a_connection_that_breaks_is_no_command_that_ended(
     sshd: Login, connections: list[paramiko.Transport], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,12 +197,22 @@ def test_a_server_that_has_no_address_yet_is_in_no_file(settings: Settings) -> N
 
 
 def test_lines_of_others_stay_byte_for_byte(settings: Settings) -> None:
-    foreign = f"51.75.1.3 {OTHER} Andr\u00e9".encode("latin-1") + b"\n\xff\n"
+    foreign = f"51.75.1.3 {OTHER} Andr\u00e9".encode("latin-1") + b"\n\xff\n51.75.1.4 x\r\n# a\x0cb \xe2\x80\xa8\n"
     settings.known_hosts_file.write_bytes(foreign)
     records.write(settings, records.entry(settings, replace(FOUND, ipv6="")), (ECDSA,))
     assert settings.known_hosts_file.read_bytes() == foreign + f"51.75.1.2 {ECDSA} koprogo/5c1e\n".encode()
     records.forget(settings)
     assert settings.known_hosts_file.read_bytes() == foreign
+
+
+def test_a_key_that_was_cut_off_does_not_count(settings: Settings) -> None:
+    here = records.entry(settings, FOUND)
+    records.write(settings, here, (ED25519,))
+    settings.known_hosts_file.write_text(settings.known_hosts_file.read_text().replace(ED25519, ED25519[:-8]))
+    assert records.former_keys(settings, here) == ()
+    assert records.compare(settings, FOUND, CONSOLE) == {"inventory.json": ""}
+    records.write(settings, here, (ED25519,))
+    assert records.compare(settings, FOUND, CONSOLE) == AGREE
 
 
 def test_a_file_that_cannot_be_read_is_a_line(settings: Settings) -> None:
