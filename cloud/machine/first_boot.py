@@ -35,6 +35,7 @@ def wait_active(cloud: "Compute", server_id: str, to: Console) -> FoundServer:
                 raise CloudError(
                     f"The server {server.name} ({server.id}) is in ERROR: {server.fault or 'Nova gives no reason'}. It"
                     " is billed, and its disk may still be good: a hard reboot in OVH's console can bring it back."
+                    " To give it up: python provision.py destroy"
                 )
             raise ServerFailed(f"Nova could not make the server: {server.fault or 'it gives no reason'}.", server.id)
         if server.status != "ACTIVE" or not server.networks:
@@ -56,8 +57,10 @@ def wait_first_boot(login: Login, to: Console) -> None:
     with step(to, f"Waiting for SSH at {login.address}"):
         wait(lambda: login.run("true", 30), f"Nobody could log in to {login.address} as {login.user}", SSH_MINUTES)
     with step(to, "Waiting for the end of its first boot"):
+        end = time.monotonic() + MINUTES * 60
         status, output = wait(
-            lambda: login.run(END_OF_FIRST_BOOT, MINUTES * 60), f"The first boot of {login.address} does not end"
+            lambda: login.run(END_OF_FIRST_BOOT, max(1, end - time.monotonic())),
+            f"The first boot of {login.address} does not end",
         )
     if status:
         said = " ".join(output.split())[:200]

@@ -29,7 +29,15 @@ Ask = Callable[[str], bool] | None
 
 
 def console(cloud: "Compute", server_id: str) -> tuple[str, str]:
-    """What a server has printed on its console, and "" or why the cloud does not give it out. Raises CloudError."""
+    """What a server has printed on its console, and "" or why it cannot be read, which a plan can do without."""
+    try:
+        return cloud.console(server_id), ""
+    except CloudError as error:
+        return "", str(error)
+
+
+def _given_out(cloud: "Compute", server_id: str) -> tuple[str, str]:
+    """As `console`, but raises CloudError unless the cloud does not give it out at all."""
     try:
         return cloud.console(server_id), ""
     except CloudError as error:
@@ -78,7 +86,7 @@ class HostKeys:
 
     def _look(self) -> tuple[str, ...] | None:
         """The keys on the console, the former ones, or the unvouched one; None while others are to be expected."""
-        output, refused = console(self.cloud, self.server.id)
+        output, refused = _given_out(self.cloud, self.server.id)
         keys = on_console(output)
         if keys and not (self.made_again and set(keys) & set(self.former)):
             return keys

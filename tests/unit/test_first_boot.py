@@ -89,8 +89,15 @@ def test_error_is_reported_with_novas_reason(out: Console) -> None:
         " It stays, and is billed, until it is removed. Run again, and it is replaced."
     )
     assert isinstance(caught.value, ServerFailed)
-    with pytest.raises(CloudError, match="its disk may still be good") as caught:
+
+
+def test_one_that_ran_is_not_given_up(out: Console) -> None:
+    with pytest.raises(CloudError) as caught:
         active(out, replace(FOUND, status="ERROR", fault="its host is down"))
+    assert str(caught.value) == (
+        "The server koprogo (5c1e) is in ERROR: its host is down. It is billed, and its disk may still be good: a hard"
+        " reboot in OVH's console can bring it back. To give it up: python provision.py destroy"
+    )
     assert not isinstance(caught.value, ServerFailed)
 
 
@@ -128,6 +135,24 @@ def test_it_does_not_wait_for_ever(out: Console) -> None:
 def test_the_first_boot_ends_when_it_says_so(out: Console) -> None:
     first_boot.wait_first_boot(Door(NotYet("refused"), (0, ""), (0, "status: done")), out)  # type: ignore[arg-type]
     assert printed(out) == ("  Waiting for SSH at 51.75.1.2 … 2.0 s\n  Waiting for the end of its first boot … 0.0 s\n")
+
+
+def test_a_first_boot_that_does_not_end_is_waited_for_no_longer_than_it_may_take(out: Console) -> None:
+    def run(command: str, seconds: float) -> tuple[int, str]:
+        if command == "true":
+            return 0, ""
+        time.sleep(min(seconds, 14 * 60))
+        raise NotYet("51.75.1.2 port 22: the connection ended.")
+
+    door = Door()
+    door.run = run  # type: ignore[assignment]
+    with pytest.raises(CloudError) as caught:
+        first_boot.wait_first_boot(door, out)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "The first boot of 51.75.1.2 does not end after 15 minutes. 51.75.1.2 port 22: the connection ended."
+        " Run again to go on waiting."
+    )
+    assert time.monotonic() <= 15 * 60 + 5
 
 
 def test_a_first_boot_with_complaints_is_told_and_no_failure(out: Console) -> None:

@@ -171,11 +171,16 @@ def test_it_does_not_wait_for_ever(out: Console, shows: Machine) -> None:
     )
 
 
-def test_the_console_or_why_it_is_not_given_out() -> None:
+def test_a_console_that_fails_for_the_moment_is_asked_again(out: Console, shows: Machine) -> None:
+    shows(OTHER)
+    assert keys(out, (), refusal(500), refusal(503), CONSOLE) == (ECDSA, ED25519)
+
+
+def test_the_console_or_why_it_cannot_be_read() -> None:
     def read(answer: Any) -> tuple[str, str]:
         return trust.console(Cloud(console=Answers(answer)), "5c1e")  # type: ignore[arg-type]  # stand-in
 
     assert read("[ 0.0] Linux") == ("[ 0.0] Linux", "")
     assert read(refusal(501)) == ("", "Reading the console: no (501).")
-    with pytest.raises(NotYet, match="503"):
-        read(refusal(503))
+    assert read(refusal(401)) == ("", "Reading the console: no (401).")
+    assert read(refusal(500)) == ("", "Reading the console: no (500).")
