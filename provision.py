@@ -1,8 +1,8 @@
 """The cloud side: compare what the settings ask for with what OVH has, show the difference, ask, apply it.
 
 Exit status: 0 done, or everything is in place; 1 something is wrong, or the answer was no; 2 `plan` has found changes
-to make, `status` no server that answers, or the command line is wrong; 130 interrupted. What was made before a failure
-stays, and the next run goes on from there: there is no state but the cloud's own.
+to make, `status` no server that answers, or the command line is wrong; 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
+What was made before a failure stays, and the next run goes on from there: there is no state but the cloud's own.
 """
 
 import io
@@ -123,7 +123,8 @@ def console(**options: Any) -> None:
 def run(command: str, **options: Any) -> None:
     """Run a command; every failure is a line or two on standard error."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: sys.exit(128 + received))  # so that a lease is given back
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda received, _: sys.exit(128 + received))  # so that a lease is given back
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal of a few letters is no reason to stop

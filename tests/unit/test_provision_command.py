@@ -1,0 +1,136 @@
+"""How provision.py ends, whatever becomes of its output and of the process: with a stand-in for what it does."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STAND_IN = r"""
+import sys, time, types
+import cloud, provision
+
+def plan(**_):
+    print("koprogo \u2026 5 \u20ac \u2192 6 \u20ac")
+    print("Z\u00fcrich \u2026", file=sys.stderr)
+    return 2
+
+def apply(**_):
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("given back", file=sys.stderr, flush=True)
+
+def status(**_):
+    from cloud.show import console
+    for _ in range(10000):
+        console().print("koprogo \u2026 5 \u20ac")
+    return 0
+
+def console(**_):
+    print("x" * 1000000, end="")
+    return 0
+
+def destroy(**_):
+    raise FileNotFoundError(2, "No such file or directory", "/there")
+
+cloud.commands = types.SimpleNamespace(
+    plan=plan, apply=apply, status=status, console=console, destroy=destroy
+)
+provision.main()
+"""
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+
+
+def argv(command: str) -> list[str]:
+    """provision.py with this command."""
+    return [sys.executable, "-c", STAND_IN, command]
+
+
+def ended(command: str, **environment: str) -> tuple[int, str, str]:
+    """Its status and its output."""
+    done = subprocess.run(argv(command), cwd=ROOT, env=os.environ | environment, capture_output=True, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_letters_that_a_terminal_lacks_are_replaced() -> None:
+    assert ended("plan", PYTHONUTF8="1") == (2, "koprogo … 5 € → 6 €\n", "Zürich …\n")
+    assert ended("plan", **ASCII) == (2, "koprogo ? 5 ? ? 6 ?\n", "Z?rich ?\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "console"])
+def test_a_full_disk_is_a_line(command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv(command), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().removeprefix("Zürich …\n") == "The output: No space left on device.\n"
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "console"])
+def test_whoever_reads_may_go(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(argv(command), cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr.decode().removeprefix("Zürich …\n") == ""
+
+
+def test_a_file_that_is_not_there_is_a_line() -> None:
+    assert ended("destroy") == (1, "", "/there: No such file or directory.\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (
+            signal.SIGINT,
+            130,
+            "given back\n\nInterrupted. What was done until then stays so; run the same command again to go on.\n",
+        ),
+        (signal.SIGTERM, 143, "given back\n"),
+        (signal.SIGHUP, 129, "given back\n"),
+    ],
+)
+def test_what_was_taken_is_given_back_at_the_end(number: signal.Signals, status: int, said: str) -> None:
+    # whoever runs the tests may ignore these signals, and children inherit that
+    default = ["env", "--default-signal=INT,TERM,HUP"]
+    with subprocess.Popen(
+        [*default, *argv("apply")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        assert (process.wait(10), process.stderr.read()) == (status, said)
+
+
+def test_nohup_is_heeded() -> None:
+    with subprocess.Popen(
+        ["env", "--ignore-signal=HUP", *argv("apply")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.terminate()
+        assert process.wait(10) == 143
+
+
+def test_a_terminal_that_is_closed_ends_it() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        argv("apply"), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        assert os.read(ours, 5) == b"begun"
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr
+        assert (process.wait(10), process.stderr.read()) == (129, b"given back\n")
