@@ -33,17 +33,22 @@ def ssh(operator: Operator, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["ssh", *options, f"ubuntu@{ipv4}", command], capture_output=True, text=True, check=False)
 
 
-def answering(operator: Operator, answers: str, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run provision.py at a terminal, and answer its questions; its exit status and what it printed."""
+def answering(operator: Operator, answers: list[str], *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run provision.py at a terminal and answer each question when it is asked; its exit status, and its output."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "provision.py", *arguments]
+    said, left = "", list(answers)
     with subprocess.Popen(
-        command, cwd=ROOT, env=operator.variables | environment, text=True,
+        command, cwd=ROOT, env=operator.variables | environment,
         stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         os.close(theirs)
-        os.write(ours, answers.encode())
-        said, _ = process.communicate()
+        assert process.stdout is not None
+        while piece := os.read(process.stdout.fileno(), 4096):
+            said += piece.decode(errors="replace")
+            if left and said.endswith("[y/N]: "):
+                os.write(ours, f"{left.pop(0)}\n".encode())
+        process.wait()
     os.close(ours)
     return process.returncode, said
 
@@ -97,12 +102,12 @@ def test_without_a_console_nothing_is_trusted_silently(operator: Operator) -> No
         assert refused.stderr.endswith(" Then run this again in a terminal and without --yes, and it will ask.\n")
         assert list(operator.folder.glob("known_hosts")) == []
 
-        status, said = answering(operator, "y\nn\n", "apply", HTTP_PROXY=proxy.url)
+        status, said = answering(operator, ["y", "n"], "apply", HTTP_PROXY=proxy.url)
         assert status == 1
         assert "was not accepted. The server stays, and is billed." in said
         assert list(operator.folder.glob("known_hosts")) == []
 
-        status, said = answering(operator, "y\ny\n", "apply", HTTP_PROXY=proxy.url)
+        status, said = answering(operator, ["y", "y"], "apply", HTTP_PROXY=proxy.url)
         assert status == 0, said
     shown = re.search(rf"It shows ssh-ed25519 ({SHA256})", said)
     assert shown
