@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 COMMON = (
     click.option("--openrc", type=click.Path(path_type=Path), help="Log in with this openrc.sh, as OVH gives it."),
@@ -45,7 +46,7 @@ def main(context: click.Context, /, dry_run: bool, **options: Any) -> None:
     """Plan, show, ask and apply, unless a command says otherwise."""
     if context.invoked_subcommand is None:
         run("apply", dry_run=dry_run, **options)
-    elif dry_run or any(options.values()):
+    elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
         raise click.UsageError("Options go behind the command, as in: provision.py plan --json")
 
 

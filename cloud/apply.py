@@ -3,19 +3,19 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rich.console import Console
 
 from cloud.api.compute import Compute
 from cloud.api.lease import Lease
 from cloud.api.make import Maker
-from cloud.api.preflight import Parts
 from cloud.api.server_actions import Actions
 from cloud.machine import access, first_boot, records, trust
 from cloud.machine.login import Login
-from cloud.plan import Action, Change, Plan
+from cloud.plan import Action, Change
+from cloud.planning import Planned
 from cloud.resources import (
-    Actual,
     Aspect,
     Existing,
     FoundServer,
@@ -30,8 +30,7 @@ from cloud.show import describe, step
 from cloud.trouble import CloudError
 from settings import Settings
 
-Ask = Callable[[str], bool] | None
-"""Asks the operator a question that yes or no answers; None where nobody is there."""
+Part = TypeVar("Part")
 
 
 @dataclass
@@ -42,32 +41,28 @@ class Apply:
     cloud: Compute
     lease: Lease
     want: Wanted
-    have: Actual
-    parts: Parts | None
+    planned: Planned
     to: Console
-    ask: Ask
+    ask: trust.Ask
 
     def __post_init__(self) -> None:
         """Begin with what is known of the server and its group."""
-        self._server_id = self.have.server.id if self.have.server else ""
-        self._group_id = self.have.group.id if self.have.group else ""
-        self._rebuilt = self.have.server is not None and self.have.server.status == "REBUILD"
+        have = self.planned.have
+        self._server_id = have.server.id if have.server else ""
+        self._group_id = have.group.id if have.group else ""
+        self._rebuilt = have.server is not None and have.server.status == "REBUILD"
         self._mark = uuid.uuid4().hex[:12]
         self._made = False
-        self._known = frozenset(server.id for server in self.have.servers)
+        created = [change.resource for change in self.planned.plan.pending if change.action is Action.CREATE]
+        self._rules = [resource.rule for resource in created if isinstance(resource, GroupRule)]
+        self._known = frozenset(server.id for server in have.servers)
 
-    def run(self, plan: Plan) -> Login:
+    def run(self) -> Login:
         """Do what the plan says, wait until the server is at rest, and note it beside .env."""
         maker = Maker(self.cloud)
-        created = [change.resource for change in plan.pending if change.action is Action.CREATE]
-        rules = [resource.rule for resource in created if isinstance(resource, GroupRule)]
-        for change in plan.pending:
+        for change in self.planned.plan.pending:
             # files are written in the end, once what they are about is known
             self._do(change, maker)
-            if rules and change.resource in created and isinstance(change.resource, GroupRule):
-                with step(self.to, f"Making {len(rules)} rule{'s' if len(rules) > 1 else ''}"):
-                    maker.make_rules(self._group_id, rules)
-                rules = []
         return self._finish()
 
     def _do(self, change: Change, maker: Maker) -> None:
@@ -87,8 +82,17 @@ class Apply:
             case Group():
                 with step(self.to, f"Making {_name(resource)}"):
                     self._group_id = maker.make_group(resource.name, resource.description)
+            case GroupRule():
+                self._make_rules(maker)
             case Server():
                 self._make(resource, maker)
+
+    def _make_rules(self, maker: Maker) -> None:
+        """All of the plan's by one call, at the first of them."""
+        rules, self._rules = self._rules, []
+        if rules:
+            with step(self.to, f"Making {len(rules)} rule{'s' if len(rules) > 1 else ''}"):
+                maker.make_rules(self._group_id, rules)
 
     def _delete(self, resource: Resource, maker: Maker) -> None:
         match resource:
@@ -116,13 +120,14 @@ class Apply:
 
     def _make(self, server: Server, maker: Maker) -> None:
         self.lease.keep()
+        parts = _found_before(self.planned.parts)
         with step(self.to, f"Making {_name(server)}"):
-            self._server_id = maker.make_server(server, self._parts, self._group_id, self._mark, self._known)
+            self._server_id = maker.make_server(server, parts, self._group_id, self._mark, self._known)
         self._made = True
 
     def _replace(self, server: Server, maker: Maker, *, keeps_address: bool) -> None:
         if keeps_address:
-            Actions(self.cloud, self._server_id, self.to).rebuild(server, self._parts)
+            Actions(self.cloud, self._server_id, self.to).rebuild(server, _found_before(self.planned.parts))
             self._rebuilt = True
             return
         with step(self.to, f"Removing {_name(server)}"):
@@ -138,7 +143,7 @@ class Apply:
             case "status":
                 actions.start()
             case "flavor":
-                actions.resize(self.want.server, self._parts, self._checked())
+                actions.resize(_found_before(self.planned.flavor), self._checked())
             case "security groups":
                 actions.use_group(self._group_id, self.want.group.name)
 
@@ -166,17 +171,18 @@ class Apply:
         records.write(self.settings, here, keys)
         return login
 
-    @property
-    def _parts(self) -> Parts:
-        assert self.parts is not None  # noqa: S101 - a plan that makes or changes a server has looked them up
-        return self.parts
-
     def _found(self) -> FoundServer:
         """The server that this apply works on, as it is now."""
         server = self.cloud.server(self._server_id)
         if server is None:
             raise CloudError(f"The server {self.want.server.name} is gone: somebody removed it. Run again.")
         return server
+
+
+def _found_before(what: Part | None) -> Part:
+    """What a plan that makes or changes a server has looked up."""
+    assert what is not None  # noqa: S101 - for the types
+    return what
 
 
 def _name(resource: Resource) -> str:

@@ -21,7 +21,7 @@ from cloud.apply import Apply
 from cloud.cost.estimate import Estimate, estimate
 from cloud.destroy import Destroy
 from cloud.machine import access, last_backup, records
-from cloud.plan import Plan
+from cloud.plan import Action, Plan
 from cloud.planning import CHANGED, Planned, Planner
 from cloud.resources import Existing, FoundServer, Server, Size
 from cloud.show import as_data, show
@@ -139,8 +139,8 @@ def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup:
     if not found.plan.pending:
         return _nothing_to_do(work, f"there is nothing of ours that belongs to {work.name}")
     _agree(work, yes=yes, name=name, loses_data=True)
-    ours = [one for one in found.have.servers if server_plan.is_ours(work.planner.want.server, one)]
-    _last_backup(work, ours[0] if ours else None, backup, yes=yes)
+    for server in server_plan.ours(work.planner.want.server, found.have.servers):
+        _last_backup(work, server, backup, yes=yes)
     with held(Maker(work.cloud), work.name, needed=False) as taken:
         again = destroyer.look()
         # what went by itself in the meantime needs no removal
@@ -218,8 +218,7 @@ def _stop_for(plan: Plan) -> None:
 
 
 def _left_so(plan: Plan) -> str:
-    left = [change for change in plan.changes if change.action.name == "REPORT"]
-    return "what is marked ! is left as it is" if left else "everything is in place"
+    return "what is marked ! is left as it is" if plan.count(Action.REPORT) else "everything is in place"
 
 
 def _nothing_to_do(work: Work, why: str) -> int:
@@ -258,20 +257,17 @@ def _agree(work: Work, *, yes: bool, name: str, loses_data: bool) -> None:
         if click.prompt(question, default="", show_default=False) != work.name:
             raise CloudError("Nothing was done: that is not the server's name.")
         return
-    _forget_what_was_typed()
-    if not click.confirm("Do this?", default=False):
+    if not _confirmed("Do this?"):
         raise CloudError("Nothing was done.")
 
 
-def _last_backup(work: Work, server: FoundServer | None, backup: bool | None, *, yes: bool) -> None:
+def _last_backup(work: Work, server: FoundServer, backup: bool | None, *, yes: bool) -> None:
     """Take a backup and fetch it, before data is lost. Raises CloudError; nothing was removed then."""
-    if server is None or not server.launched or not server.ipv4:
+    if not server.launched or not server.ipv4:
         return
     folder = work.settings.folder / "backups"
-    if backup is None and not yes:
-        _forget_what_was_typed()
     if backup is None:
-        backup = yes or click.confirm(f"Take a last backup, and fetch it to {folder}?", default=True)
+        backup = yes or _confirmed(f"Take a last backup, and fetch it to {folder}?", default=True)
     if not backup:
         return
     login = access.known_login(work.settings, server)
@@ -285,10 +281,9 @@ def _last_backup(work: Work, server: FoundServer | None, backup: bool | None, *,
 
 def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool) -> None:
     """Do the plan, and say how to log in."""
-    ask = _confirmed if _somebody_is_there() and not yes else None
-    parts = (work.planner.want, planned.have, planned.parts)
+    ask = _agrees if _somebody_is_there() and not yes else None
     try:
-        login = Apply(work.settings, work.cloud, taken, *parts, work.to, ask).run(planned.plan)
+        login = Apply(work.settings, work.cloud, taken, work.planner.want, planned, work.to, ask).run()
     except ServerFailed as error:
         if ask is None or not ask(f"{error} Remove it now?"):
             raise
@@ -310,10 +305,15 @@ def _forget_what_was_typed() -> None:
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
-def _confirmed(question: str) -> bool:
-    """Ask in the middle of the work: no answer is a no."""
+def _confirmed(question: str, *, default: bool = False) -> bool:
+    """Ask."""
     _forget_what_was_typed()
+    return bool(click.confirm(question, default=default))
+
+
+def _agrees(question: str) -> bool:
+    """Ask in the middle of the work: no answer is a no."""
     try:
-        return bool(click.confirm(question))
+        return _confirmed(question)
     except click.Abort:
         return False

@@ -10,10 +10,10 @@ from cloud.api.lease import SUFFIX, Lease
 from cloud.api.make import Maker
 from cloud.dns_plan import Plan as DnsPlan
 from cloud.machine import records
-from cloud.plan import Action, Change, Plan
+from cloud.plan import Change, Plan
 from cloud.removal import removal
 from cloud.resources import Actual, Address, Existing, KeyPair, Port, Record, Wanted
-from cloud.server_plan import is_ours
+from cloud.server_plan import ours
 from cloud.show import describe, step
 from cloud.trouble import CloudError
 from settings import CloudSettings
@@ -69,14 +69,14 @@ class Destroy:
         return left
 
     def _ids(self, have: Actual) -> list[str]:
-        return [server.id for server in have.servers if is_ours(self._want.server, server)]
+        return [server.id for server in ours(self._want.server, have.servers)]
 
     def _dns(self, have: Actual) -> DnsPlan | None:
         if self._account is None:
             return None
         site = self._settings.site
-        ours = [server for server in have.servers if is_ours(self._want.server, server)]
-        targets = [address for server in ours for address in (server.ipv4, server.ipv6) if address]
+        servers = ours(self._want.server, have.servers)
+        targets = [address for server in servers for address in (server.ipv4, server.ipv6) if address]
         targets += records.addresses(self._settings)
         try:
             return dns.plan_removal(self._account, (site.frontend_domain, site.api_domain), targets, site.dns_resolvers)
@@ -94,8 +94,8 @@ class Destroy:
             dns.apply(self._account, found, resolvers, lambda text: self._to.print(f"  {text}"))
 
     def _do(self, change: Change, maker: Maker) -> None:
-        if change.action is not Action.DELETE or isinstance(change.resource, Address):
-            return
+        if isinstance(change.resource, Address):
+            return  # removed already, all by one plan of their own
         with step(self._to, f"Removing {' '.join(describe(change.resource)[:2])}"):
             match change.resource:
                 case Existing(kind="server") as server:

@@ -63,9 +63,9 @@ class Plan:
         return any(change.loses_data for change in self.changes)
 
     @property
-    def needs_parts(self) -> bool:
-        """Whether a server is made, made again, or given another size."""
-        return self.makes_a_server or any(change.what == "flavor" for change in self.pending)
+    def resizes(self) -> bool:
+        """Whether the server that is there is given another size."""
+        return any(change.what == "flavor" for change in self.pending)
 
     @property
     def makes_a_server(self) -> bool:
@@ -148,8 +148,8 @@ def _key_problems(want: Wanted, have: Actual, server: tuple[Change, ...], *, ado
 
 def _is_ours(want: Wanted, have: Actual) -> bool:
     """Whether there is anything that is marked as ours."""
-    servers = any(server_plan.is_ours(want.server, server) for server in have.servers)
-    return servers or any(group.description == want.group.description for group in have.groups)
+    groups = any(group.description == want.group.description for group in have.groups)
+    return groups or bool(server_plan.ours(want.server, have.servers))
 
 
 def _group(want: Wanted, have: Actual, *, adopt: bool) -> Iterator[Change]:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from openstack.compute.v2.flavor import Flavor
 from rich.console import Console
 
 from cloud.api import preflight
@@ -28,8 +29,10 @@ class Planned:
 
     plan: Plan
     have: Actual
-    parts: Parts | None
-    """What a server is made of; None where none is made or changed."""
+    parts: Parts | None = None
+    """What a server is made of; None where none is made, or made again."""
+    flavor: Flavor | None = None
+    """Its size; None where it gets none."""
 
 
 def wish(settings: CloudSettings) -> Wanted:
@@ -50,16 +53,20 @@ class Planner:
     def plan(self, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Look, check what would go wrong, and compare. Raises CloudError before anything is made."""
         with step(self._to, "Looking at what there is"):
-            have, parts = self.look(), None
+            have, parts, flavor = self.look(), None, None
             plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
-            # a flavor or image that is no longer offered matters to a server that is to be made, and to no other
-            if plan.needs_parts:
+            # a flavor or image that is no longer offered matters to a server that gets it, and to no other
+            if plan.makes_a_server:
                 parts = preflight.parts(self._cloud.connection, self.want.server)
-                have = replace(have, size=Size(parts.flavor.vcpus, parts.flavor.ram, parts.flavor.disk))
+                flavor = parts.flavor
+            elif plan.resizes:
+                flavor = preflight.flavor_only(self._cloud.connection, self.want.server.flavor)
+            if flavor:
+                have = replace(have, size=Size(flavor.vcpus, flavor.ram, flavor.disk))
                 plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
             if plan.pending and not plan.problems:
                 plan = replace(plan, problems=tuple(self._obstacles(plan, have)))
-        return Planned(plan, have, parts)
+        return Planned(plan, have, parts, flavor)
 
     def _obstacles(self, plan: Plan, have: Actual) -> Iterator[str]:
         """What would go wrong on the way, when something is made and billed already."""
@@ -83,7 +90,7 @@ class Planner:
         if plan != shown.plan or _ids(have) != _ids(shown.have):
             show(plan, self._to)
             raise CloudError(CHANGED)
-        return Planned(plan, have, shown.parts)
+        return replace(shown, plan=plan, have=have)
 
     def look(self) -> Actual:
         """What there is in the cloud, and beside .env."""

@@ -47,9 +47,7 @@ def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
     """A key pair has no metadata: it is ours if it is SSH_PUBLIC_KEY, or a server of ours was made with it."""
     if have.key_pair is None:
         return
-    used = any(
-        server.key_pair == have.key_pair.name and server_plan.is_ours(want.server, server) for server in have.servers
-    )
+    used = any(server.key_pair == have.key_pair.name for server in server_plan.ours(want.server, have.servers))
     if used or have.key_pair.public_key == want.key_pair.public_key:
         yield Change(Action.DELETE, have.key_pair)
     else:

@@ -30,7 +30,17 @@ def is_ours(want: Server, have: FoundServer) -> bool:
 
 def same_image(have: str, want: str) -> bool:
     """Whether these are one image. OVH renames an old build to "Ubuntu 22.04 … deprecated …" when a new one comes."""
-    return have == want or bool(re.match(rf"{re.escape(want)}\b.*deprecated", have, re.IGNORECASE))
+    return have == want or is_deprecated(have, want)
+
+
+def is_deprecated(name: str, of: str = "") -> bool:
+    """Whether an image is an old build, of this image or of any."""
+    return bool(re.match(rf"{re.escape(of)}\b.*deprecated", name, re.IGNORECASE))
+
+
+def ours(want: Server, servers: Iterable[FoundServer]) -> list[FoundServer]:
+    """Those of some servers that are ours."""
+    return [one for one in servers if is_ours(want, one)]
 
 
 def first_server(want: Server, known_id: str, servers: Iterable[FoundServer]) -> tuple[FoundServer, ...]:

@@ -4,7 +4,6 @@ A call that only reads is repeated by the session (cloud/api/patience.py). One t
 may have been lost after it was carried out. So what was to be made is looked for before it is tried again.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from cloud.api.preflight import Parts
 from cloud.resources import FoundServer, KeyPair, Rule, Server, Ticket
 from cloud.server_plan import is_ours
 from cloud.trouble import CloudError, NoAnswer
+from cloud.waiting import until
 
 TRIES = 3
 SECONDS_TO_APPEAR = 15
@@ -153,16 +153,18 @@ class Maker:
         """Remove a server and wait until it is gone."""
         with explained("Removing the server"):
             self._sdk.compute.delete_server(server_id, ignore_missing=True)
-        end = time.monotonic() + SECONDS_TO_GO
-        while (left := self._cloud.server(server_id)) is not None:
-            if left.status == "ERROR" and not left.busy:
+
+        def gone() -> bool:
+            left = self._cloud.server(server_id)
+            if left and left.status == "ERROR" and not left.busy:
                 raise CloudError(
                     f"Nova could not remove the server {left.name} ({server_id}): {left.fault or 'it gives no reason'}."
                     " It is billed until it is gone. Run again; if it stays so, ask OVH's support."
                 )
-            if time.monotonic() > end:
-                raise CloudError(f"The server {left.name} ({server_id}) is still not gone. Run again to look.")
-            time.sleep(1)
+            return left is None
+
+        if not until(gone, SECONDS_TO_GO):
+            raise CloudError(f"The server {server_id} is still not gone. Run again to look.")
 
     def delete_port(self, port_id: str) -> None:
         """Remove a network port."""
@@ -186,7 +188,9 @@ def _once(
             with explained(doing):
                 return create()
         except NoAnswer:
-            if found := _appears(there, seconds):
+            with explained("Looking what was made"):
+                found = until(there, seconds)
+            if found:
                 return found
             if attempt == TRIES - 1:
                 raise
@@ -196,17 +200,6 @@ def _once(
                 return found
             raise
     raise AssertionError("not reached")
-
-
-def _appears(there: Callable[[], Made], seconds: float) -> Made | None:
-    end = time.monotonic() + seconds
-    while True:
-        with explained("Looking what was made"):
-            if found := there():
-                return found
-        if time.monotonic() > end:
-            return None
-        time.sleep(1)
 
 
 def _body(group_id: str, rule: Rule) -> dict[str, Any]:

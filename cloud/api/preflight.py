@@ -13,6 +13,7 @@ from openstack.network.v2.network import Network
 
 from cloud.api.explain import explained
 from cloud.resources import Server
+from cloud.server_plan import is_deprecated
 from cloud.trouble import CloudError, not_found
 
 NO_LIMIT = -1
@@ -118,11 +119,6 @@ def _image(connection: Connection, name: str, mistakes: list[str]) -> Image | No
 
 def _images(connection: Connection, **query: str) -> Iterator[Image]:
     return cast(Iterator[Image], connection.image.images(status="active", **query))  # typed as of any resource
-
-
-def is_deprecated(name: str, of: str = "") -> bool:
-    """Whether an image is an old build, which OVH renames to "Ubuntu 22.04 … deprecated …"."""
-    return bool(re.match(rf"{re.escape(of)}\b.*\bdeprecated\b", name, re.IGNORECASE))
 
 
 def _successors(name: str, names: Iterable[str]) -> list[str]:

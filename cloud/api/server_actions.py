@@ -18,10 +18,10 @@ from cloud.resources import FoundServer, Server
 from cloud.server_plan import AT_WORK, STARTS
 from cloud.show import step
 from cloud.trouble import CloudError, NoAnswer
+from cloud.waiting import until
 
 MINUTES = 15
 """How long Nova may take for any of it; OVH needs one or two."""
-SECONDS_BETWEEN = 1
 SECONDS_TO_BEGIN = 10
 """How long an action whose answer was lost may take to show."""
 
@@ -35,16 +35,17 @@ class Actions:
 
     def at_rest(self) -> FoundServer:
         """Wait until Nova does nothing about it. Raises CloudError if it ends in ERROR, or does not end."""
-        end = time.monotonic() + MINUTES * 60
-        while True:
+
+        def resting() -> FoundServer | None:
             server = self._look()
             if server.status == "ERROR" and not server.busy:
                 raise CloudError(f"The server {server.name} is in ERROR: {server.fault or 'Nova gives no reason'}.")
-            if not server.busy and server.status not in AT_WORK:
-                return server
-            if time.monotonic() > end:
-                raise CloudError(f"The server {server.name} is still {server.status}. Run again to go on waiting.")
-            time.sleep(SECONDS_BETWEEN)
+            return None if server.busy or server.status in AT_WORK else server
+
+        if found := until(resting, MINUTES * 60):
+            return found
+        server = self._look()
+        raise CloudError(f"The server {server.name} is still {server.status}. Run again to go on waiting.")
 
     def start(self) -> None:
         """Turn it on."""
@@ -83,21 +84,20 @@ class Actions:
             self.at_rest()
             if before.status == STARTS:
                 # Nova leaves it as it was, and shows it as ACTIVE for a moment before it turns it off again
-                time.sleep(SECONDS_BETWEEN)
+                time.sleep(1)
                 self.at_rest()
         if before.status == STARTS:
             self.start()
 
-    def resize(self, want: Server, parts: Parts | Flavor, answers: Callable[[], str]) -> None:
+    def resize(self, flavor: Flavor, answers: Callable[[], str]) -> None:
         """Give it another flavor, and keep that only if the machine answers with it.
 
         `answers` waits for the machine and returns "", or what is wrong with it; its CloudError is trouble with the
         machine, too. Raises CloudError; the server then has its former flavor.
         """
-        flavor = parts.flavor if isinstance(parts, Parts) else parts
         before = self._look()
-        if before.status not in ("VERIFY_RESIZE", *AT_WORK) and before.flavor != want.flavor:
-            with step(self._to, f"Resizing the server to {want.flavor}"):
+        if before.status not in ("VERIFY_RESIZE", *AT_WORK) and before.flavor != flavor.name:
+            with step(self._to, f"Resizing the server to {flavor.name}"):
                 self._ask(
                     "Resizing the server",
                     lambda: self._nova.resize_server(self._id, flavor.id),
@@ -106,10 +106,10 @@ class Actions:
                 self.at_rest()
         server = self.at_rest()
         if server.status == "VERIFY_RESIZE":
-            self._conclude(server, want.flavor, answers)
-        elif server.flavor != want.flavor:
+            self._conclude(server, flavor.name, answers)
+        elif server.flavor != flavor.name:
             raise CloudError(
-                f"Nova did not resize {server.name}, and gives no reason (often there is no room for {want.flavor}"
+                f"Nova did not resize {server.name}, and gives no reason (often there is no room for {flavor.name}"
                 f" where it runs). It is {server.flavor}, as before."
             )
 
@@ -165,12 +165,7 @@ class Actions:
                 raise
 
     def _begins(self, begun: Callable[[FoundServer], bool], seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while not begun(self._look()):
-            if time.monotonic() >= end:
-                return False
-            time.sleep(SECONDS_BETWEEN)
-        return True
+        return bool(until(lambda: begun(self._look()), seconds))
 
     def _look(self) -> FoundServer:
         server = self._cloud.server(self._id)
@@ -188,11 +183,3 @@ def _trouble(answers: Callable[[], str]) -> str:
 
 def _is_not_in(group: str, server: FoundServer) -> bool:
     return group not in server.groups
-
-
-def _said(answers: Callable[[], str]) -> str:
-    """What is wrong, also where it ends in an exception: a size that nobody vouches for is not kept."""
-    try:
-        return answers()
-    except CloudError as error:
-        return str(error)

@@ -8,7 +8,6 @@ from keystoneauth1.identity.v3 import Password
 from openstack import exceptions as sdk
 from openstack.connection import Connection
 
-from cloud.api.compute import Compute
 from cloud.api.explain import explain
 from cloud.api.patience import PatientSession, Say
 from cloud.trouble import CloudError
@@ -17,15 +16,6 @@ from configuration.sections import OpenStack
 SERVICES = ("compute", "network", "image")
 CLOCK_SECONDS = 60
 """How far this machine's clock may be from the cloud's. Tokens, certificates and backups all go by the time."""
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def compute(account: OpenStack, say: Say = _silent, trace: Say | None = None) -> Compute:
-    """The project that the account leads to. Raises CloudError."""
-    return Compute(connect(account, say, trace))
 
 
 def connect(account: OpenStack, say: Say, trace: Say | None = None) -> Connection:

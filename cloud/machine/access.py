@@ -10,6 +10,7 @@ from cloud.machine.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
 from cloud.trouble import CloudError, NotYet
+from cloud.waiting import until
 from settings import Settings
 
 MINUTES = 5
@@ -57,13 +58,16 @@ def answers_again(login: Login, was_healthy: bool, to: Console) -> str:
 def _wait(well: Callable[[float], bool], otherwise: str) -> str:
     """Wait until it is well; returns "", or why not. `well` is told how many seconds are left."""
     end, said = time.monotonic() + MINUTES * 60, otherwise
-    while (left := end - time.monotonic()) > 0:
+
+    def asked() -> bool:
+        nonlocal said
         try:
-            if well(left):
-                return ""
+            return well(max(1, end - time.monotonic()))
         except NotYet as error:
             said = f"{otherwise} {error}"
-        except CloudError as error:  # another machine answers, say: waiting mends nothing
-            return str(error)
-        time.sleep(SECONDS_BETWEEN)
-    return said
+            return False
+
+    try:
+        return "" if until(asked, MINUTES * 60, SECONDS_BETWEEN) else said
+    except CloudError as error:  # another machine answers, say: waiting mends nothing
+        return str(error)

@@ -10,6 +10,7 @@ from cloud.machine.login import END_OF_FIRST_BOOT, Login
 from cloud.resources import FoundServer
 from cloud.show import step
 from cloud.trouble import CloudError, NotYet, ServerFailed
+from cloud.waiting import until
 
 if TYPE_CHECKING:
     from cloud.api.compute import Compute
@@ -69,12 +70,16 @@ def wait_first_boot(login: Login, to: Console) -> None:
 
 def wait(ask: Callable[[], Result | None], failing: str, minutes: float = MINUTES) -> Result:
     """Ask until there is an answer. NotYet is none; the last one goes into the CloudError at the end."""
-    end, said = time.monotonic() + minutes * 60, ""
-    while time.monotonic() < end:
+    said = ""
+
+    def answer() -> Result | None:
+        nonlocal said
         try:
-            if (answer := ask()) is not None:
-                return answer
+            return ask()
         except NotYet as error:
             said = f" {error}"
-        time.sleep(SECONDS_BETWEEN)
+            return None
+
+    if found := until(answer, minutes * 60, SECONDS_BETWEEN):
+        return found
     raise CloudError(f"{failing} after {minutes} minutes.{said} Run again to go on waiting.")

@@ -7,6 +7,7 @@ import pytest
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
+from cloud import waiting
 from cloud.api import make
 from cloud.api.compute import Compute
 from cloud.api.make import Maker
@@ -24,8 +25,8 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    monkeypatch.setattr(make.time, "sleep", sleep)
-    monkeypatch.setattr(make.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
 
 
 def trying(*answers: str | Exception, there: Callable[[int], str] = lambda _: "") -> tuple[str, int]:
@@ -58,7 +59,7 @@ def test_what_was_not_made_is_tried_again() -> None:
 
 
 def test_what_was_made_too_late_to_be_seen_is_found_when_the_next_try_is_refused() -> None:
-    assert trying(LOST, REFUSED, there=lambda look: "found" if look > 5 else "") == ("found", 2)
+    assert trying(LOST, REFUSED, there=lambda look: "found" if look > 4 else "") == ("found", 2)
 
 
 def test_a_refusal_is_not_looked_into() -> None:

@@ -10,38 +10,24 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from test_plan import FOUND, KEY
 
 from cloud.cost.carbon import footprint
 from cloud.cost.catalogue import Price
 from cloud.cost.estimate import Estimate
 from cloud.plan import Plan, difference
-from cloud.resources import Actual, FoundGroup, FoundServer, Rule, Server, Size, wanted
+from cloud.resources import Actual, FoundGroup, Rule, Server, Size, wanted
 from cloud.show import show
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURE = Path(__file__).parent.parent.parent / "docs" / "plan.svg"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
 WANT = wanted(Server("koprogo", "d2-4", "Ubuntu 22.04", "Ext-Net", "koprogo", "koprogo", "production"), KEY)
 HTTPS = Rule("ingress", "tcp", "443", "IPv6")
 BY_HAND = Rule("ingress", "tcp", "5432", "IPv4")
 DRIFTED = Actual(
     key_pair=WANT.key_pair,
     groups=(FoundGroup("6a01", "koprogo", WANT.group.description, WANT.rules - {HTTPS} | {BY_HAND}),),
-    servers=(
-        FoundServer(
-            id="5c1e",
-            name="koprogo",
-            status="ACTIVE",
-            flavor="d2-2",
-            image="Ubuntu 22.04",
-            networks=frozenset({"Ext-Net"}),
-            key_pair="koprogo",
-            groups=frozenset({"default", "koprogo"}),
-            metadata=WANT.server.metadata,
-            ipv4="51.75.1.2",
-            size=Size(1, 2000, 25),
-        ),
-    ),
+    servers=(replace(FOUND, groups=frozenset({"default", "koprogo"})),),
     records={
         "known_hosts": "the server was rebuilt: its console shows new keys",
         "inventory.json": "",

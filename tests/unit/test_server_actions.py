@@ -11,7 +11,7 @@ from openstack import exceptions as sdk
 from openstack.compute.v2.flavor import Flavor
 from rich.console import Console
 
-from cloud.api import server_actions
+from cloud import waiting
 from cloud.api.compute import Compute
 from cloud.api.preflight import Parts
 from cloud.api.server_actions import Actions
@@ -99,8 +99,8 @@ def actions(nova: Nova, monkeypatch: pytest.MonkeyPatch) -> Actions:
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    monkeypatch.setattr(server_actions.time, "sleep", sleep)
-    monkeypatch.setattr(server_actions.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
     stand_in = type("Cloud", (), {"connection": nova.connection, "server": lambda _, __: nova.server_now()})
     return Actions(cast(Compute, stand_in()), "1", Console(file=io.StringIO()))
 
@@ -118,14 +118,14 @@ NEW = Flavor(id="f-d2-4", name="d2-4")
 
 
 def test_a_size_with_which_the_machine_answers_is_kept(nova: Nova, actions: Actions) -> None:
-    actions.resize(WANT, NEW, lambda: "")
+    actions.resize(NEW, lambda: "")
     assert nova.asked == ["resize f-d2-4", "confirm"]
     assert nova.server.flavor == "d2-4"
 
 
 def test_a_size_with_which_the_machine_cannot_be_asked_is_taken_back(nova: Nova, actions: Actions) -> None:
     with pytest.raises(CloudError) as caught:
-        actions.resize(WANT, NEW, fails("Its host key is another one."))
+        actions.resize(NEW, fails("Its host key is another one."))
     assert nova.asked == ["resize f-d2-4", "revert"]
     assert (nova.server.status, nova.server.flavor) == ("ACTIVE", "d2-2")
     assert str(caught.value) == (
