@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from cloud import dns
 from cloud.api.compute import Compute
 from cloud.api.lease import SUFFIX, Lease
 from cloud.api.make import Maker
-from cloud.dns_plan import Plan as DnsPlan
+from cloud.dns import work as dns
+from cloud.dns.plan import Plan as DnsPlan
 from cloud.machine import records
 from cloud.plan import Change, Plan
 from cloud.removal import removal

@@ -6,8 +6,8 @@ from pyinfra import host, state
 from pyinfra.api import FunctionCommand, Host, State, operation
 from pyinfra.api.exceptions import OperationError
 
-from cloud import dns
-from cloud.dns_plan import Plan
+from cloud.dns import work as dns
+from cloud.dns.plan import Plan
 from cloud.trouble import CloudError
 from operations import commands
 from settings import SettingsError, load

@@ -19,7 +19,7 @@ import pytest
 import small_world
 from cryptography import x509
 
-from cloud import dns_served
+from cloud.dns import served as dns_served
 from sandbox import ca, internet
 from sandbox.machine import Machine, load
 from sandbox.world import World, wait_for

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ovh_stand_in import CONSUMER, KEY, SECRET, Api
 
-from cloud import dns as records
-from cloud import dns_served, ovh_account
-from cloud.dns_plan import Row, difference, removal, wanted, wildcards, zone_of
+from cloud.dns import served as dns_served
+from cloud.dns import work as records
+from cloud.dns.plan import Row, difference, removal, wanted, wildcards, zone_of
+from cloud.ovh import account as ovh_account
 from cloud.plan import Action
 from cloud.trouble import CloudError
 

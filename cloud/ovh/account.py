@@ -9,8 +9,8 @@ import ovh
 import ovh.client
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from cloud.dns_plan import KINDS, Row
-from cloud.ovh_errors import explain, passing, status
+from cloud.dns.plan import KINDS, Row
+from cloud.ovh.errors import explain, passing, status
 from cloud.plan import Action
 from cloud.trouble import CloudError
 

@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
-from cloud.dns_plan import Wanted, canonical
+from cloud.dns.plan import Wanted, canonical
 
 SECONDS_PER_QUESTION = 3.0
 PAUSE = 1.0

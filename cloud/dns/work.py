@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from cloud import dns_served
-from cloud.dns_plan import Plan, Row, Wanted, difference, removal, subdomain, wanted, wildcards, zone_of
-from cloud.ovh_account import Account, Keys
+from cloud.dns import served as dns_served
+from cloud.dns.plan import Plan, Row, Wanted, difference, removal, subdomain, wanted, wildcards, zone_of
+from cloud.ovh.account import Account, Keys
 from cloud.trouble import CloudError
 from settings import Settings
 

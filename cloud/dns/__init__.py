@@ -1,0 +1,1 @@
+"""DNS records of the server's names: plan, apply exactly that, wait until they are served."""

@@ -1,0 +1,1 @@
+"""OVH's own HTTP API: the account, its answers, its credentials."""
