@@ -191,8 +191,11 @@ def _begin(openrc: Path | None, *, verbose: bool, to_errors: bool = False) -> Wo
     to.print(f"{settings.instance.name} in project {project}, {account.region}: {account.username}, {account.auth_url}")
     errors = console_of(to_errors=True)
     trace = (lambda text: errors.print(f"    {text}", style="dim")) if verbose else None
-    connection = session.connect(account, lambda text: errors.print(f"  {text}"), trace)
-    return Work(settings, Compute(connection), to)
+
+    def say(text: str) -> None:
+        errors.print(f"  {text}")
+
+    return Work(settings, Compute(session.connect(account, say, trace), say), to)
 
 
 def _ask_password(user: str) -> str:

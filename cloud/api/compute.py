@@ -12,6 +12,7 @@ from openstack.network.v2.security_group import SecurityGroup
 
 from cloud import server_plan
 from cloud.api.explain import explained
+from cloud.api.patience import Say
 from cloud.resources import Actual, FoundGroup, FoundServer, KeyPair, Rule, Size, Wanted
 
 IPV4, IPV6 = 4, 6
@@ -22,8 +23,10 @@ GONE = "DELETED"
 class Compute:
     """One project in one region."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, say: Say) -> None:
         self.connection = connection
+        self.say = say
+        """Gets a line before anything is tried again; the session itself shows its own."""
         self._images = dict[str, str]()
         self._flavors = dict[str, Flavor]()
 

@@ -48,6 +48,11 @@ def is_over_quota(error: CloudError) -> bool:
     return isinstance(cause, sdk.ConflictException | sdk.ForbiddenException) and "quota" in _said(cause).lower()
 
 
+def happened(error: CloudError) -> str:
+    """What went wrong, without what an operator should do about it: for where it is tried again anyway."""
+    return re.sub(r"\.(?: (?:Run again|Check)\b.*)?$", "", str(error))
+
+
 def explain(error: Exception) -> str:
     """What an exception of openstacksdk or keystoneauth means, in one line."""
     status = _status(error)

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from openstack.connection import Connection
 
 from cloud.api.compute import Compute, rule_of
-from cloud.api.explain import explained
+from cloud.api.explain import explained, happened
+from cloud.api.patience import Say
 from cloud.api.preflight import Parts
 from cloud.resources import FoundServer, KeyPair, Rule, Server, Ticket
 from cloud.server_plan import is_ours
@@ -38,11 +39,11 @@ class Maker:
 
     def make_key_pair(self, pair: KeyPair) -> None:
         """Make a key pair."""
-
         _once(
             lambda: bool(self._sdk.compute.create_keypair(name=pair.name, public_key=pair.public_key)),
             lambda: bool(self._cloud.key_pair(pair.name)),
             f"Making key pair {pair.name}",
+            self._cloud.say,
             SECONDS_WHERE_NAMES_ARE_UNIQUE,
         )
 
@@ -61,6 +62,7 @@ class Maker:
             lambda: str(self._sdk.network.create_security_group(name=name, description=description).id),
             there,
             f"Making security group {name}",
+            self._cloud.say,
         )
 
     def describe_group(self, group_id: str, description: str) -> None:
@@ -93,6 +95,7 @@ class Maker:
                 lambda: bool(list(self._sdk.network.create_security_group_rules(bodies))),
                 lambda: wanted <= self._rules(group_id),
                 "Making rules",
+                self._cloud.say,
                 SECONDS_WHERE_NAMES_ARE_UNIQUE,
             )
 
@@ -123,7 +126,7 @@ class Maker:
             )
             return True
 
-        _once(create, lambda: bool(self._made(want, mark)), f"Making server {want.name}")
+        _once(create, lambda: bool(self._made(want, mark)), f"Making server {want.name}", self._cloud.say)
         return self.the_only_one(want, mark, known)
 
     def _made(self, want: Server, mark: str) -> list[FoundServer]:
@@ -180,20 +183,25 @@ Made = TypeVar("Made")
 
 
 def _once(
-    create: Callable[[], Made], there: Callable[[], Made], doing: str, seconds: float = SECONDS_TO_APPEAR
+    create: Callable[[], Made], there: Callable[[], Made], doing: str, say: Say, seconds: float = SECONDS_TO_APPEAR
 ) -> Made:
-    """Make something. Without an answer, look for it for `seconds` before trying again. Raises CloudError."""
+    """Make something. Without an answer, look for it for `seconds` before trying again. Raises CloudError.
+
+    `say` gets a line before each look, and before each further try.
+    """
     for attempt in range(TRIES):
         try:
             with explained(doing):
                 return create()
-        except NoAnswer:
+        except NoAnswer as error:
+            say(f"{happened(error)}; looking for {seconds} s whether it was made all the same")
             with explained("Looking what was made"):
                 found = until(there, seconds)
             if found:
                 return found
             if attempt == TRIES - 1:
                 raise
+            say(f"{doing}: it was not made; trying again")
         except CloudError:
             # refused because an earlier try was carried out after all
             if attempt and (found := there()):

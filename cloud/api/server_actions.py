@@ -12,7 +12,7 @@ from openstack.compute.v2.flavor import Flavor
 from rich.console import Console
 
 from cloud.api.compute import Compute
-from cloud.api.explain import explained
+from cloud.api.explain import explained, happened
 from cloud.api.preflight import Parts
 from cloud.resources import FoundServer, Server
 from cloud.server_plan import AT_WORK, STARTS
@@ -150,9 +150,11 @@ class Actions:
         try:
             with explained(doing):
                 action()
-        except NoAnswer:
+        except NoAnswer as error:
+            self._cloud.say(f"{happened(error)}; looking for {SECONDS_TO_BEGIN} s whether it has begun all the same")
             if self._begins(begun, SECONDS_TO_BEGIN):
                 return
+            self._cloud.say(f"{doing}: it has not begun; trying again")
             self._ask_again(doing, action, begun)
 
     def _ask_again(self, doing: str, action: Callable[[], None], begun: Callable[[FoundServer], bool]) -> None:

@@ -76,7 +76,7 @@ class Nova:
 
 
 def compute(nova: Nova) -> Compute:
-    return Compute(cast(Connection, type("Connection", (), {"compute": nova})))
+    return Compute(cast(Connection, type("Connection", (), {"compute": nova})), print)
 
 
 def found(cloud: Compute) -> FoundServer:

@@ -29,7 +29,11 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
 
 
-def trying(*answers: str | Exception, there: Callable[[int], str] = lambda _: "") -> tuple[str, int]:
+def trying(
+    *answers: str | Exception,
+    there: Callable[[int], str] = lambda _: "",
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[str, int]:
     """Make something whose tries end so; `there` says what is found at the n-th look. What came of it, and tries."""
     tries, looks = list[str | Exception](), list[int]()
 
@@ -43,7 +47,7 @@ def trying(*answers: str | Exception, there: Callable[[int], str] = lambda _: ""
         looks.append(1)
         return there(len(looks))
 
-    return make._once(create, look, "Making it", 3), len(tries)
+    return make._once(create, look, "Making it", say, 3), len(tries)
 
 
 def test_what_is_answered_is_not_looked_for() -> None:
@@ -70,6 +74,18 @@ def test_a_refusal_is_not_looked_into() -> None:
 def test_it_is_given_up_after_some_tries() -> None:
     with pytest.raises(NoAnswer):
         trying(LOST, LOST, LOST)
+
+
+def test_each_look_and_each_further_try_is_shown() -> None:
+    said = list[str]()
+    failed = sdk.HttpException("500", http_status=503, details="Nova is away. Try later")
+    trying(LOST, failed, "made", say=said.append)
+    assert said == [
+        "Making it: the connection to the cloud broke; looking for 3 s whether it was made all the same",
+        "Making it: it was not made; trying again",
+        "Making it: the cloud failed (503: Nova is away. Try later); looking for 3 s whether it was made all the same",
+        "Making it: it was not made; trying again",
+    ]
 
 
 class Servers:

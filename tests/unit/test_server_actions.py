@@ -35,6 +35,7 @@ class Nova:
         self.answers = list[Exception | None]()
         self.changes = list[tuple[int, dict[str, Any]]]()
         self.looks = 0
+        self.said = list[str]()
         self.connection = type("Connection", (), {"compute": self})
 
     def server_now(self) -> FoundServer:
@@ -101,8 +102,9 @@ def actions(nova: Nova, monkeypatch: pytest.MonkeyPatch) -> Actions:
 
     monkeypatch.setattr(waiting.time, "sleep", sleep)
     monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
-    stand_in = type("Cloud", (), {"connection": nova.connection, "server": lambda _, __: nova.server_now()})
-    return Actions(cast(Compute, stand_in()), "1", Console(file=io.StringIO()))
+    stand_in = type("Cloud", (), {"connection": nova.connection, "server": lambda _, __: nova.server_now()})()
+    stand_in.say = nova.said.append
+    return Actions(cast(Compute, stand_in), "1", Console(file=io.StringIO()))
 
 
 def fails(text: str) -> Callable[[], str]:
@@ -153,6 +155,16 @@ def test_what_was_marked_without_an_answer_is_not_marked_again(
     else:
         actions.adopt(WANT.metadata)
     assert nova.asked == asked
+
+
+def test_an_action_that_is_looked_for_and_asked_again_is_shown(nova: Nova, actions: Actions) -> None:
+    nova.late, nova.answers = 30, [LOST]
+    actions.adopt(WANT.metadata)
+    assert nova.said == [
+        "Marking the server as ours: the connection to the cloud broke; looking for 10 s whether it has begun all the"
+        " same",
+        "Marking the server as ours: it has not begun; trying again",
+    ]
 
 
 def test_group_changes_without_an_answer_are_looked_for(nova: Nova, actions: Actions) -> None:
