@@ -24,7 +24,7 @@ from cloud.machine import access, last_backup, records
 from cloud.plan import Action, Plan
 from cloud.planning import CHANGED, Planned, Planner
 from cloud.resources import Existing, FoundServer, Server, Size
-from cloud.show import as_data, show
+from cloud.show import as_data, show, spinner
 from cloud.show import console as console_of
 from cloud.trouble import CloudError, ServerFailed
 from settings import CloudSettings
@@ -93,7 +93,7 @@ def apply(  # noqa: PLR0913 - the options of a command
     _agree(work, yes=yes, name=name, loses_data=planned.plan.loses_data)
     for server in _losing_data(planned):
         _last_backup(work, server, backup, yes=yes)
-    with held(Maker(work.cloud), work.name) as taken:
+    with held(Maker(work.cloud), work.name, work.to) as taken:
         _do(work, work.planner.again(planned, adopt=adopt, rebuild=rebuild), taken, yes=yes)
     return 0
 
@@ -116,7 +116,7 @@ def resize(*, openrc: Path | None, verbose: bool, yes: bool, flavor: str) -> int
     elif not planned.plan.pending:
         return _nothing_to_do(work, _left_so(planned.plan))
     _agree(work, yes=yes, name="", loses_data=False)
-    with held(Maker(work.cloud), work.name) as taken:
+    with held(Maker(work.cloud), work.name, work.to) as taken:
         again = work.planner.again(planned)
         # before the server: cut off in between, the next apply goes on with what is written there
         if before != flavor:
@@ -141,7 +141,7 @@ def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup:
     _agree(work, yes=yes, name=name, loses_data=True)
     for server in server_plan.ours(work.planner.want.server, found.have.servers):
         _last_backup(work, server, backup, yes=yes)
-    with held(Maker(work.cloud), work.name, needed=False) as taken:
+    with held(Maker(work.cloud), work.name, work.to, needed=False) as taken:
         again = destroyer.look()
         # what went by itself in the meantime needs no removal
         if not set(again.plan.pending) <= set(found.plan.pending):
@@ -160,7 +160,8 @@ def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup:
 def status(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
     """Say how the server is."""
     work = _begin(openrc, verbose=verbose, to_errors=as_json)
-    found = statuses.status(work.settings, work.cloud, work.planner.want)
+    with spinner(work.to, f"Looking how {work.name} is"):
+        found = statuses.status(work.settings, work.cloud, work.planner.want)
     if as_json:
         print(json.dumps({"server": found.as_data() if found else None}, indent=2, ensure_ascii=False))
     elif found is None:

@@ -106,11 +106,21 @@ def _words(rule: Rule) -> Iterator[str]:
 
 
 @contextmanager
+def spinner(to: Console, doing: str) -> Iterator[None]:
+    """Show on a terminal what is waited for, as long as it is; elsewhere nothing."""
+    if to.is_terminal:
+        with to.status(f"{doing} …"):
+            yield
+    else:
+        yield
+
+
+@contextmanager
 def step(to: Console, doing: str) -> Iterator[None]:
     """Show what is being done, and how long it took once it is: one line, with a spinner on a terminal."""
     start = time.monotonic()
     if to.is_terminal:
-        with to.status(f"{doing} …"):
+        with spinner(to, doing):
             yield
         to.print(f"  {doing} … {time.monotonic() - start:.1f} s")
         return

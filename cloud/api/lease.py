@@ -17,16 +17,18 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 from openstack import exceptions as sdk
+from rich.console import Console
 
 from cloud.api.explain import is_over_quota
 from cloud.api.make import Maker
 from cloud.resources import Ticket
+from cloud.show import step
 from cloud.trouble import CloudError, NoAnswer
 
 MINUTES = 20
@@ -44,8 +46,8 @@ SUFFIX = "-lease"
 class Lease:
     """The right to change what belongs to one server."""
 
-    def __init__(self, maker: Maker, name: str) -> None:
-        self._maker, self._name = maker, f"{name}{SUFFIX}"
+    def __init__(self, maker: Maker, name: str, to: Console) -> None:
+        self._maker, self._name, self._to = maker, f"{name}{SUFFIX}", to
         self._mark = uuid.uuid4().hex[:12]
         self._description = f"lease={self._mark} {describe_process()}"
         self._own = tuple[str, ...]()
@@ -58,19 +60,20 @@ class Lease:
     def take(self, *, needed: bool = True) -> None:
         """Take it. Raises CloudError if another apply has it; `needed` as of `held`."""
         others = list[Ticket]()
-        for attempt in range(TRIES):
-            others = self._others(needed=needed)
-            if not others:
-                self._go_on_renewing()
-                return
-            self.release()
-            time.sleep(random.uniform(0.5, 1.5) * (attempt + 1))  # noqa: S311 - no secret
-        words = others[0].words
+        with ExitStack() as shown:
+            for attempt in range(TRIES):
+                others = self._others(needed=needed)
+                if not others:
+                    self._go_on_renewing()
+                    return
+                if not attempt:
+                    shown.enter_context(step(self._to, f"Waiting for another apply ({_whose(others[0])}) to end"))
+                self.release()
+                time.sleep(random.uniform(0.5, 1.5) * (attempt + 1))  # noqa: S311 - no secret
         raise CloudError(
-            f"Another apply is at work on {self._name.removesuffix(SUFFIX)}: process {words.get('pid', '?')} on"
-            f" {words.get('host', '?')}, since {others[0].created or '?'}. Nothing was done. Wait until it has ended;"
-            f" if it was cut off, it counts for {MINUTES} minutes more, or until somebody removes the security group"
-            f" {self._name} in OVH's console."
+            f"Another apply is at work on {self._name.removesuffix(SUFFIX)}: {_whose(others[0])}, since"
+            f" {others[0].created or '?'}. Nothing was done. Wait until it has ended; if it was cut off, it counts for"
+            f" {MINUTES} minutes more, or until somebody removes the security group {self._name} in OVH's console."
         )
 
     def keep(self) -> None:
@@ -166,13 +169,15 @@ def clear(maker: Maker, name: str) -> bool:
 
 
 @contextmanager
-def held(maker: Maker, name: str, *, needed: bool = True) -> Iterator[Lease]:
+def held(maker: Maker, name: str, to: Console, *, needed: bool = True) -> Iterator[Lease]:
     """Hold the lease of a server while something is done. Raises CloudError if another apply has it.
+
+    That another has it is shown as soon as it is seen: it is waited for, for some seconds.
 
     Where it is not `needed`, a full quota, which leaves no room for a ticket, does not matter: nobody is kept from
     removing things. Another's ticket may not be there even so.
     """
-    lease = Lease(maker, name)
+    lease = Lease(maker, name, to)
     try:
         lease.take(needed=needed)
         yield lease
@@ -191,6 +196,10 @@ def _living(maker: Maker, tickets: Iterable[Ticket], now: str) -> list[Ticket]:
         else:
             living.append(ticket)
     return living
+
+
+def _whose(ticket: Ticket) -> str:
+    return f"process {ticket.words.get('pid', '?')} on {ticket.words.get('host', '?')}"
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """Only one apply at a time. A project's security groups are a list here, whose calls are as atomic as Neutron's."""
 
+import io
 import os
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from typing import cast
 import psutil
 import pytest
 from openstack import exceptions as sdk
+from rich.console import Console
 
 from cloud.api import lease
 from cloud.api.explain import explained
@@ -22,6 +24,7 @@ from cloud.resources import Ticket
 from cloud.trouble import CloudError
 
 NOW = "2026-11-22T18:20:23Z"
+TO = Console(file=io.StringIO())
 
 
 class Groups:
@@ -81,7 +84,7 @@ def ticket(**words: str) -> Ticket:
 
 
 def test_it_is_taken_and_given_back(groups: Groups) -> None:
-    with held(maker(groups), "koprogo"):
+    with held(maker(groups), "koprogo", TO):
         (own,) = groups.tickets_there
         assert own.words["pid"] == str(os.getpid())
         assert len(own.description) <= 255
@@ -89,14 +92,14 @@ def test_it_is_taken_and_given_back(groups: Groups) -> None:
 
 
 def test_it_is_given_back_after_a_failure_too(groups: Groups) -> None:
-    with pytest.raises(ZeroDivisionError), held(maker(groups), "koprogo"):
+    with pytest.raises(ZeroDivisionError), held(maker(groups), "koprogo", TO):
         print(1 / 0)
     assert groups.tickets_there == []
 
 
 def test_a_second_one_is_told_who_has_it(groups: Groups) -> None:
     groups.tickets_there = [ticket(host="office", pid="77")]
-    with pytest.raises(CloudError) as caught, held(maker(groups), "koprogo"):
+    with pytest.raises(CloudError) as caught, held(maker(groups), "koprogo", TO):
         pytest.fail("it was taken")
     assert str(caught.value) == (
         "Another apply is at work on koprogo: process 77 on office, since 2026-11-22T18:20:23Z. Nothing was done. Wait"
@@ -104,6 +107,24 @@ def test_a_second_one_is_told_who_has_it(groups: Groups) -> None:
         " group koprogo-lease in OVH's console."
     )
     assert [one.id for one in groups.tickets_there] == ["99"]
+
+
+def test_that_another_is_waited_for_is_shown_at_once_and_in_one_line(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups.tickets_there = [ticket(host="office", pid="77")]
+    out, shown = io.StringIO(), list[str]()
+    monkeypatch.setattr(lease.time, "sleep", lambda _: shown.append(out.getvalue()))
+    with pytest.raises(CloudError), held(maker(groups), "koprogo", Console(file=out)):
+        pytest.fail("it was taken")
+    assert shown == ["  Waiting for another apply (process 77 on office) to end …"] * 4
+    assert out.getvalue() == f"{shown[0]} 0.0 s\n"
+
+
+def test_of_a_lease_that_is_free_nothing_is_shown(groups: Groups) -> None:
+    out = io.StringIO()
+    with held(maker(groups), "koprogo", Console(file=out)):
+        assert out.getvalue() == ""
 
 
 def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -> None:
@@ -115,7 +136,7 @@ def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -
     process.wait()
     assert over(dead, NOW)
     groups.tickets_there = [dead]
-    with held(maker(groups), "koprogo"):
+    with held(maker(groups), "koprogo", TO):
         assert [one.words["pid"] for one in groups.tickets_there] == [str(os.getpid())]
 
 
@@ -141,7 +162,7 @@ def test_a_ticket_is_given_back_although_it_was_never_seen_in_a_list(
         raise failures.pop(0)
 
     monkeypatch.setattr(groups, "tickets", fail)
-    with pytest.raises(type(failure)), held(maker(groups), "koprogo"):
+    with pytest.raises(type(failure)), held(maker(groups), "koprogo", TO):
         pytest.fail("it was taken")
     assert groups.tickets_there == []
 
@@ -156,7 +177,7 @@ def test_a_ticket_that_is_made_while_ctrl_c_comes_is_given_back(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(groups, "make_group", interrupted)
-    with pytest.raises(KeyboardInterrupt), held(maker(groups), "koprogo"):
+    with pytest.raises(KeyboardInterrupt), held(maker(groups), "koprogo", TO):
         pytest.fail("it was taken")
     assert groups.tickets_there == []
 
@@ -175,7 +196,7 @@ def test_each_ticket_is_given_back_although_one_cannot_be(groups: Groups, monkey
 
     monkeypatch.setattr(groups, "make_group", twice)
     monkeypatch.setattr(groups, "delete_group", delete_but_one)
-    taken = Lease(maker(groups), "koprogo")
+    taken = Lease(maker(groups), "koprogo", TO)
     taken.take()
     with pytest.raises(CloudError):
         taken.release()
@@ -188,15 +209,15 @@ def test_a_full_quota_keeps_nobody_from_removing_things(groups: Groups, monkeypa
             raise sdk.ConflictException("Quota exceeded for resources: ['security_group'].", http_status=409)
 
     monkeypatch.setattr(groups, "make_group", full)
-    with pytest.raises(CloudError, match="Quota"), held(maker(groups), "koprogo"):
+    with pytest.raises(CloudError, match="Quota"), held(maker(groups), "koprogo", TO):
         pytest.fail("it was taken")
-    with held(maker(groups), "koprogo", needed=False) as taken:
+    with held(maker(groups), "koprogo", TO, needed=False) as taken:
         taken.keep()
     groups.tickets_there = [ticket(host="office")]
     groups.tickets_there = [replace(groups.tickets_there[0], created=datetime.now(UTC).isoformat(), renewed="")]
     with (
         pytest.raises(CloudError, match="Another apply is at work on koprogo: process"),
-        held(maker(groups), "koprogo", needed=False),
+        held(maker(groups), "koprogo", TO, needed=False),
     ):
         pytest.fail("it was taken")
 
@@ -239,7 +260,7 @@ def test_a_description_that_nobody_understands_counts_as_one_of_elsewhere() -> N
 
 
 def test_it_is_renewed_and_its_loss_is_noticed(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = Lease(maker(groups), "koprogo")
+    taken = Lease(maker(groups), "koprogo", TO)
     taken.take()
     taken.keep()
     assert "renewed" not in groups.tickets_there[0].words
@@ -265,7 +286,7 @@ def test_it_is_renewed_while_the_apply_waits(groups: Groups, monkeypatch: pytest
 
     monkeypatch.setattr(groups, "describe_group", unsteady)
     before = threading.active_count()
-    with held(maker(groups), "koprogo") as taken:
+    with held(maker(groups), "koprogo", TO) as taken:
         later = time.time() + 301
         monkeypatch.setattr(lease.time, "time", lambda: later)
         assert renewed.wait(10)
@@ -284,7 +305,7 @@ def test_what_the_thread_could_not_do_shows_in_the_apply(groups: Groups, monkeyp
             raise sdk.NotFoundException("no such group", http_status=404)
 
     monkeypatch.setattr(groups, "describe_group", gone)
-    with held(maker(groups), "koprogo") as taken:
+    with held(maker(groups), "koprogo", TO) as taken:
         later = time.time() + 301
         monkeypatch.setattr(lease.time, "time", lambda: later)
         assert tried.wait(10)
@@ -300,7 +321,7 @@ def test_of_many_at_once_never_two_have_it(groups: Groups) -> None:
         begin.wait()
         for _ in range(40):
             try:
-                with held(maker(groups), "koprogo"):
+                with held(maker(groups), "koprogo", TO):
                     with guard:
                         inside[0] += 1
                         taken[0] += 1
