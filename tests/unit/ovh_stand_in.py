@@ -9,9 +9,10 @@ from typing import Any
 import ovh
 
 from sandbox.internet.ovh_api.access import Account, ConsumerKey
+from sandbox.internet.ovh_api.faults import Call
 from sandbox.internet.ovh_api.records import Record
 from sandbox.internet.ovh_api.server import Server
-from sandbox.internet.ovh_api.store import PublishError, Store
+from sandbox.internet.ovh_api.store import PublishError, Store, Zone
 
 KEY, SECRET, CONSUMER = "appkey0123456789", "appsecret0123456789abcdef", "consumer0123456789abcdef"
 EVERYTHING = tuple((method, "/*") for method in ("GET", "POST", "PUT", "DELETE"))
@@ -59,8 +60,16 @@ class Api:
         )
         self.ahead = 0.0
         self.server = Server(("127.0.0.1", 0), self.account, self.store, lambda: time.time() + self.ahead)
+        self.faults = self.server.faults  # add("503", path=…), clear(): see sandbox/internet/ovh_api/faults.py
+        self.history: list[Zone] = []  # the zone after every change of it
+        self.store.observers.append(self.history.append)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/1.0"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def calls(self) -> list[Call]:
+        """Return what was called, as (method, path with query, status), oldest first; status 0: no answer."""
+        return list(self.faults.calls)
 
     def stop(self) -> None:
         """Let go of the port."""

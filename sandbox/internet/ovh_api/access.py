@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .errors import business, gateway
 
@@ -26,12 +26,23 @@ class ConsumerKey:
     rules: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Account:
     """The applications (key -> secret) and the consumer keys of one OVH account."""
 
     applications: Mapping[str, str]
-    consumer_keys: Mapping[str, ConsumerKey]
+    consumer_keys: dict[str, ConsumerKey]
+    # (consumer key, method, path) of calls that are refused whatever the rules say.
+    revoked: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def set_state(self, consumer: str, state: str) -> None:
+        """Make the consumer key pending, expired, …; one that does not exist is left so."""
+        if consumer in self.consumer_keys:
+            self.consumer_keys[consumer] = replace(self.consumer_keys[consumer], state=state)
+
+    def revoke(self, request: "Request") -> None:
+        """Take the right to make this call from whoever makes it."""
+        self.revoked.add((request.headers.get("x-ovh-consumer", ""), request.method, request.path))
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,12 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
     body: str
+
+    @property
+    def path_and_query(self) -> str:
+        """Return the path after /1.0 or /v1 with the query as it was sent."""
+        _, mark, query = self.url.partition("?")
+        return self.path + mark + query
 
 
 def require_application(account: Account, request: Request) -> str:
@@ -71,7 +88,8 @@ def require_grant(account: Account, request: Request, now: float) -> None:
         raise gateway("INVALID_SIGNATURE")
     if consumer.state != "validated":
         raise gateway("INVALID_CREDENTIAL")
-    if not granted(consumer.rules, request.method, request.path):
+    revoked = (name, request.method, request.path) in account.revoked
+    if revoked or not granted(consumer.rules, request.method, request.path):
         raise gateway("NOT_GRANTED_CALL")
 
 

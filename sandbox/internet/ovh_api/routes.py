@@ -7,18 +7,25 @@ from typing import Any
 
 from . import catalogue
 from .access import Account, Request, require_grant
-from .errors import bad_request, business
+from .answers import NO_CONTENT, Answer, json_answer
+from .errors import ApiError, bad_request, business
 from .records import FIELD_TYPES, changed_record, matches, new_record, not_a_type
 from .store import Store
 from .zonefile import SOA
 
-NO_CONTENT = object()  # 204, no body
-
 Handler = Callable[..., Any]
 
 
-def handle(account: Account, store: Store, request: Request, now: float) -> Any:
-    """Return the answer to a request as plain data (or NO_CONTENT), or raise ApiError."""
+def handle(account: Account, store: Store, request: Request, now: float) -> Answer:
+    """Return the answer to a request."""
+    try:
+        data = _handle(account, store, request, now)
+    except ApiError as error:
+        return json_answer(error.status, error.body)
+    return Answer(204) if data is NO_CONTENT else json_answer(200, data)
+
+
+def _handle(account: Account, store: Store, request: Request, now: float) -> Any:
     for method, pattern, handler, signed in ROUTES:
         found = re.fullmatch(pattern, request.path)
         if method == request.method and found:

@@ -1,16 +1,18 @@
 """HTTP around the routes: URLs as the client wrote them, JSON bodies, the X-OVH-QUERYID header."""
 
-import json
+import os
 import secrets
+import socket
+import struct
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .access import Account, Request
-from .errors import ApiError
-from .routes import NO_CONTENT, handle
+from .answers import Answer
+from .faults import Cut, Faults, Victim, answer
+from .routes import handle
 from .store import Store
 
 BASES = ("/1.0", "/v1")
@@ -27,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.account = account
         self.store = store
         self.clock = clock
+        self.faults = Faults()
         super().__init__(address, Handler)
 
 
@@ -38,12 +41,28 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def _answer(self) -> None:
+        server, request = self.server, self._request()
+
+        def carry_out() -> Answer:
+            return handle(server.account, server.store, request, server.clock() + server.faults.skew)
+
         try:
-            data = handle(self.server.account, self.server.store, self._request(), self.server.clock())
-        except ApiError as error:
-            self._send(error.status, error.body)
-        else:
-            self._send(204 if data is NO_CONTENT else 200, data)
+            rule = server.faults.hit(request)
+            victim = Victim(request, rule, server.faults, server.account, server.store, carry_out) if rule else None
+            answered = answer(victim) if victim else carry_out()
+        except Cut:
+            server.faults.log(request, 0)
+            self._cut()
+            return
+        # Before the client has its answer, so that it finds its call in the log.
+        server.faults.log(request, answered.status)
+        self._send(answered)
+
+    def _cut(self) -> None:
+        """Reset the connection."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log every call but those for the time, which every client makes."""
@@ -67,12 +86,13 @@ class Handler(BaseHTTPRequestHandler):
             body=body,
         )
 
-    def _send(self, status: int, data: Any) -> None:
-        body = b"" if data is NO_CONTENT else json.dumps(data).encode()
-        self.send_response(status)
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
         self.send_header("X-OVH-QUERYID", f"EU.ext-3.{secrets.token_hex(4)}.{secrets.token_hex(8)}")
-        if status != 204:  # noqa: PLR2004 (No Content has neither body nor length)
-            self.send_header("Content-Type", "application/json; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.kind:  # 204 has neither body nor length
+            self.send_header("Content-Type", answer.kind)
+            self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(answer.body)

@@ -59,6 +59,8 @@ class Store:
         self._lock = threading.RLock()
         self._zones: dict[str, Zone] = {}
         self._next_id = FIRST_ID
+        # Called with a copy of the zone after every change of it, in the order of the changes.
+        self.observers: list[Callable[[Zone], None]] = []
         if path.exists():
             saved = json.loads(path.read_text())
             self._zones, self._next_id = saved["zones"], saved["next_id"]
@@ -114,6 +116,12 @@ class Store:
         with self._changing(name) as zone:
             zone["records"].remove(self._record(name, identifier))
 
+    def renumber(self, name: str) -> None:
+        """Give every record of the zone a new id, as an import or an edit in text mode does."""
+        with self._changing(name) as zone:
+            for record in zone["records"]:
+                record["id"] = self._new_id()
+
     def refresh(self, name: str) -> None:
         """Send the zone's present records to its name servers; they serve them a moment later."""
         with self._changing(name) as zone:
@@ -154,8 +162,11 @@ class Store:
     @contextmanager
     def _changing(self, name: str) -> Iterator[Zone]:
         with self._lock:
-            yield self._zone(name)
+            zone = self._zone(name)
+            yield zone
             self._save()
+            for observe in self.observers:
+                observe(copy.deepcopy(zone))
 
     def _zone(self, name: str) -> Zone:
         try:
