@@ -8,6 +8,7 @@ import requests
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
+from cloud.api import shape
 from cloud.api.unreachable import never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
@@ -22,12 +23,22 @@ LOST = (keystone.ConnectFailure, keystone.ConnectTimeout, keystone.UnknownConnec
 def explained(doing: str) -> Iterator[None]:
     """Turn what the cloud's libraries raise into a CloudError that begins with what was being done.
 
-    It is a NotYet where asking again may help, and of these a NoAnswer where what was asked may have been done.
+    It is a NotYet where asking again may help, and of these a NoAnswer where what was asked may have been done. An
+    answer that nobody can read is one, too, unless it only was to be read.
     """
+    shape.last.set(None)
     try:
         yield
     except (sdk.SDKException, keystone.ClientException, requests.RequestException) as error:
         raise _kind(error)(f"{doing}: {explain(error)}") from error
+    except (shape.OddAnswer, LookupError, TypeError, AttributeError, ValueError) as error:
+        if (call := shape.last.get()) is None:
+            raise  # no answer has led to it
+        kind = CloudError if call.method == "GET" else NoAnswer
+        raise kind(
+            f"{doing}: {call} answered in a way that OpenStack does not. Run again; if it stays so, check HTTP_PROXY,"
+            " and see OVH's status page."
+        ) from error
 
 
 def _kind(error: Exception) -> type[CloudError]:

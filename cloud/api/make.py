@@ -13,6 +13,7 @@ from cloud.api.compute import Compute, rule_of
 from cloud.api.explain import explained, happened
 from cloud.api.patience import Say
 from cloud.api.preflight import Parts
+from cloud.api.shape import OddAnswer
 from cloud.resources import FoundServer, KeyPair, Rule, Server, Ticket
 from cloud.server_plan import is_ours
 from cloud.trouble import CloudError, NoAnswer
@@ -59,7 +60,7 @@ class Maker:
             return next((group.id for group in self._cloud.groups(name) if group.description == description), "")
 
         return _once(
-            lambda: str(self._sdk.network.create_security_group(name=name, description=description).id),
+            lambda: str(self._sdk.network.create_security_group(name=name, description=description).id or ""),
             there,
             f"Making security group {name}",
             self._cloud.say,
@@ -192,7 +193,9 @@ def _once(
     for attempt in range(TRIES):
         try:
             with explained(doing):
-                return create()
+                if made := create():
+                    return made
+                raise OddAnswer
         except NoAnswer as error:
             say(f"{happened(error)}; looking for {seconds} s whether it was made all the same")
             with explained("Looking what was made"):

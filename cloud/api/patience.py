@@ -17,6 +17,7 @@ from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from tenacity import RetryCallState, Retrying, stop_before_delay, wait_exponential
 
+from cloud.api import shape
 from cloud.api.unreachable import causes, never_sent
 
 TRIES = 6
@@ -53,6 +54,12 @@ class PatientSession(Session):
         # around it is not repeated as a whole. So a new login, after a 401, is keystoneauth's as ever.
         self._transport = _Transport(say, trace)
         super().__init__(auth=auth, session=self._transport, app_name="koprogo-infrastructure")
+
+    def request(self, url: str, method: str, *args: Any, **kwargs: Any) -> requests.Response:
+        """As of keystoneauth. Raises cloud.api.shape.OddAnswer too."""
+        answer = super().request(url, method, *args, **kwargs)
+        shape.note(method, answer, kwargs.get("endpoint_filter"))
+        return answer
 
     @property
     def clock_ahead(self) -> float | None:

@@ -5,10 +5,9 @@ from time import time
 from keystoneauth1 import exceptions as keystone
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.identity.v3 import Password
-from openstack import exceptions as sdk
 from openstack.connection import Connection
 
-from cloud.api.explain import explain
+from cloud.api.explain import explained
 from cloud.api.patience import PatientSession, Say
 from cloud.trouble import CloudError
 from configuration.sections import OpenStack
@@ -26,14 +25,13 @@ def connect(account: OpenStack, say: Say, trace: Say | None = None) -> Connectio
     """
     auth = _login(account, scoped=True)
     session = PatientSession(auth, say, trace)
-    try:
-        access = auth.get_access(session)
-    except keystone.Unauthorized:
-        raise CloudError(_who_is_wrong(account, say, trace)) from None
-    except (keystone.ClientException, sdk.SDKException) as error:
-        raise CloudError(f"Logging in to {account.auth_url}: {explain(error)}") from error
-    _check_clock(session, access)
-    _check_region(access, account.region)
+    with explained(f"Logging in to {account.auth_url}"):
+        try:
+            access = auth.get_access(session)
+        except keystone.Unauthorized:
+            raise CloudError(_who_is_wrong(account, say, trace)) from None
+        _check_clock(session, access)
+        _check_region(access, account.region)
     return Connection(session=session, region_name=account.region)
 
 
@@ -81,7 +79,10 @@ def _check_region(access: AccessInfo, region: str) -> None:
 
 
 def _who_is_wrong(account: OpenStack, say: Say, trace: Say | None) -> str:
-    """Keystone answers 401 to a wrong user, password and project alike; without a project it tells them apart."""
+    """Keystone answers 401 to a wrong user, password and project alike; without a project it tells them apart.
+
+    Raises the exceptions of keystoneauth.
+    """
     alone = PatientSession(_login(account, scoped=False), say, trace)
     try:
         projects = alone.get(f"{account.auth_url}/auth/projects").json()["projects"]
@@ -90,8 +91,6 @@ def _who_is_wrong(account: OpenStack, say: Say, trace: Say | None) -> str:
             f"OS_USERNAME or OS_PASSWORD is wrong: Keystone knows no user {account.username} with this password."
             " OVH shows a password once; a new one is made in the console, Public Cloud > Users & Roles."
         )
-    except keystone.ClientException as error:
-        return f"Logging in to {account.auth_url}: {explain(error)}"
     known = ", ".join(f"{project['id']} ({project['name']})" for project in projects)
     return (
         f"OS_PROJECT_ID or OS_PROJECT_NAME is wrong: {account.username} is not a member of"

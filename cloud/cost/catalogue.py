@@ -157,6 +157,8 @@ def _ask(base: str, today: date) -> PriceList:
             outcome.append(_Unreachable("it answers something that is not JSON"))
         except ValueError as error:
             outcome.append(_Unreachable(str(error)))
+        except ArithmeticError:
+            outcome.append(_Unreachable("it has a number that is none"))
 
     # In a thread, since nothing limits how long looking up a name or a trickle of headers takes.
     thread = threading.Thread(target=work, daemon=True)

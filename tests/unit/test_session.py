@@ -228,6 +228,28 @@ def test_the_address_is_that_of_something_else(
     assert said(url) == NO_KEYSTONE.format(what, url=url)
 
 
+@pytest.mark.parametrize("body", [{"token": []}, {"token": "none"}])
+def test_a_token_that_is_none(cloud: SmallCloud, body: Any) -> None:
+    cloud.answers_json("POST /v3/auth/tokens", body, 201, **{"X-Subject-Token": "not-to-be-shown"})
+    assert said(f"{cloud.url}/v3") == (
+        f"Logging in to {cloud.url}/v3: Keystone (POST /v3/auth/tokens) answered in a way that OpenStack does not. Run"
+        " again; if it stays so, check HTTP_PROXY, and see OVH's status page."
+    )
+
+
+@pytest.mark.parametrize("projects", [{}, [], {"projects": {}}, {"projects": [{}]}])
+def test_a_list_of_projects_that_is_none(cloud: SmallCloud, monkeypatch: pytest.MonkeyPatch, projects: Any) -> None:
+    cloud.answers_json("GET /v3/auth/projects", projects)
+    with FaultProxy() as proxy:
+        proxy.rule("answer", "POST", "/auth/tokens$", status=401)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        heard = said(f"{cloud.url}/v3")
+    if projects == {"projects": {}}:
+        assert heard.endswith("It is of: no project at all.")
+    else:
+        assert heard.startswith(f"Logging in to {cloud.url}/v3: Keystone (GET /v3/auth/projects) answered in a way")
+
+
 def test_keystone_refuses(cloud: SmallCloud) -> None:
     no = {"error": {"code": 403, "message": "The project is disabled."}}
     cloud.answers_json("POST /v3/auth/tokens", no, 403)
