@@ -137,6 +137,15 @@ def load(env_file: Path | None = None) -> Settings:
     return Settings(**parts)
 
 
+def load_ovh(env_file: Path | None = None) -> Ovh:
+    """Read and check the way to OVH's API and nothing else; the .env file may be missing. Raises SettingsError."""
+    path = env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env")
+    try:
+        return Ovh.read(path)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explained(Ovh, error))) from None
+
+
 def load_cloud(
     env_file: Path | None = None,
     *,
@@ -149,9 +158,10 @@ def load_cloud(
     SettingsError with every mistake.
     """
     written = _written(env_file)
-    said = written.values | {name: value for name, value in os.environ.items() if value}
+    environment = {name: value for name, value in os.environ.items() if value}
+    said = written.values | environment
     try:
-        given = account.given(openrc, written.path.parent, said)
+        given = account.stray_name(written.values, environment) | account.given(openrc, written.path.parent, said)
     except ValueError as error:
         _, mistakes = _parts(written, SECTIONS)
         raise SettingsError("\n".join([*written.mistakes, str(error), *mistakes])) from None

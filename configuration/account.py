@@ -24,6 +24,19 @@ def given(file: Path | None, folder: Path, said: Mapping[str, str]) -> dict[str,
     return _as_one(clouds_yaml.read(name, folder, said.get("OS_REGION_NAME", "")), f"OS_CLOUD ({name})")
 
 
+def stray_name(written: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What leaves a project's name out that comes from elsewhere than the id, as one left in a shell does.
+
+    The id decides. A name beside it is compared with that of the project, so it has to be about the same one.
+    """
+    ids, names = (
+        [any(source.get(f"OS_{word}_{what}") for word in ("PROJECT", "TENANT")) for source in (environment, written)]
+        for what in ("ID", "NAME")
+    )
+    # the environment comes first: that is where each of them is taken from, if it is there
+    return {"OS_PROJECT_NAME": ""} if any(ids) and any(names) and ids[0] != names[0] else {}
+
+
 def _as_one(values: dict[str, str], source: str) -> dict[str, str]:
     """The variables under one name each, and so that no half of an account is left to come from elsewhere."""
     kind = values.pop("OS_AUTH_TYPE", "password")

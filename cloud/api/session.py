@@ -30,6 +30,7 @@ def connect(account: OpenStack, say: Say, trace: Say | None = None) -> Connectio
             access = auth.get_access(session)
         except keystone.Unauthorized:
             raise CloudError(_who_is_wrong(account, say, trace)) from None
+        _check_project(access, account)
         _check_clock(session, access)
         _check_region(access, account.region)
     return Connection(session=session, region_name=account.region)
@@ -47,6 +48,16 @@ def _login(account: OpenStack, *, scoped: bool) -> Password:
         project_domain_name=account.project_domain_name if by_name else None,
         unscoped=not scoped,
     )
+
+
+def _check_project(access: AccessInfo, account: OpenStack) -> None:
+    """The id alone decides, so a name that contradicts it would go unnoticed, and so would an id mistaken for it."""
+    if account.project_id and account.project_name and access.project_name != account.project_name:
+        raise CloudError(
+            f"OS_PROJECT_NAME or OS_TENANT_NAME ({account.project_name}) contradicts OS_PROJECT_ID or OS_TENANT_ID:"
+            f" the project {account.project_id} is called {access.project_name}. Nothing was done. Put the id of the"
+            " project that you mean; the name can be left out."
+        )
 
 
 def _check_clock(session: PatientSession, access: AccessInfo) -> None:

@@ -99,6 +99,26 @@ def test_a_project_by_name_in_openrc_is_not_mixed_with_an_id_from_elsewhere(fold
     assert (account.project_id, account.project_name) == ("", "1234567890123456")
 
 
+@pytest.mark.parametrize("kind", ["PROJECT", "TENANT"])
+def test_a_name_from_elsewhere_than_the_id_of_the_project_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def found(**changes: str) -> tuple[str, str]:
+        account = settings.load_cloud(env_file(folder, **changes)).openstack
+        return account.project_id, account.project_name
+
+    mine = {"OS_PROJECT_ID": "mine", "OS_TENANT_NAME": "my name"}
+    assert found(**mine) == ("mine", "my name")
+    monkeypatch.setenv(f"OS_{kind}_NAME", "their name")
+    assert found(**mine) == ("mine", "")
+    monkeypatch.setenv(f"OS_{kind}_ID", "theirs")
+    assert found(**mine) == ("theirs", "their name")
+    monkeypatch.delenv(f"OS_{kind}_NAME")
+    assert found(**mine) == ("theirs", "")
+    monkeypatch.delenv(f"OS_{kind}_ID")
+    assert found(OS_PROJECT_ID="", OS_PROJECT_NAME="alone") == ("", "alone")
+
+
 def test_a_password_that_is_written_in_openrc_wins(folder: Path) -> None:
     openrc = write(folder / "openrc.sh", OVH + "export OS_PASSWORD='in openrc'\n")
     found = settings.load_cloud(env_file(folder), openrc=openrc, ask_password=lambda _: pytest.fail("asked"))

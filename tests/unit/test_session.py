@@ -23,6 +23,7 @@ from configuration.sections import OpenStack
 def account(auth_url: str, **changes: Any) -> OpenStack:
     """An account of this Keystone."""
     values: dict[str, Any] = {"username": "user-1", "password": SecretStr("not-to-be-shown"), "project_id": "p1"}
+    values |= {"project_name": "", "project_domain_name": "Default"}
     fields = {"auth_url": auth_url, "region": "GRA11", "user_domain_name": "Default", **values, **changes}
     return OpenStack.model_construct(**fields)
 
@@ -263,6 +264,16 @@ def test_keystone_fails(cloud: SmallCloud) -> None:
         f"Logging in to {cloud.url}/v3: the cloud failed (502: 502 Bad Gateway). Run again; if it stays so, see OVH's"
         " status page."
     )
+
+
+def test_a_name_contradicts_the_id_of_the_project(cloud: SmallCloud) -> None:
+    url = f"{cloud.url}/v3"
+    assert said(url, project_name="1234567890123456") == (
+        "OS_PROJECT_NAME or OS_TENANT_NAME (1234567890123456) contradicts OS_PROJECT_ID or OS_TENANT_ID: the project p1"
+        " is called koprogo. Nothing was done. Put the id of the project that you mean; the name can be left out."
+    )
+    connect(account(url, project_name="koprogo"), lambda _: None)
+    connect(account(url, project_id="", project_name="other"), lambda _: None)  # which Keystone compares
 
 
 def test_the_region_is_none_that_has_all_we_need(cloud: SmallCloud) -> None:
