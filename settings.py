@@ -154,8 +154,8 @@ def load_cloud(
 ) -> CloudSettings:
     """Read and check everything, the account from `openrc` or the cloud of OS_CLOUD where there is one.
 
-    A password that is found nowhere is asked for, by the user's name, once everything else is in order. Raises
-    SettingsError with every mistake.
+    A password that is found nowhere, or is another user's, is asked for, by the user's name, once everything else is
+    in order. Raises SettingsError with every mistake.
     """
     written = _written(env_file)
     environment = {name: value for name, value in os.environ.items() if value}
@@ -166,9 +166,16 @@ def load_cloud(
         _, mistakes = _parts(written, SECTIONS)
         raise SettingsError("\n".join([*written.mistakes, str(error), *mistakes])) from None
     missing = (given.get("OS_PASSWORD") or said.get("OS_PASSWORD") or PLACEHOLDER) == PLACEHOLDER
-    asks = ask_password if missing else None
+    owner, user = account.owner(written.values, environment), given.get("OS_USERNAME")
+    of_another = bool(not missing and "OS_PASSWORD" not in given and user and owner and user != owner)
+    asks = ask_password if missing or of_another else None
     first = given | {"OS_PASSWORD": "to be asked for"} if asks else given
     parts, mistakes = _parts(written, WITH_ACCOUNT, first)
+    if of_another and not asks:
+        mistakes.append(
+            f"OS_PASSWORD: is that of {owner}, and {openrc or 'the cloud of OS_CLOUD'} logs in as {user}; put"
+            f" OS_USERNAME and OS_PASSWORD of {user} there, or run this in a terminal, and it asks"
+        )
     _raise(written.mistakes + mistakes)
     if asks:
         answer = asks(parts["openstack"].username)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from configuration import openrc
+from configuration.section import PLACEHOLDER
 
 BY_ID = {"default": "Default"}
 """Keystone's first domain by its id, and its name; OVH has no other."""
@@ -35,6 +36,13 @@ def stray_name(written: Mapping[str, str], environment: Mapping[str, str]) -> di
     )
     # the environment comes first: that is where each of them is taken from, if it is there
     return {"OS_PROJECT_NAME": ""} if any(ids) and any(names) and ids[0] != names[0] else {}
+
+
+def owner(written: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    """Whose OS_PASSWORD it is that .env or the environment has: the user named beside it; "" if none is."""
+    source = environment if environment.get("OS_PASSWORD") else written
+    name = source.get("OS_USERNAME", "")
+    return "" if name == PLACEHOLDER else name
 
 
 def _as_one(values: dict[str, str], source: str) -> dict[str, str]:

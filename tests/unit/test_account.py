@@ -18,6 +18,9 @@ __all__ = ["folder"]  # the fixture
 ACCOUNT = {name: "" for name in RIGHT if name.startswith("OS_")}
 """Changes to a .env file that leave the account out."""
 
+SAME_USER = {"OS_USERNAME": "user-AbCdEfGhIjKl"}
+"""As in OVH and HORIZON, whose password that of .env then is."""
+
 CLOUDS = """
 clouds:
   koprogo:
@@ -77,7 +80,8 @@ def test_openrc_wins_over_the_file_and_the_environment_as_a_whole(
     monkeypatch.setenv("OS_CLOUD", "theirs")
     monkeypatch.setenv("OS_PROJECT_ID", "theirs")
     monkeypatch.setenv("OS_USER_DOMAIN_NAME", "Ours")  # a default of the file is no more than that
-    file = env_file(folder, OS_PROJECT_ID="mine", OS_PROJECT_NAME="mine", OS_REGION_NAME="SBG5")
+    changes = {"OS_PROJECT_ID": "mine", "OS_PROJECT_NAME": "mine", "OS_USERNAME": "CHANGE_ME"}
+    file = env_file(folder, **changes, OS_REGION_NAME="SBG5")
     account = settings.load_cloud(file, openrc=write(folder / "openrc.sh", OVH)).openstack
     assert account.username == "user-AbCdEfGhIjKl"
     assert account.password.get_secret_value() == "p4ssw0rd-of-the-cloud"
@@ -87,7 +91,7 @@ def test_openrc_wins_over_the_file_and_the_environment_as_a_whole(
 
 
 def test_openrc_of_horizon_leaves_the_region_to_the_file(folder: Path) -> None:
-    file = env_file(folder, OS_REGION_NAME="SBG5")
+    file = env_file(folder, OS_REGION_NAME="SBG5", **SAME_USER)
     account = settings.load_cloud(file, openrc=write(folder / "openrc.sh", HORIZON)).openstack
     assert (account.region, account.auth_url) == ("SBG5", "https://auth.cloud.ovh.net/v3")
     assert (account.user_domain_name, account.project_domain_name) == ("Default", "Default")
@@ -95,7 +99,7 @@ def test_openrc_of_horizon_leaves_the_region_to_the_file(folder: Path) -> None:
 
 def test_a_project_by_name_in_openrc_is_not_mixed_with_an_id_from_elsewhere(folder: Path) -> None:
     text = re.sub(r".*OS_TENANT_ID=.*\n", "", OVH)
-    account = settings.load_cloud(env_file(folder), openrc=write(folder / "openrc.sh", text)).openstack
+    account = settings.load_cloud(env_file(folder, **SAME_USER), openrc=write(folder / "openrc.sh", text)).openstack
     assert (account.project_id, account.project_name) == ("", "1234567890123456")
 
 
@@ -140,6 +144,29 @@ def test_a_password_that_is_nowhere_is_asked_for(folder: Path, written: str) -> 
     assert asked == ["user-abc", "user-AbCdEfGhIjKl"]
 
 
+def test_the_password_of_another_user_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openrc, of_another = write(folder / "openrc.sh", OVH), "OS_PASSWORD: is that of user-abc, and "
+    assert said(folder, openrc=openrc) == (
+        f"{of_another}{openrc} logs in as user-AbCdEfGhIjKl; put OS_USERNAME and OS_PASSWORD of user-AbCdEfGhIjKl there,"
+        " or run this in a terminal, and it asks"
+    )
+    asked = settings.load_cloud(env_file(folder), openrc=openrc, ask_password=lambda user: f"typed by {user}")
+    assert asked.openstack.password.get_secret_value() == "typed by user-AbCdEfGhIjKl"
+    write(folder / "clouds.yaml", "clouds: {koprogo: {auth: {username: other}}}\n")
+    assert said(folder, OS_CLOUD="koprogo").startswith(f"{of_another}the cloud of OS_CLOUD logs in as other; ")
+
+    def taken(**changes: str) -> str:
+        file = env_file(folder, **changes)
+        found = settings.load_cloud(file, openrc=openrc, ask_password=lambda _: pytest.fail("asked"))
+        return found.openstack.password.get_secret_value()
+
+    assert taken(**SAME_USER) == "p4ssw0rd-of-the-cloud"
+    monkeypatch.setenv("OS_PASSWORD", "for this run")  # of nobody in particular, and so of whoever logs in
+    assert taken() == "for this run"
+    monkeypatch.setenv("OS_USERNAME", "theirs")
+    assert said(folder, openrc=openrc).startswith("OS_PASSWORD: is that of theirs, and ")
+
+
 def test_nobody_is_asked_before_everything_else_is_in_order(folder: Path) -> None:
     file = env_file(folder, OS_PASSWORD="", ACME_EMAIL="me")
     with pytest.raises(settings.SettingsError) as caught:
@@ -173,7 +200,7 @@ def test_what_is_wrong_with_openrc_is_said_with_everything_else(folder: Path) ->
 
 def test_an_openrc_that_is_too_old_or_for_another_way_to_log_in(folder: Path) -> None:
     openrc = write(folder / "openrc.sh", OVH.replace("/v3", "/v2.0").replace("VERSION=3", "VERSION=2"))
-    assert said(folder, openrc=openrc).splitlines() == [
+    assert said(folder, openrc=openrc, **SAME_USER).splitlines() == [
         "OS_AUTH_URL (https://auth.cloud.ovh.net/v2.0): has to end in /v3; for OVH it is https://auth.cloud.ovh.net/v3",
         "OS_IDENTITY_API_VERSION (2): is not right. 3; Keystone has no other.",
     ]
@@ -340,5 +367,5 @@ def test_nothing_connects_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_openstacksdk_is_imported_for_clouds_yaml_alone(folder: Path, call: str) -> None:
     write(folder / "openrc.sh", OVH)
     code = f"import pathlib, sys, settings; {call}; print({{'openstack', 'keystoneauth1', 'yaml'}} & {{*sys.modules}})"
-    environment = {"ENV_FILE": str(env_file(folder)), "PYTHONPATH": str(settings.ROOT)}
+    environment = {"ENV_FILE": str(env_file(folder, **SAME_USER)), "PYTHONPATH": str(settings.ROOT)}
     assert run(code, folder, environment) == ("set()\n", "")
