@@ -147,8 +147,8 @@ def test_a_password_that_is_nowhere_is_asked_for(folder: Path, written: str) -> 
 def test_the_password_of_another_user_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openrc, of_another = write(folder / "openrc.sh", OVH), "OS_PASSWORD: is that of user-abc, and "
     assert said(folder, openrc=openrc) == (
-        f"{of_another}{openrc} logs in as user-AbCdEfGhIjKl; put OS_USERNAME and OS_PASSWORD of user-AbCdEfGhIjKl there,"
-        " or run this in a terminal, and it asks"
+        f"{of_another}{openrc} logs in as user-AbCdEfGhIjKl; put OS_USERNAME and OS_PASSWORD of user-AbCdEfGhIjKl"
+        " there, or run this in a terminal, and it asks"
     )
     asked = settings.load_cloud(env_file(folder), openrc=openrc, ask_password=lambda user: f"typed by {user}")
     assert asked.openstack.password.get_secret_value() == "typed by user-AbCdEfGhIjKl"
