@@ -34,6 +34,10 @@ STYLES = {
 }
 
 
+NARROWEST = 15
+"""Letters of a column: so plans of most servers look alike."""
+
+
 def console(*, to_errors: bool = False) -> Console:
     """Where output goes. Long lines are left to the terminal, so that a pipe gets them whole; text is only text."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=to_errors)
@@ -41,16 +45,17 @@ def console(*, to_errors: bool = False) -> Console:
 
 def show(plan: Plan, to: Console) -> None:
     """Print the changes and their counts; what stands in the way is printed by whoever stops for it."""
-    for change in plan.changes:
-        to.print(Text(line(change), STYLES[change.action]))
+    described = [describe(change.resource) for change in plan.changes]
+    widths = [max(NARROWEST, *(len(texts[column]) for texts in described)) for column in (0, 1)] if described else []
+    for change, (kind, name, details) in zip(plan.changes, described, strict=True):
+        columns = [f"{text:<{width}}" for text, width in zip((kind, name), widths, strict=True)]
+        to.print(Text(_line(change, *columns, details), STYLES[change.action]))
     to.print()
     to.print(Text(plan.summary, "bold"))
 
 
-def line(change: Change) -> str:
-    """One line of a plan."""
-    kind, name, details = describe(change.resource)
-    text = f"{change.action:>3} {kind:<15} {name:<15} {details}".rstrip()
+def _line(change: Change, *columns: str) -> str:
+    text = " ".join([f"{change.action:>3}", *columns]).rstrip()
     if isinstance(change.resource, Aspect):
         return f"{text}: {change.remark}"
     return f"{text}  ({change.remark})" if change.remark else text

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cloud.plan import Plan, difference
+from cloud.plan import Action, Change, Plan, difference
 from cloud.resources import (
     Actual,
+    Address,
+    Existing,
     FoundGroup,
     FoundServer,
     KeyPair,
+    Port,
     Rule,
     Server,
     Size,
@@ -92,6 +95,18 @@ def test_in_an_empty_project_everything_is_made_in_an_order_that_works() -> None
         "Plan: 15 to create, 0 to change, 0 in place.",
     ]
     assert plan.problems == ()
+
+
+def test_columns_are_as_wide_as_what_is_in_them() -> None:
+    names = Address("api.koprogo.example.org", "A", "51.75.1.2")
+    server = Existing("server", "koprogo", "5c1e", "d2-2")
+    removed = Plan((Change(Action.DELETE, names), Change(Action.DELETE, server), Change(Action.DELETE, Port("6a01"))))
+    assert shown(removed)[:3] == [
+        "  - DNS record      api.koprogo.example.org A 51.75.1.2",
+        "  - server          koprogo                 5c1e  d2-2",
+        "  - port            6a01",
+    ]
+    assert shown(Plan(())) == ["", "Plan: 0 to create, 0 to change, 0 in place."]
 
 
 def test_when_all_is_there_nothing_is_pending() -> None:
