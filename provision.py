@@ -5,9 +5,14 @@ to make, `status` no server that answers, or the command line is wrong; 130 inte
 What was made before a failure stays, and the next run goes on from there: there is no state but the cloud's own.
 """
 
-import io
 import os
 import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    # imports take a moment, and interrupted in the middle they end in a traceback; nothing is done until their end
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,11 +149,13 @@ def run(command: str, **options: Any) -> None:
 
 def _status_of(command: str, options: dict[str, Any]) -> int | str:
     """Do it; the exit status, or what is wrong."""
-    # what follows takes a moment to import, and an interruption in it should be as quiet as a later one
+    # what follows takes a moment to import, of which --help has no need
     from cloud import commands  # noqa: PLC0415
     from cloud.trouble import CloudError  # noqa: PLC0415
     from settings import SettingsError  # noqa: PLC0415
 
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there may be something to give back
     try:
         return int(getattr(commands, command)(**options))
     except SettingsError as error:

@@ -110,6 +110,35 @@ def test_what_was_taken_is_given_back_at_the_end(number: signal.Signals, status:
         assert (process.wait(10), process.stderr.read()) == (status, said)
 
 
+@pytest.mark.parametrize("library", ["click", "rich"])
+def test_ctrl_c_while_libraries_are_imported_is_quiet(tmp_path: Path, library: str) -> None:
+    (tmp_path / f"{library}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    command = ["env", "--default-signal=INT", sys.executable, "provision.py", "plan"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(10), process.stderr.read()) == (130, b"")
+
+
+def test_ctrl_c_after_the_imports_gives_back(tmp_path: Path) -> None:
+    stand_in = STAND_IN.replace("import cloud, provision", "import cloud, runpy").replace(
+        "provision.main()", "runpy.run_path('provision.py', run_name='__main__')"
+    )
+    command = ["env", "--default-signal=INT", sys.executable, "-c", stand_in, "apply"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read().startswith(b"given back\n\nInterrupted. ")
+
+
 def test_nohup_is_heeded() -> None:
     with subprocess.Popen(
         ["env", "--ignore-signal=HUP", *argv("apply")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
