@@ -3,6 +3,7 @@
 layers()             the templates of the machine; built if they are not in the cache
 start(world, above)  runs it, with further layers on top; returns once every service answers
 credentials(world)   OVH_* as an operator writes them in .env
+service_account(world), ovh_login(world), fault_token(world)   other ways to that account
 acme_root(world)     what the public certificates of this sandbox are verified with
 git_push_url(world)  where tests push
 mails(world)         what was sent
@@ -11,10 +12,23 @@ mails(world)         what was sent
 from sandbox.internet.machine import (
     acme_root,
     credentials,
+    fault_token,
     git_push_url,
     layers,
     mails,
+    ovh_login,
+    service_account,
     start,
 )
 
-__all__ = ["acme_root", "credentials", "git_push_url", "layers", "mails", "start"]
+__all__ = [
+    "acme_root",
+    "credentials",
+    "fault_token",
+    "git_push_url",
+    "layers",
+    "mails",
+    "ovh_login",
+    "service_account",
+    "start",
+]

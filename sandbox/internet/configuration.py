@@ -8,17 +8,25 @@ from sandbox.internet import names
 
 ETC = "/etc/sandbox-internet"
 OVH_API_PORT = 8090
+OVH_CUSTOMER = "customer"
+OVH_SERVICE_ACCOUNT = "EU.sandbox"
 GIT_USER = "git"
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Made once per sandbox: the keys of the OVH account and the password for pushing to the Git server."""
+    """Made once per sandbox: keys and passwords of the OVH account, and the password for pushing to the Git server.
+
+    `fault_token` opens the side door of the stand-in for OVH's API.
+    """
 
     application_key: str
     application_secret: str
     consumer_key: str
     git_password: str
+    customer_password: str
+    client_secret: str
+    fault_token: str
 
 
 def knot(upstream: str | None, zones: Iterable[str]) -> str:
@@ -62,6 +70,7 @@ def ovh_account(secrets: Secrets) -> str:
     """Return the OVH account (JSON) that the stand-in for its API serves."""
     everything = [[method, "/*"] for method in ("GET", "POST", "PUT", "DELETE")]
     consumer = {"application_key": secrets.application_key, "state": "validated", "rules": everything}
+    service = {"secret": secrets.client_secret, "policy": [["urn:v1:eu:resource:dnsZone:*", "dnsZone:apiovh:*"]]}
     return json.dumps(
         {
             "port": OVH_API_PORT,
@@ -70,6 +79,9 @@ def ovh_account(secrets: Secrets) -> str:
             "name_server": names.NAME_SERVER,
             "applications": {secrets.application_key: secrets.application_secret},
             "consumer_keys": {secrets.consumer_key: consumer},
+            "service_accounts": {OVH_SERVICE_ACCOUNT: service},
+            "customer": {"login": OVH_CUSTOMER, "password": secrets.customer_password},
+            "fault_token": secrets.fault_token,
             "zones": names.ACCOUNT_ZONES,
         },
         indent=1,

@@ -4,7 +4,7 @@ import email
 import email.policy
 import json
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -28,7 +28,6 @@ PACKAGES = [
     "git",
     "docker-registry",
     "pebble",
-    "lego",
     "python3-aiosmtpd",
 ]
 _HERE = Path(__file__).parent
@@ -78,10 +77,9 @@ def _configure(world: World, root: Path) -> None:
     texts = configuration.files(_secrets(world), world.ipv4(HOST), world.ipv6(HOST), upstream())
     for path, (content, mode) in texts.items():
         _write(root, path, content.encode(), mode)
-    if not (root / ETC.lstrip("/") / "tls.key").exists():
-        certificate, key = ca.issue(names.TLS_NAMES)
-        _write(root, f"{ETC}/tls.crt", certificate, 0o644)
-        _write(root, f"{ETC}/tls.key", key, 0o600)
+    certificate, key = ca.issue(names.TLS_NAMES)
+    _write(root, f"{ETC}/tls.crt", certificate, 0o644)
+    _write(root, f"{ETC}/tls.key", key, 0o600)
 
 
 def _write(root: Path, path: str, content: bytes, mode: int) -> None:
@@ -93,12 +91,13 @@ def _write(root: Path, path: str, content: bytes, mode: int) -> None:
 
 
 def _secrets(world: World) -> Secrets:
-    """Return the sandbox's keys, made on first use."""
+    """Return the sandbox's keys, made on first use; an older sandbox lacks some."""
     file = world.state / "internet-secrets.json"
-    if not file.exists():
-        made = Secrets(*(secrets.token_hex(n) for n in (8, 16, 16, 16)))
+    known = json.loads(file.read_text()) if file.exists() else {}
+    made = Secrets(**{field.name: known.get(field.name) or secrets.token_hex(16) for field in fields(Secrets)})
+    if asdict(made) != known:
         write_whole(file, json.dumps(asdict(made)), 0o600)
-    return Secrets(**json.loads(file.read_text()))
+    return made
 
 
 def credentials(world: World) -> dict[str, str]:
@@ -110,6 +109,25 @@ def credentials(world: World) -> dict[str, str]:
         "OVH_APPLICATION_SECRET": made.application_secret,
         "OVH_CONSUMER_KEY": made.consumer_key,
     }
+
+
+def service_account(world: World) -> dict[str, str]:
+    """Return the variables of a service account of this sandbox's OVH account; OAuth2 needs OVH's https names."""
+    return {
+        "OVH_ENDPOINT": "ovh-eu",
+        "OVH_CLIENT_ID": configuration.OVH_SERVICE_ACCOUNT,
+        "OVH_CLIENT_SECRET": _secrets(world).client_secret,
+    }
+
+
+def ovh_login(world: World) -> dict[str, str]:
+    """Return what the customer types on the page that validates consumer keys."""
+    return {"login": configuration.OVH_CUSTOMER, "password": _secrets(world).customer_password}
+
+
+def fault_token(world: World) -> str:
+    """Return what opens the side door (`/_faults`) of the stand-in for OVH's API."""
+    return _secrets(world).fault_token
 
 
 def acme_root(world: World) -> str:

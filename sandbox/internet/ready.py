@@ -13,7 +13,7 @@ CHECKS = {
     " && kdig +short +timeout=1 +retry=0 @127.0.0.1 koprogo.test MX | grep -q .",
     "pebble": "curl -sf https://acme-v02.api.letsencrypt.org/directory && test -s /var/lib/pebble/roots.pem",
     "docker-registry": "curl -sf https://ghcr.io/v2/",
-    "nginx": "curl -sf https://auth.docker.io/token",
+    "nginx": "curl -sf https://auth.docker.io/token && curl -sf https://eu.api.ovh.com/1.0/auth/time",
     "fcgiwrap": "test -S /run/fcgiwrap.socket",
     "mail-sink": "curl -sf -m 2 smtp://127.0.0.1:25 -X NOOP && curl -sf -m 2 smtp://127.0.0.1:587 -X NOOP",
 }

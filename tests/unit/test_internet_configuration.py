@@ -7,7 +7,7 @@ from sandbox.internet import configuration, names
 from sandbox.internet.configuration import Secrets
 from sandbox.resolver import upstream
 
-SECRETS = Secrets("key", "secret", "consumer", "password")
+SECRETS = Secrets("key", "secret", "consumer", "password", "customer's password", "client's secret", "token")
 
 
 def test_knot_forwards_what_is_not_its_own() -> None:
@@ -32,6 +32,9 @@ def test_the_account_starts_with_foreign_records_and_an_empty_apex() -> None:
     account = json.loads(configuration.ovh_account(SECRETS))
     assert account["applications"] == {"key": "secret"}
     assert account["consumer_keys"]["consumer"]["state"] == "validated"
+    assert account["customer"] == {"login": "customer", "password": "customer's password"}
+    assert account["service_accounts"]["EU.sandbox"]["secret"] == "client's secret"
+    assert account["fault_token"] == "token"
     kinds = {r["fieldType"] for r in account["zones"]["koprogo.test"] if r["subDomain"] == ""}
     assert kinds == {"NS", "MX", "SPF", "TXT"}
 
