@@ -86,7 +86,7 @@ def apply(  # noqa: PLR0913 - the options of a command
     if rebuild and not planned.plan.makes_a_server:
         raise CloudError(f"Nova is at work on {work.name}. Wait until that is done, then run again.")
     if not planned.plan.pending:
-        return _nothing_to_do(work, _left_so(planned.plan))
+        return _nothing_to_do(work, planned.plan)
     if dry_run:
         work.to.print("Nothing was done: this was a dry run.")
         return 0
@@ -114,7 +114,7 @@ def resize(*, openrc: Path | None, verbose: bool, yes: bool, flavor: str) -> int
     if before != flavor:
         work.to.print(f"FLAVOR in {work.settings.env_file}: {before} → {flavor}")
     elif not planned.plan.pending:
-        return _nothing_to_do(work, _left_so(planned.plan))
+        return _nothing_to_do(work, planned.plan)
     _agree(work, yes=yes, name="", loses_data=False)
     with held(Maker(work.cloud), work.name, work.to) as taken:
         again = work.planner.again(planned)
@@ -137,7 +137,13 @@ def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup:
     show(found.plan, work.to)
     _stop_for(found.plan)
     if not found.plan.pending:
-        return _nothing_to_do(work, f"there is nothing of ours that belongs to {work.name}")
+        if other := lease.clear(Maker(work.cloud), work.name):
+            raise CloudError(
+                f"There is nothing of ours that belongs to {work.name} yet, and another apply is at work on it"
+                f" ({other}). Run again once it has ended."
+            )
+        work.to.print(f"Nothing to do: there is nothing of ours that belongs to {work.name}.")
+        return 0
     _agree(work, yes=yes, name=name, loses_data=True)
     for server in server_plan.ours(work.planner.want.server, found.have.servers):
         _last_backup(work, server, backup, yes=yes)
@@ -221,14 +227,13 @@ def _stop_for(plan: Plan) -> None:
         raise CloudError("\n".join(plan.problems))
 
 
-def _left_so(plan: Plan) -> str:
-    return "what is marked ! is left as it is" if plan.count(Action.REPORT) else "everything is in place"
-
-
-def _nothing_to_do(work: Work, why: str) -> int:
+def _nothing_to_do(work: Work, plan: Plan) -> int:
     """Say so. What an apply that was cut off has left of its lease goes."""
-    lease.clear(Maker(work.cloud), work.name)
-    work.to.print(f"Nothing to do: {why}.")
+    other = lease.clear(Maker(work.cloud), work.name)
+    left_so = plan.count(Action.REPORT)
+    work.to.print(f"Nothing to do: {'what is marked ! is left as it is' if left_so else 'everything is in place'}.")
+    if other:
+        work.to.print(f"Another apply is at work on {work.name} ({other}): it may be another way once that has ended.")
     return 0
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from openstack.compute.v2.flavor import Flavor
 from rich.console import Console
 
-from cloud.api import preflight
+from cloud.api import lease, preflight
 from cloud.api.compute import Compute
+from cloud.api.make import Maker
 from cloud.api.preflight import Needs, Parts
 from cloud.machine import access, records, trust
 from cloud.machine.host_keys import on_console
@@ -71,7 +72,7 @@ class Planner:
     def _obstacles(self, plan: Plan, have: Actual) -> Iterator[str]:
         """What would go wrong on the way, when something is made and billed already."""
         try:
-            preflight.room_for(self._cloud.connection, _needs(plan, have))
+            self._room_for(_needs(plan, have))
         except CloudError as error:
             yield str(error)
         try:
@@ -81,6 +82,16 @@ class Planner:
         key = self._settings.instance.ssh_private_key
         if is_locked(key, self.want.key_pair.public_key):
             yield f"{key} is protected by a passphrase, and no agent holds it. Unlock it first: ssh-add {key}"
+
+    def _room_for(self, needs: Needs) -> None:
+        """Raise CloudError unless the quota has room, with what a lease that is over gives back of it."""
+        try:
+            preflight.room_for(self._cloud.connection, needs)
+        except CloudError:
+            back = lease.left_over(Maker(self._cloud), self.want.server.name)
+            if not back:
+                raise
+            preflight.room_for(self._cloud.connection, replace(needs, groups=needs.groups - back))
 
     def again(self, shown: Planned, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Compare anew, now that nobody else changes anything. Raises CloudError if the plan is another one."""

@@ -113,9 +113,16 @@ class Lease:
         try:
             self._make_ticket()
         except CloudError as error:
-            if needed or not is_over_quota(error):
+            if not is_over_quota(error):
                 raise
-            return _living(self._maker, self._maker.tickets(self._name), _now())
+            there = self._maker.tickets(self._name)
+            living = _living(self._maker, there, _now())
+            if living or not needed:
+                return living
+            if not there:
+                raise
+            # what an apply that was cut off had left took the room
+            return self._others(needed=needed)
         tickets = self._maker.tickets(self._name)
         own = [ticket for ticket in tickets if self._is_own(ticket)]
         if not own:
@@ -160,12 +167,19 @@ class Lease:
                 self.keep()
 
 
-def clear(maker: Maker, name: str) -> bool:
-    """Remove what applies that were cut off have left of a server's lease. Whether another apply is at work on it.
+def clear(maker: Maker, name: str) -> str:
+    """Remove what applies that were cut off have left of a server's lease. Who else is at work on it; "" for nobody.
 
     There is no ticket of ours to tell the cloud's time; this machine's was compared with it at the login.
     """
-    return bool(_living(maker, maker.tickets(f"{name}{SUFFIX}"), _now()))
+    living = _living(maker, maker.tickets(f"{name}{SUFFIX}"), _now())
+    return _whose(living[0]) if living else ""
+
+
+def left_over(maker: Maker, name: str) -> int:
+    """How many tickets applies that were cut off have left. They go before the next apply needs their room."""
+    now = _now()
+    return sum(over(ticket, now) for ticket in maker.tickets(f"{name}{SUFFIX}"))
 
 
 @contextmanager

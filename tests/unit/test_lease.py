@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -143,11 +144,13 @@ def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -
 def test_what_is_left_of_a_lease_is_cleared_and_a_living_one_stays(groups: Groups) -> None:
     living = replace(ticket(), id="1")
     groups.tickets_there = [living, ticket(started="1000000000.00")]
-    assert lease.clear(maker(groups), "koprogo") is True
+    assert lease.clear(maker(groups), "koprogo") == f"process {os.getpid()} on {socket.gethostname()}"
     assert groups.tickets_there == [living]
     long_ago = replace(ticket(host="elsewhere"), created="2020-01-01T00:00:00Z", renewed="")
     groups.tickets_there = [long_ago]
-    assert lease.clear(maker(groups), "koprogo") is False
+    assert lease.left_over(maker(groups), "koprogo") == 1
+    assert groups.tickets_there == [long_ago]
+    assert lease.clear(maker(groups), "koprogo") == ""
     assert groups.tickets_there == []
 
 
@@ -220,6 +223,28 @@ def test_a_full_quota_keeps_nobody_from_removing_things(groups: Groups, monkeypa
         held(maker(groups), "koprogo", TO, needed=False),
     ):
         pytest.fail("it was taken")
+
+
+def test_what_is_left_of_a_lease_does_not_keep_the_next_from_its_room_in_the_quota(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = groups.make_group
+
+    def one_at_most(name: str, description: str) -> str:
+        with explained("Making security group koprogo-lease"):
+            if groups.tickets_there:
+                raise sdk.ConflictException("Quota exceeded for resources: ['security_group'].", http_status=409)
+        return make(name, description)
+
+    monkeypatch.setattr(groups, "make_group", one_at_most)
+    groups.tickets_there = [ticket(started="1000000000.00")]
+    with held(maker(groups), "koprogo", TO):
+        assert [one.words["pid"] for one in groups.tickets_there] == [str(os.getpid())]
+    living = ticket()
+    groups.tickets_there = [living]
+    with pytest.raises(CloudError, match="Another apply is at work"), held(maker(groups), "koprogo", TO):
+        pytest.fail("it was taken")
+    assert groups.tickets_there == [living]
 
 
 def test_a_process_that_got_the_same_number_later_does_not_count() -> None:
