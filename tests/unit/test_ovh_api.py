@@ -105,7 +105,7 @@ def test_filters(client: Any) -> None:
     assert ids(subDomain="_api") == [wild]
     assert ids(subDomain="%api") == [api_, wild]
     assert len(ids()) == 7
-    with pytest.raises(ovh.exceptions.BadParametersError, match="NamedTypeEnum"):
+    with pytest.raises(ovh.exceptions.BadParametersError, match="RecordTypeEnum"):
         ids(fieldType="AA")
     with pytest.raises(ovh.exceptions.BadParametersError, match=r"not described parameters: \(sub\)"):
         ids(sub="api")
@@ -116,13 +116,13 @@ def test_filters(client: Any) -> None:
     [
         ({"target": "192.0.2.1"}, "[fieldType] Missing"),
         ({"fieldType": "A"}, "[target] Missing"),
-        ({"fieldType": "ALIAS", "target": "x"}, "NamedTypeEnum"),
+        ({"fieldType": "ALIAS", "target": "x"}, "RecordTypeEnum"),
         ({"fieldType": "A", "target": "192.0.2"}, "Invalid target"),
         ({"fieldType": "A", "target": "192.0.2.1", "ttl": 59}, "Invalid ttl 59"),
         ({"fieldType": "A", "target": "192.0.2.1", "ttl": "300"}, "not valid for type long"),
         ({"fieldType": "A", "target": "192.0.2.1", "ttl": True}, "not valid for type long"),
         ({"fieldType": "A", "target": "192.0.2.1", "name": "api"}, "not described parameters: (name)"),
-        ({"fieldType": "A", "target": "192.0.2.1", "id": 5}, "not described parameters: (id)"),
+        ({"fieldType": "A", "target": "192.0.2.1", "id": 5}, "read-only properties: id"),
         ({"fieldType": "A", "target": "192.0.2.1", "subDomain": "@"}, "Invalid subDomain"),
         ({"fieldType": "A", "target": "192.0.2.1", "subDomain": "a b"}, "Invalid subDomain"),
         ({"fieldType": "AAAA", "target": "192.0.2.1"}, "Invalid target"),

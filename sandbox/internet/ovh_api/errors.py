@@ -38,3 +38,15 @@ def business(status: int, kind: str, message: str) -> ApiError:
 def bad_request(message: str) -> ApiError:
     """Return the error for a parameter that the published schema does not allow."""
     return business(400, "BadRequest", message)
+
+
+def no_object(identifier: int | str) -> ApiError:
+    """Return the error for an id that does not exist."""
+    return business(404, "NotFound", f"The requested object (id = {identifier}) does not exist")
+
+
+def not_authorized(action: str) -> ApiError:
+    """Return IAM's refusal, which names the action that no policy allows (OVH's guide on troubleshooting IAM)."""
+    details = {"unauthorizedActionsByAuthentication": "", "unauthorizedActionsByIAM": action}
+    message = "User not granted for this request"
+    return ApiError(403, {"class": "Client::Forbidden", "message": message, "details": details})

@@ -22,9 +22,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .access import Account, Request
+from .access import Request, identity
+from .accounts import Account
 from .answers import Answer, html, json_answer
-from .errors import ApiError, business
+from .errors import ApiError, no_object
 from .store import Store
 
 
@@ -185,7 +186,7 @@ def _notyet(victim: Victim) -> Answer:
 
 
 def _missing(victim: Victim) -> Answer:
-    raise business(404, "NotFound", f"The requested object (id = {victim.request.path.rsplit('/')[-1]}) does not exist")
+    raise no_object(victim.request.path.rsplit("/")[-1])
 
 
 def _newids(victim: Victim) -> Answer:
@@ -200,14 +201,15 @@ def _skew(victim: Victim) -> Answer:
 
 def _state(state: str) -> Callable[[Victim], Answer]:
     def answer(victim: Victim) -> Answer:
-        victim.account.set_state(victim.request.headers.get("x-ovh-consumer", ""), state)
+        victim.account.end(identity(victim.account, victim.request), state)
         return victim.carry_out()
 
     return answer
 
 
 def _revoke(victim: Victim) -> Answer:
-    victim.account.revoke(victim.request)
+    request = victim.request
+    victim.account.revoked.add((identity(victim.account, request), request.method, request.path))
     return victim.carry_out()
 
 

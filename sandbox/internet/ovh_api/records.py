@@ -1,11 +1,11 @@
-"""What a record may be: the fields that a call takes, the types, what each type's target looks like."""
+"""What a record may be beyond its published types: names, targets, TTL, neighbours."""
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
-from .errors import ApiError, bad_request, business
+from .errors import bad_request, business
+from .schema import check_body, is_ipv4, is_ipv6
 
 MIN_TTL = 60  # seconds; 0 stands for the zone's default
 
@@ -21,31 +21,10 @@ class Record(TypedDict):
     ttl: int
 
 
-# Field of a body -> its JSON type. The schema calls these domain.zone.Record's writable properties.
-CREATE_FIELDS: dict[str, type] = {"fieldType": str, "subDomain": str, "target": str, "ttl": int}
-UPDATE_FIELDS: dict[str, type] = {"subDomain": str, "target": str, "ttl": int}
-REQUIRED_FIELDS = ("fieldType", "target")
-READ_ONLY_FIELDS = ("fieldType", "id", "zone")
-
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _HOST = re.compile(rf"(@|{_LABEL}(\.{_LABEL})*\.?)", re.IGNORECASE)
 _SUBDOMAIN = re.compile(rf"(\*|(\*\.)?{_LABEL}(\.{_LABEL})*)?", re.IGNORECASE)
-
-
-def _ipv4(target: str) -> bool:
-    return _parses(ipaddress.IPv4Address, target)
-
-
-def _ipv6(target: str) -> bool:
-    return _parses(ipaddress.IPv6Address, target)
-
-
-def _parses(kind: Callable[[str], object], target: str) -> bool:
-    try:
-        kind(target)
-    except ValueError:
-        return False
-    return True
+_DMARC = re.compile(r"_dmarc(\..+)?", re.IGNORECASE)
 
 
 def _host(target: str) -> bool:
@@ -68,10 +47,10 @@ def _caa(target: str) -> bool:
     return re.fullmatch(r"\d{1,3} (issue|issuewild|iodef) \"[^\"\n]*\"", target) is not None
 
 
-# fieldType -> what its target has to look like (zone.NamedResolutionFieldTypeEnum).
-FIELD_TYPES: dict[str, Callable[[str], bool]] = {
-    "A": _ipv4,
-    "AAAA": _ipv6,
+# fieldType (domain.zone.RecordTypeEnum) -> what its target has to look like.
+TARGETS: dict[str, Callable[[str], bool]] = {
+    "A": is_ipv4,
+    "AAAA": is_ipv6,
     "CAA": _caa,
     "CNAME": _host,
     "DKIM": _text,
@@ -95,41 +74,23 @@ FIELD_TYPES: dict[str, Callable[[str], bool]] = {
 
 def new_record(zone: str, body: Any, others: Iterable[Record]) -> Record:
     """Return the record that POST makes of `body` (its id is 0 until it is stored), or raise ApiError."""
-    fields = _checked_fields(body, CREATE_FIELDS)
-    for name in REQUIRED_FIELDS:
-        if fields.get(name) is None:
-            raise bad_request(f"[{name}] Missing required parameter")
-    if fields["fieldType"] not in FIELD_TYPES:
-        raise not_a_type(fields["fieldType"])
+    fields = check_body("domain.zone.RecordCreate", body)
     record = Record(
         id=0,
         zone=zone,
         fieldType=fields["fieldType"],
-        subDomain=(fields.get("subDomain") or "").lower(),
+        subDomain=fields.get("subDomain") or "",
         target=fields["target"],
-        ttl=fields.get("ttl") or 0,
+        ttl=fields.get("ttl", 0),
     )
-    _check(record, others)
-    return record
+    return _checked(record, others)
 
 
 def changed_record(record: Record, body: Any, others: Iterable[Record]) -> Record:
     """Return `record` as PUT changes it by `body`, or raise ApiError."""
-    for name in READ_ONLY_FIELDS:
-        if isinstance(body, Mapping) and name in body and body[name] != record.get(name):
-            raise bad_request(f"Try to alter read-only properties: {name}")
-    if isinstance(body, Mapping):
-        body = {name: value for name, value in body.items() if name not in READ_ONLY_FIELDS}
-    fields = {n: v for n, v in _checked_fields(body, UPDATE_FIELDS).items() if v is not None}
-    changed = Record(**{**record, **fields})  # type: ignore[typeddict-item]  # names were checked above
-    changed["subDomain"] = changed["subDomain"].lower()
-    _check(changed, others)
-    return changed
-
-
-def not_a_type(value: str) -> ApiError:
-    """Return the error for a fieldType that does not exist."""
-    return bad_request(f"[fieldType] Given data ({value}) does not belong to the NamedTypeEnum enumeration")
+    fields = check_body("domain.zone.RecordUpdate", body, record)
+    given = {name: value for name, value in fields.items() if value is not None}
+    return _checked(Record(**{**record, **given}), others)  # type: ignore[typeddict-item]  # names were checked above
 
 
 def matches(pattern: str, value: str) -> bool:
@@ -138,27 +99,28 @@ def matches(pattern: str, value: str) -> bool:
     return re.fullmatch("".join(parts), value, re.IGNORECASE) is not None
 
 
-def _checked_fields(body: Any, allowed: dict[str, type]) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise bad_request("The body has to be a JSON object")
-    unknown = sorted(set(body) - set(allowed))
-    if unknown:
-        raise bad_request(f"Received not described parameters: ({', '.join(unknown)}) while calling the API")
-    for name, value in body.items():
-        # bool is an int for Python, not for JSON.
-        if value is not None and (not isinstance(value, allowed[name]) or isinstance(value, bool)):
-            kind = "long" if allowed[name] is int else "string"
-            raise bad_request(f"[{name}] Given data ({value}) is not valid for type {kind}")
-    return body
+def quoted(text: str) -> str:
+    """Quote a text unless it is quoted, in the pieces of 255 characters that the DNS allows."""
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        return text
+    pieces = [text[i : i + 255] for i in range(0, len(text), 255)]
+    return " ".join('"' + p.replace("\\", "\\\\").replace('"', '\\"') + '"' for p in pieces)
 
 
-def _check(record: Record, others: Iterable[Record]) -> None:
+def _checked(record: Record, others: Iterable[Record]) -> Record:
+    """Return the record as OVH stores it, or raise ApiError if it may not be."""
+    record["subDomain"] = record["subDomain"].lower()
     if not _SUBDOMAIN.fullmatch(record["subDomain"]):
         raise bad_request(f"Invalid subDomain {record['subDomain']}")
-    if not FIELD_TYPES[record["fieldType"]](record["target"]):
+    if record["fieldType"] == "DMARC" and not _DMARC.fullmatch(record["subDomain"]):
+        raise bad_request(f"Invalid subDomain {record['subDomain']} for a record of type DMARC")
+    if not TARGETS[record["fieldType"]](record["target"]):
         raise bad_request(f"Invalid target {record['target']} for a record of type {record['fieldType']}")
     if record["ttl"] != 0 and record["ttl"] < MIN_TTL:
         raise bad_request(f"Invalid ttl {record['ttl']}: it has to be 0 or at least {MIN_TTL}")
     same_name = [o for o in others if o["subDomain"] == record["subDomain"] and o["id"] != record["id"]]
     if any("CNAME" in (o["fieldType"], record["fieldType"]) for o in same_name):
         raise business(409, "Conflict", "A CNAME record cannot stand beside other records of the same name")
+    if record["fieldType"] == "TXT":
+        record["target"] = quoted(record["target"])
+    return record

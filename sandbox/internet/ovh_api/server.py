@@ -1,4 +1,4 @@
-"""HTTP around the routes: URLs as the client wrote them, JSON bodies, the X-OVH-QUERYID header."""
+"""HTTP around the API, the pages and the side door: URLs as the client wrote them, X-OVH-QUERYID on every answer."""
 
 import os
 import secrets
@@ -9,28 +9,50 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .access import Account, Request
+from . import pages, routes, side_door
+from .access import Request
+from .accounts import Account
 from .answers import Answer
 from .faults import Cut, Faults, Victim, answer
-from .routes import handle
 from .store import Store
 
 BASES = ("/1.0", "/v1")
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the API on `address` until `shutdown`."""
+    """Serves the API on `address` until `shutdown`. `door` is the token of the side door, None to lock it."""
 
     daemon_threads = True
+    scheme = "http"
 
     def __init__(
-        self, address: tuple[str, int], account: Account, store: Store, clock: Callable[[], float] = time.time
+        self,
+        address: tuple[str, int],
+        account: Account,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        door: str | None = None,
     ) -> None:
         self.account = account
         self.store = store
         self.clock = clock
+        self.door = door
         self.faults = Faults()
         super().__init__(address, Handler)
+
+    def answer(self, request: Request) -> Answer:
+        """Return the answer to a request, as it should be or as a fault has it; raises Cut."""
+
+        def carry_out() -> Answer:
+            now = self.clock() + self.faults.skew
+            if request.base:
+                return routes.handle(self.account, self.store, request, now)
+            return pages.handle(self.account, request, now)
+
+        rule = self.faults.hit(request)
+        if rule is None:
+            return carry_out()
+        return answer(Victim(request, rule, self.faults, self.account, self.store, carry_out))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -42,14 +64,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         server, request = self.server, self._request()
-
-        def carry_out() -> Answer:
-            return handle(server.account, server.store, request, server.clock() + server.faults.skew)
-
+        if not request.base and request.path == side_door.PATH:
+            self._send(side_door.handle(server.faults, server.door, request))
+            return
         try:
-            rule = server.faults.hit(request)
-            victim = Victim(request, rule, server.faults, server.account, server.store, carry_out) if rule else None
-            answered = answer(victim) if victim else carry_out()
+            answered = server.answer(request)
         except Cut:
             server.faults.log(request, 0)
             self._cut()
@@ -57,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
         # Before the client has its answer, so that it finds its call in the log.
         server.faults.log(request, answered.status)
         self._send(answered)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
 
     def _cut(self) -> None:
         """Reset the connection."""
@@ -69,30 +90,34 @@ class Handler(BaseHTTPRequestHandler):
         if not self.path.endswith("/auth/time"):
             super().log_request(code)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _answer
-
     def _request(self) -> Request:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         parts = urlsplit(self.path)
         base = next((b for b in BASES if parts.path.startswith(b + "/")), "")
         # Behind a TLS proxy on this machine the client signed an https URL.
-        scheme = self.headers.get("X-Forwarded-Proto", "http")
+        scheme = self.headers.get("X-Forwarded-Proto", self.server.scheme)
         return Request(
             method=self.command,
             url=f"{scheme}://{self.headers.get('Host', '')}{self.path}",
-            path=unquote(parts.path.removeprefix(base)) if base else "",
+            base=base,
+            path=unquote(parts.path.removeprefix(base)),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
             body=body,
         )
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begin an answer, that of the base class to something that is not HTTP included."""
+        super().send_response(code, message)
+        self.send_header("X-OVH-QUERYID", f"EU.ext-3.{secrets.token_hex(4)}.{secrets.token_hex(8)}")
+
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
-        self.send_header("X-OVH-QUERYID", f"EU.ext-3.{secrets.token_hex(4)}.{secrets.token_hex(8)}")
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        if answer.kind:  # 204 has neither body nor length
+        if answer.kind:
             self.send_header("Content-Type", answer.kind)
+        if answer.status != 204:  # noqa: PLR2004 (No Content has no length)
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         self.wfile.write(answer.body)

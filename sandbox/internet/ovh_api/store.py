@@ -10,28 +10,39 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
-from .errors import ApiError, business
+from .errors import business, no_object
 from .records import Record
 
 FIRST_ID = 5_000_000_001  # OVH's ids do not fit in 32 bits
 
 
 class Task(TypedDict):
-    """One change of a zone on its way to the name servers; status: todo, doing, done or error."""
+    """One change of a zone on its way to the name servers (domain.zone.Task)."""
 
     id: int
     function: str
     status: str
+    comment: str | None
     creationDate: str
-    lastUpdate: str
+    todoDate: str
+    lastUpdate: str | None
+    doneDate: str | None
+    canAccelerate: bool
+    canCancel: bool
+    canRelaunch: bool
 
 
 class Zone(TypedDict):
-    """`records` are what the API shows, `served` what the name servers were given at the last refresh."""
+    """`records` are what the API shows, `served` what the name servers were given at the last refresh.
+
+    Redirections and DynHost records are as the API shows them, with `rows`, the ids of the records that they own.
+    """
 
     name: str
     records: list[Record]
     served: list[Record]
+    redirections: list[dict[str, Any]]
+    dynhosts: list[dict[str, Any]]
     serial: int
     errors: list[str]
     tasks: list[Task]
@@ -64,17 +75,22 @@ class Store:
         if path.exists():
             saved = json.loads(path.read_text())
             self._zones, self._next_id = saved["zones"], saved["next_id"]
+            for zone in self._zones.values():  # of a sandbox from before these existed
+                zone.setdefault("redirections", [])
+                zone.setdefault("dynhosts", [])
 
     def add_zone(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Make a zone with these records, served at once, unless it exists."""
         with self._lock:
             if name in self._zones:
                 return
-            rows = [Record(**{**r, "id": self._new_id(), "zone": name}) for r in records]  # type: ignore[typeddict-item]
+            rows = [Record(**{**r, "id": self.new_id(), "zone": name}) for r in records]  # type: ignore[typeddict-item]
             self._zones[name] = Zone(
                 name=name,
                 records=rows,
                 served=copy.deepcopy(rows),
+                redirections=[],
+                dynhosts=[],
                 serial=_next_serial(0),
                 errors=[],
                 tasks=[],
@@ -99,45 +115,55 @@ class Store:
 
     def create(self, name: str, make: Callable[[list[Record]], Record]) -> Record:
         """Store and return the record that `make` builds from the zone's present ones."""
-        with self._changing(name) as zone:
+        with self.changing(name) as zone:
             record = make(zone["records"])
-            record["id"] = self._new_id()
+            record["id"] = self.new_id()
             zone["records"].append(record)
             return copy.deepcopy(record)
 
     def update(self, name: str, identifier: int, make: Callable[[Record, list[Record]], Record]) -> None:
         """Put what `make` builds from the record and the zone's present ones in the record's place."""
-        with self._changing(name) as zone:
+        with self.changing(name) as zone:
             old = self._record(name, identifier)
             zone["records"][zone["records"].index(old)] = make(old, zone["records"])
 
     def delete(self, name: str, identifier: int) -> None:
         """Remove the record; 404 if it does not exist."""
-        with self._changing(name) as zone:
+        with self.changing(name) as zone:
             zone["records"].remove(self._record(name, identifier))
 
     def renumber(self, name: str) -> None:
         """Give every record of the zone a new id, as an import or an edit in text mode does."""
-        with self._changing(name) as zone:
+        with self.changing(name) as zone:
+            new = {record["id"]: self.new_id() for record in zone["records"]}
             for record in zone["records"]:
-                record["id"] = self._new_id()
+                record["id"] = new[record["id"]]
+            for owner in (*zone["redirections"], *zone["dynhosts"]):
+                owner["rows"] = [new.get(row, row) for row in owner["rows"]]
 
-    def refresh(self, name: str) -> None:
+    def refresh(self, name: str, function: str = "ZoneRefresh") -> Task:
         """Send the zone's present records to its name servers; they serve them a moment later."""
-        with self._changing(name) as zone:
+        with self.changing(name) as zone:
             zone["serial"] = _next_serial(zone["serial"])
             zone["served"] = copy.deepcopy(zone["records"])
             zone["lastUpdate"] = now_text()
-            zone["tasks"].append(
-                Task(
-                    id=self._new_id(),
-                    function="DnsZoneRefresh",
-                    status="doing",
-                    creationDate=now_text(),
-                    lastUpdate=now_text(),
-                )
+            task = Task(
+                id=self.new_id(),
+                function=function,
+                status="doing",
+                comment=None,
+                creationDate=now_text(),
+                todoDate=now_text(),
+                lastUpdate=now_text(),
+                doneDate=None,
+                canAccelerate=False,
+                canCancel=False,
+                canRelaunch=False,
             )
+            zone["tasks"].append(task)
+            answer = task.copy()
         threading.Thread(target=self._deploy, args=(name, self._deploy_seconds), daemon=True).start()
+        return answer
 
     def deploy_all(self) -> None:
         """Give the name servers what they were last told to serve (a start after a stop in the middle)."""
@@ -156,11 +182,12 @@ class Store:
             for task in zone["tasks"]:
                 if task["status"] == "doing":
                     task["status"] = "error" if zone["errors"] else "done"
-                    task["lastUpdate"] = now_text()
+                    task["lastUpdate"] = task["doneDate"] = now_text()
             self._save()
 
     @contextmanager
-    def _changing(self, name: str) -> Iterator[Zone]:
+    def changing(self, name: str) -> Iterator[Zone]:
+        """Lend the zone itself to a change; 404 if it does not exist. Whoever raises has changed nothing."""
         with self._lock:
             zone = self._zone(name)
             yield zone
@@ -178,9 +205,10 @@ class Store:
         for record in self._zone(name)["records"]:
             if record["id"] == identifier:
                 return record
-        raise _no_object(identifier)
+        raise no_object(identifier)
 
-    def _new_id(self) -> int:
+    def new_id(self) -> int:
+        """Return an id that nothing has or had."""
         self._next_id += 1
         return self._next_id - 1
 
@@ -198,7 +226,3 @@ def now_text() -> str:
 def _next_serial(serial: int) -> int:
     """Return the next SOA serial: YYYYMMDDnn, and one more than before whatever the date."""
     return max(serial + 1, int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d")) * 100)
-
-
-def _no_object(identifier: int) -> ApiError:
-    return business(404, "NotFound", f"The requested object (id = {identifier}) does not exist")

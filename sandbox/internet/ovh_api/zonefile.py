@@ -1,16 +1,19 @@
-"""From records to a zone file, and from there to knot."""
+"""From records to a zone file and back, and from the file to knot."""
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from .records import Record
+from .records import Record, quoted
 from .store import PublishError
 
 DEFAULT_TTL = 3600  # seconds: what a record's ttl 0 stands for
 SOA = {"refresh": 86400, "retry": 3600, "expire": 3600000, "nxDomainTtl": 60, "ttl": DEFAULT_TTL}
 # OVH's own names for what the DNS knows as TXT.
 AS_TEXT = ("TXT", "SPF", "DKIM", "DMARC")
+_RECORD = re.compile(r"(\S+)\s+(?:(\d+)\s+)?(?:IN\s+)?([A-Za-z]+)\s+(.*)")
 
 
 def render(name: str, serial: int, records: Sequence[Record], server: str) -> str:
@@ -26,16 +29,27 @@ def render(name: str, serial: int, records: Sequence[Record], server: str) -> st
 
 def _line(record: Record) -> str:
     kind = "TXT" if record["fieldType"] in AS_TEXT else record["fieldType"]
-    target = _quoted(record["target"]) if kind == "TXT" else record["target"]
+    target = quoted(record["target"]) if kind == "TXT" else record["target"]
     return f"{record['subDomain'] or '@'} {record['ttl'] or ''} IN {kind} {target}"
 
 
-def _quoted(text: str) -> str:
-    """Quote a text unless it is quoted, in the pieces of 255 characters that the DNS allows."""
-    if text.startswith('"') and text.endswith('"'):
-        return text
-    pieces = [text[i : i + 255] for i in range(0, len(text), 255)]
-    return " ".join('"' + p.replace("\\", "\\\\").replace('"', '\\"') + '"' for p in pieces)
+def parse(text: str) -> list[dict[str, Any]]:
+    """Return the records of a zone file as bodies of POST /record; ValueError with the line that is not one.
+
+    Every record on a line of its own, with its name; SOA is left out, as the zone keeps its own.
+    """
+    bodies = []
+    for line in text.splitlines():
+        found = _RECORD.fullmatch(line.rstrip())
+        if not line.strip() or line.startswith((";", "$")):
+            continue
+        if not found:
+            raise ValueError(line)
+        name, ttl, kind, target = found.groups()
+        if kind.upper() != "SOA":
+            sub = "" if name == "@" else name
+            bodies.append({"fieldType": kind.upper(), "subDomain": sub, "target": target, "ttl": int(ttl or 0)})
+    return bodies
 
 
 class KnotPublisher:
