@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cloud.api.compute import Compute
-from cloud.cost import catalogue
+from cloud.cost.catalogue import NoPrice, cost_so_far
 from cloud.cost.estimate import Estimate, estimate
 from cloud.machine import access, records
 from cloud.resources import FoundServer, Wanted
@@ -31,7 +31,8 @@ class Status:
     """How many SSH host keys are pinned for it."""
     estimate: Estimate
     cost: str
-    """Since the first of this month, in euros without VAT; "" if the price is not known."""
+    """Since the first of this month, in euros without VAT, as if its size had been that of today all the time; "" if
+    the price is not known."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """For the eye: what, and how it is."""
@@ -42,9 +43,15 @@ class Status:
         yield "image", server.image or "no longer in the catalogue, or a volume"
         yield "addresses", ", ".join(filter(None, (server.ipv4, server.ipv6))) or "none"
         yield "age", f"{_age(self.age)}, made {server.created}"
-        yield "cost", f"about {self.cost} € this month so far, without VAT" if self.cost else "price not known"
+        yield "cost", self._cost
         yield "SSH", self.trouble or "answers, and lets us in"
         yield "host keys", f"{self.pinned} pinned" if self.pinned else "none pinned: run provision.py apply"
+
+    @property
+    def _cost(self) -> str:
+        if isinstance(self.estimate.price, NoPrice):
+            return f"not known; {self.estimate.price.why}"
+        return f"about {self.cost} € this month so far, at today's size and price, without VAT"
 
     def as_data(self) -> dict[str, Any]:
         """For programs."""
@@ -84,7 +91,7 @@ def status(settings: CloudSettings, cloud: Compute, want: Wanted) -> Status | No
         trouble=trouble,
         pinned=pinned,
         estimate=known,
-        cost=f"{catalogue.cost_so_far(known.price, created, now):.2f}" if known.price else "",
+        cost="" if isinstance(known.price, NoPrice) else f"{cost_so_far(known.price, created, now):.2f}",
     )
 
 

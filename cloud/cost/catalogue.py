@@ -59,6 +59,14 @@ class Price:
         return _cents(self.hourly * HOURS * (1 + self.vat))
 
 
+@dataclass(frozen=True)
+class NoPrice:
+    """That the price of a flavor is not known."""
+
+    why: str
+    """Where it was looked for, to be printed."""
+
+
 def cost_so_far(price: Price, created: datetime, now: datetime) -> Decimal:
     """What a server has cost since the first of this month (UTC), in EUR without VAT: an estimate, to the cent.
 
@@ -69,15 +77,15 @@ def cost_so_far(price: Price, created: datetime, now: datetime) -> Decimal:
     return _cents(price.hourly * max(hours, 0))
 
 
-def price(flavor: str, endpoint: str, cache: Path, today: date) -> Price | None:
-    """The price of a flavor, from the best source that there is; None if that does not know the flavor.
+def price(flavor: str, endpoint: str, cache: Path, today: date) -> Price | NoPrice:
+    """The price of a flavor, from the best source that there is; a NoPrice if that does not know the flavor.
 
     `endpoint` is OVH_ENDPOINT: a name that python-ovh knows, or a base URL. What is kept of the catalogue is in the
-    folder `cache`; nothing is lost when that is removed. None for the accounts of OVH in Canada
-    and the USA too, which pay other prices in other currencies. Never raises, and takes SECONDS at most.
+    folder `cache`; nothing is lost when that is removed. A NoPrice for the accounts of OVH in
+    Canada and the USA too, which pay other prices in other currencies. Never raises, and takes SECONDS at most.
     """
     if endpoint in ENDPOINTS and endpoint != "ovh-eu":
-        return None
+        return NoPrice(f"accounts of {endpoint} pay in another currency, and only OVH's prices in euros are looked up")
     base = ENDPOINTS.get(endpoint, endpoint).rstrip("/")
     file = cache / f"prices-{re.sub(r'[^a-z0-9.]+', '-', base.partition('://')[2])}.json"
     kept = _kept(file)
@@ -93,9 +101,13 @@ def price(flavor: str, endpoint: str, cache: Path, today: date) -> Price | None:
     return _of(prices, flavor, f"OVH's catalogue of {today}")
 
 
-def _of(prices: PriceList, flavor: str, source: str) -> Price | None:
+def _of(prices: PriceList, flavor: str, source: str) -> Price | NoPrice:
     found = prices.flavors.get(flavor)
-    return Price(found.hourly, found.monthly, prices.vat, source) if found else None
+    return Price(found.hourly, found.monthly, prices.vat, source) if found else _none(flavor, source)
+
+
+def _none(flavor: str, source: str) -> NoPrice:
+    return NoPrice(f"there is none for {flavor} in {source}")
 
 
 def _cents(amount: Decimal) -> Decimal:
@@ -124,11 +136,11 @@ def _keep(file: Path, prices: PriceList) -> None:
         new.replace(file)
 
 
-def _from_table(flavor: str, why: str) -> Price | None:
+def _from_table(flavor: str, why: str) -> Price | NoPrice:
     table = tomllib.loads(Path(__file__).with_name("prices.toml").read_text("utf-8"))
     entry = table.get(flavor)
     if not isinstance(entry, dict):
-        return None
+        return _none(flavor, f"the table in this package; {why}")
     source = f"the table of {entry['date']:%B %Y} in this package; {why}"
     return Price(Decimal(entry["hourly"]), None, Decimal(table["vat"]), source)
 

@@ -9,7 +9,7 @@ import platformdirs
 
 from cloud.cost import carbon, catalogue
 from cloud.cost.carbon import Footprint
-from cloud.cost.catalogue import Price
+from cloud.cost.catalogue import NoPrice, Price
 from cloud.resources import Size
 from settings import CloudSettings
 
@@ -20,14 +20,14 @@ class Estimate:
 
     flavor: str
     size: Size
-    price: Price | None
+    price: Price | NoPrice
     footprint: Footprint | None
 
     def lines(self) -> Iterator[str]:
         """For the eye."""
         yield f"{self.flavor}: {self.size}"
-        if self.price is None:
-            yield "Price: OVH's catalogue has none for this flavor"
+        if isinstance(self.price, NoPrice):
+            yield f"Price: not known; {self.price.why}"
         else:
             yield f"Price: {_price(self.price)}"
             yield f"       {self.price.source}"
@@ -42,7 +42,8 @@ class Estimate:
         return {
             "flavor": self.flavor,
             "size": size,
-            "price": _price_as_data(self.price) if self.price else None,
+            "price": _price_as_data(self.price) if isinstance(self.price, Price) else None,
+            "price_not_known": self.price.why if isinstance(self.price, NoPrice) else None,
             "carbon": _carbon_as_data(self.footprint) if self.footprint else None,
         }
 

@@ -231,7 +231,7 @@ def test_status_says_how_it_is(operator: Operator, api: Connection) -> None:
     said = operator.provision("status").stdout
     assert "\n  state      ACTIVE\n" in said
     assert "\n  size       d2-2: 1 vCPU, 2 GB of memory, 25 GB of disk\n" in said
-    assert "\n  cost       about 0.01 € this month so far, without VAT\n" in said
+    assert "\n  cost       about 0.01 € this month so far, at today's size and price, without VAT\n" in said
     assert "\n  SSH        answers, and lets us in\n" in said
     data = json.loads(operator.provision("status", "--json").stdout)["server"]
     entry = json.loads((operator.folder / "inventory.json").read_text())["servers"][0]

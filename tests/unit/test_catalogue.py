@@ -15,8 +15,10 @@ import pytest
 from ovh_stand_in import Api
 
 from cloud.cost import catalogue
-from cloud.cost.catalogue import Price, cost_so_far, price
+from cloud.cost.catalogue import NoPrice, Price, cost_so_far, price
+from cloud.cost.estimate import Estimate
 from cloud.cost.price_list import FlavorPrice, PriceList, dump, parse, restore
+from cloud.resources import Size
 
 TODAY = date(2026, 11, 22)
 D2_2 = Price(Decimal("0.0104"), Decimal("5.49"), Decimal("0.2"), "")
@@ -130,8 +132,8 @@ def cache(tmp_path: Path) -> Path:
 NOWHERE = "http://127.0.0.1:9/1.0"
 
 
-def source(found: Price | None) -> str:
-    assert found is not None
+def source(found: Price | NoPrice) -> str:
+    assert isinstance(found, Price)
     return found.source
 
 
@@ -160,10 +162,24 @@ def test_a_month_by_the_hour(hourly: str, vat: str, month: str, with_vat: str) -
 
 
 def test_an_unknown_flavor_has_no_price(api: Api, cache: Path) -> None:
-    assert price("d2-3", api.url, cache, TODAY) is None
-    assert price("d2-3", api.url, cache, TODAY) is None  # now from the cache
-    assert price("d2-3", NOWHERE, cache, TODAY) is None
-    assert price("vat", NOWHERE, cache, TODAY) is None
+    none = "there is none for d2-3 in OVH's catalogue of 2026-11-22"
+    assert price("d2-3", api.url, cache, TODAY) == NoPrice(none)
+    assert price("d2-3", api.url, cache, TODAY) == NoPrice(f"{none}, kept on this machine")
+    for flavor in ("d2-3", "vat"):
+        assert price(flavor, NOWHERE, cache, TODAY) == NoPrice(
+            f"there is none for {flavor} in the table in this package; OVH's catalogue cannot be reached"
+            " (no connection)"
+        )
+
+
+def test_that_a_price_is_not_known_is_said_with_the_reason() -> None:
+    found = Estimate("d2-3", Size(1, 2000, 25), NoPrice("there is none for d2-3 anywhere"), None)
+    assert list(found.lines()) == [
+        "d2-3: 1 vCPU, 2 GB of memory, 25 GB of disk",
+        "Price: not known; there is none for d2-3 anywhere",
+        "CO2: not known for this region",
+    ]
+    assert (found.as_data()["price"], found.as_data()["price_not_known"]) == (None, "there is none for d2-3 anywhere")
 
 
 def test_what_was_kept_is_used_for_a_week_and_then_asked_again(api: Api, cache: Path) -> None:
@@ -207,7 +223,9 @@ def test_the_table_is_the_last_resort(cache: Path, flavor: str, hourly: str) -> 
 
 @pytest.mark.parametrize("endpoint", ["ovh-ca", "ovh-us"])
 def test_accounts_that_pay_in_other_currencies_get_no_price_in_euros(endpoint: str, cache: Path) -> None:
-    assert price("d2-2", endpoint, cache, TODAY) is None
+    assert price("d2-2", endpoint, cache, TODAY) == NoPrice(
+        f"accounts of {endpoint} pay in another currency, and only OVH's prices in euros are looked up"
+    )
 
 
 @pytest.mark.parametrize("endpoint", ["", "ovh-mars", "http://", "http://[::1", "gopher://x/1.0", "http://\x00/"])
@@ -259,7 +277,7 @@ def test_a_cache_that_is_whole_is_used(api: Api, cache: Path) -> None:
     (file,) = cache.iterdir()
     file.write_text(json.dumps(GOOD))
     found = price("d2-2", api.url, cache, TODAY)
-    assert found is not None
+    assert isinstance(found, Price)
     assert (found.hourly, found.monthly) == (Decimal("0.5"), None)
 
 
@@ -327,7 +345,7 @@ def test_an_answer_that_is_too_long_is_given_up(
 
 def test_a_rate_of_vat_with_a_fraction(web: Callable[[int, bytes], str], cache: Path) -> None:
     found = price("d2-2", web(200, json.dumps(whole(D2_2_PLAN, tax=25.5)).encode()), cache, TODAY)
-    assert found is not None
+    assert isinstance(found, Price)
     assert found.vat == Decimal("0.255")
 
 
