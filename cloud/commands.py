@@ -22,10 +22,11 @@ from cloud.cost.estimate import Estimate, estimate
 from cloud.destroy import Destroy
 from cloud.machine import access, last_backup, records
 from cloud.plan import Action, Plan
+from cloud.plan_json import as_data
 from cloud.planning import CHANGED, Planned, Planner
 from cloud.resources import Existing, FoundServer, Server, Size
-from cloud.show import as_data, show, spinner
 from cloud.show import console as console_of
+from cloud.show import show, spinner
 from cloud.trouble import CloudError, ServerFailed
 from settings import CloudSettings
 
@@ -56,7 +57,7 @@ def plan(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
     work = _begin(openrc, verbose=verbose, to_errors=as_json)
     planned = work.planner.plan()
     if as_json:
-        data = as_data(planned.plan) | {"estimate": _estimate(work, planned).as_data()}
+        data = as_data(planned.plan, planned.have) | {"estimate": _estimate(work, planned).as_data()}
         print(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         _show(work, planned)

@@ -10,7 +10,19 @@ from enum import StrEnum
 
 from cloud import server_plan
 from cloud.machine.host_keys import fingerprint
-from cloud.resources import Actual, Aspect, Existing, FoundGroup, GroupRule, Record, Resource, Rule, Server, Wanted
+from cloud.resources import (
+    Actual,
+    Aspect,
+    Difference,
+    Existing,
+    FoundGroup,
+    GroupRule,
+    Record,
+    Resource,
+    Rule,
+    Server,
+    Wanted,
+)
 
 
 class Action(StrEnum):
@@ -37,6 +49,8 @@ class Change:
     """Whether a disk goes with it."""
     keeps_address: bool = False
     """Of a server that is replaced: it is made again from an image in its place."""
+    differences: tuple[Difference, ...] = ()
+    """What differs, for programs."""
 
     @property
     def what(self) -> str:
@@ -125,7 +139,9 @@ CHANGING = (Action.CHANGE, Action.REPLACE)
 def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
     there = have.key_pair
     if there and there.public_key != want.key_pair.public_key:
-        yield Change(Action.REPLACE, want.key_pair, f"{fingerprint(there.public_key)} → SSH_PUBLIC_KEY")
+        remark = f"{fingerprint(there.public_key)} → SSH_PUBLIC_KEY"
+        difference = Difference("public key", there.public_key, want.key_pair.public_key)
+        yield Change(Action.REPLACE, want.key_pair, remark, differences=(difference,))
     else:
         yield Change(Action.KEEP if there else Action.CREATE, want.key_pair)
 
@@ -159,7 +175,9 @@ def _group(want: Wanted, have: Actual, *, adopt: bool) -> Iterator[Change]:
     elif there.description == want.group.description:
         yield Change(Action.KEEP, want.group)
     elif adopt:
-        yield Change(Action.CHANGE, want.group, f"description: {there.description or 'none'} → ours")
+        remark = f"description: {there.description or 'none'} → ours"
+        difference = Difference("description", there.description or None, want.group.description)
+        yield Change(Action.CHANGE, want.group, remark, differences=(difference,))
     else:
         yield Change(Action.REPORT, want.group, "there is one that is not ours")
         return
@@ -206,9 +224,17 @@ def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterat
         [] if replaced and not replaced.keeps_address else list(server_plan.aspects(want.server, found, have.size))
     )
     for aspect, remark in aspects:
-        yield Change(Action.CHANGE, aspect, remark)
+        differences = server_plan.differences(aspect.what, want.server, found)
+        yield Change(Action.CHANGE, aspect, remark, differences=differences)
     if replaced:
-        yield Change(Action.REPLACE, want.server, replaced.why, replaced.loses_data, replaced.keeps_address)
+        yield Change(
+            Action.REPLACE,
+            want.server,
+            replaced.why,
+            replaced.loses_data,
+            replaced.keeps_address,
+            replaced.differences,
+        )
     elif not aspects:
         drift = server_plan.drift(want.server, found)
         yield Change(Action.REPORT if drift else Action.KEEP, want.server, drift)

@@ -29,6 +29,8 @@ class Rule:
     """IPv4 or IPv6."""
     remote: str = ""
     """A network, or the id of a group; "" for anywhere."""
+    id: str = field(default="", compare=False)
+    """Of one that is there. Two that let the same pass are the same."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,17 @@ class Aspect:
     what: str
     """metadata, status, flavor or security groups."""
     new: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How something is, and how it will be."""
+
+    what: str
+    old: str | None
+    """None where there is none of it."""
+    new: str | None
+    """None where it goes."""
 
 
 @dataclass(frozen=True)

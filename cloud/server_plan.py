@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cloud.resources import Actual, Aspect, FoundGroup, FoundServer, Rule, Server, Size, Wanted
+from cloud.resources import Actual, Aspect, Difference, FoundGroup, FoundServer, Rule, Server, Size, Wanted
 
 AT_WORK = ("BUILD", "REBOOT", "HARD_REBOOT", "REBUILD", "RESIZE", "REVERT_RESIZE", "PASSWORD", "MIGRATING")
 """Nova's words for a server that will be ACTIVE, or VERIFY_RESIZE, soon."""
@@ -21,6 +21,7 @@ class Replaced:
     why: str
     loses_data: bool
     keeps_address: bool
+    differences: tuple[Difference, ...] = ()
 
 
 def is_ours(want: Server, have: FoundServer) -> bool:
@@ -69,9 +70,11 @@ def replaced(want: Server, have: FoundServer, *, rebuild: bool) -> Replaced | No
         return None
     if have.networks and want.network not in have.networks:  # a server without any is one that Nova is not done with
         networks = ", ".join(sorted(have.networks))
-        return Replaced(f"network: {networks} → {want.network}; its disk and its addresses are lost", True, False)
+        why = f"network: {networks} → {want.network}; its disk and its addresses are lost"
+        return Replaced(why, True, False, (Difference("network", networks, want.network),))
     if have.image and not same_image(have.image, want.image):
-        return Replaced(f"image: {have.image} → {want.image}; everything on its disk is lost", True, True)
+        why = f"image: {have.image} → {want.image}; everything on its disk is lost"
+        return Replaced(why, True, True, (Difference("image", have.image, want.image),))
     if rebuild:
         return Replaced(f"rebuilt from {want.image}; everything on its disk is lost", True, True)
     return None
@@ -99,6 +102,23 @@ def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tupl
     if have.status not in AT_WORK and have.groups != {want.group}:
         groups = ", ".join(sorted(have.groups)) or "none"
         yield Aspect(want.name, "security groups", want.group), f"{groups} → {want.group}"
+
+
+def differences(what: str, want: Server, have: FoundServer) -> tuple[Difference, ...]:
+    """How an aspect of the server is, and how it will be."""
+    match what:
+        case "metadata":
+            found = [
+                Difference(f"metadata {key}", have.metadata.get(key), value) for key, value in want.metadata.items()
+            ]
+        case "security groups":
+            found = [Difference("security group", None, want.group)] if want.group not in have.groups else []
+            found += [Difference("security group", group, None) for group in sorted(have.groups - {want.group})]
+        case "flavor" if have.flavor != want.flavor:
+            found = [Difference("flavor", have.flavor, want.flavor)]
+        case _:
+            found = [Difference("status", have.status, "ACTIVE")]
+    return tuple(one for one in found if one.old != one.new)
 
 
 def _one_way(have: FoundServer, size: Size | None) -> str:

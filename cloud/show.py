@@ -1,9 +1,8 @@
-"""How a plan looks: coloured on a terminal, plain text elsewhere, and as data for programs."""
+"""How a plan looks: coloured on a terminal, plain text elsewhere."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -59,23 +58,6 @@ def _line(change: Change, *columns: str) -> str:
     if isinstance(change.resource, Aspect):
         return f"{text}: {change.remark}"
     return f"{text}  ({change.remark})" if change.remark else text
-
-
-def as_data(plan: Plan) -> dict[str, Any]:
-    """A plan for programs."""
-    return {"changes": [_change_as_data(change) for change in plan.changes], "problems": list(plan.problems)}
-
-
-def _change_as_data(change: Change) -> dict[str, Any]:
-    kind, name, details = describe(change.resource)
-    return {
-        "action": change.action.name.lower(),
-        "kind": kind,
-        "name": name,
-        "details": details,
-        "remark": change.remark,
-        "loses_data": change.loses_data,
-    }
 
 
 def describe(resource: Resource) -> tuple[str, str, str]:  # noqa: PLR0911 - a table

@@ -155,7 +155,7 @@ def rule_of(rule: dict[str, Any]) -> Rule:
         protocol = "ipv6-icmp"
     network = rule["remote_ip_prefix"] or ""
     remote = rule["remote_group_id"] or ("" if network in ("0.0.0.0/0", "::/0") else network)
-    return Rule(rule["direction"], protocol, _ports(protocol, rule), ethertype, remote)
+    return Rule(rule["direction"], protocol, _ports(protocol, rule), ethertype, remote, rule.get("id") or "")
 
 
 def _ports(protocol: str, rule: dict[str, Any]) -> str:

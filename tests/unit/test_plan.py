@@ -23,7 +23,7 @@ from cloud.resources import (
     wanted,
 )
 from cloud.server_plan import first_group, first_server, same_image
-from cloud.show import as_data, show
+from cloud.show import show
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7q2Vn0nmvrS0GBqU4sZbGQbM1hHxZ2RnqVxQb1v3cT"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJx0mQwTn0oVfPqg0Jb5hGk3oCqkKwzN1hJm3iYb0aX"
@@ -358,21 +358,6 @@ def test_what_the_files_beside_env_say_is_compared_too() -> None:
     assert about(replace(HAVE, records={"known_hosts": remark})) == [
         f"  ~ file            known_hosts  ({remark})",
         "  + file            inventory.json",
-    ]
-
-
-def test_a_plan_for_programs() -> None:
-    data = as_data(difference(WANT, having(flavor="d2-4")))
-    assert data["problems"] == []
-    assert [change for change in data["changes"] if change["action"] != "keep"] == [
-        {
-            "action": "change",
-            "kind": "server",
-            "name": "koprogo",
-            "details": "flavor",
-            "remark": "d2-4 → d2-2, with a restart",
-            "loses_data": False,
-        }
     ]
 
 
