@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from configuration import account, checks, dotenv_change, dotenv_file
 from configuration.application import INTERNAL_STORAGE, Application
 from configuration.section import PLACEHOLDER, Section
-from configuration.sections import Instance, OpenStack, Ovh, Server, Site, Source
+from configuration.sections import Instance, Lookups, OpenStack, Ovh, Server, Site, Source
 
 ROOT = Path(__file__).resolve().parent
 MADE_ON_THE_SERVER = {"POSTGRES_PASSWORD": 32, "JWT_SECRET": 64}
@@ -137,13 +137,21 @@ def load(env_file: Path | None = None) -> Settings:
     return Settings(**parts)
 
 
-def load_ovh(env_file: Path | None = None) -> Ovh:
-    """Read and check the way to OVH's API and nothing else; the .env file may be missing. Raises SettingsError."""
+def load_dns(env_file: Path | None = None, *, keys: bool = True) -> tuple[Ovh, tuple[str, ...]]:
+    """Read and check the way to OVH's API and the DNS_RESOLVERS, and nothing else; there need be no .env file.
+
+    Without `keys`, those need not be there. Raises SettingsError with every mistake.
+    """
+    given = {} if keys else {"CONFIGURE_DNS_AUTO": "false"}
     path = env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env")
-    try:
-        return Ovh.read(path)
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explained(Ovh, error))) from None
+    mistakes = list[str]()
+    for section in (Ovh, Lookups):
+        try:
+            section.read(path, **given)
+        except ValidationError as error:
+            mistakes += _explained(section, error)
+    _raise(mistakes)
+    return Ovh.read(path, **given), Lookups.read(path).dns_resolvers
 
 
 def load_cloud(

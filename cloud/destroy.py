@@ -7,8 +7,8 @@ from rich.console import Console
 from cloud.api.compute import Compute
 from cloud.api.lease import SUFFIX, Lease
 from cloud.api.make import Maker
-from cloud.dns import work as dns
 from cloud.dns.plan import Plan as DnsPlan
+from cloud.dns.work import Zones
 from cloud.machine import records
 from cloud.plan import Change, Plan
 from cloud.removal import removal
@@ -34,7 +34,7 @@ class Destroy:
 
     def __init__(self, settings: CloudSettings, cloud: Compute, want: Wanted, to: Console) -> None:
         self._settings, self._cloud, self._want, self._to = settings, cloud, want, to
-        self._account = dns.account(settings) if settings.ovh.configure_dns else None
+        self._zones = self._zones_of(settings) if settings.ovh.configure_dns else None
 
     def look(self) -> Found:
         """Compare what there is with nothing. Raises CloudError."""
@@ -72,14 +72,15 @@ class Destroy:
         return [server.id for server in ours(self._want.server, have.servers)]
 
     def _dns(self, have: Actual) -> DnsPlan | None:
-        if self._account is None:
+        if self._zones is None:
             return None
         site = self._settings.site
         servers = ours(self._want.server, have.servers)
         targets = [address for server in servers for address in (server.ipv4, server.ipv6) if address]
         targets += records.addresses(self._settings)
         try:
-            return dns.plan_removal(self._account, (site.frontend_domain, site.api_domain), targets, site.dns_resolvers)
+            names = site.frontend_domain, site.api_domain
+            return self._zones.plan_removal(names, targets, self._settings.ovh.caa_issuer)
         except CloudError as error:
             raise CloudError(
                 f"{error} To remove the server and leave its DNS records: CONFIGURE_DNS_AUTO=false"
@@ -88,10 +89,12 @@ class Destroy:
     def _remove_records(self, found: DnsPlan) -> None:
         for note in found.notes:
             self._to.print(note)
-        if found.zones and self._account:
+        if found.zones and self._zones:
             self._to.print(f"  Removing DNS records from {', '.join(found.zones)}")
-            resolvers = self._settings.site.dns_resolvers
-            dns.apply(self._account, found, resolvers, lambda text: self._to.print(f"  {text}"))
+            self._zones.apply(found)
+
+    def _zones_of(self, settings: CloudSettings) -> Zones:
+        return Zones.of(settings.ovh, settings.site.dns_resolvers, lambda text: self._to.print(f"  {text}"))
 
     def _do(self, change: Change, maker: Maker) -> None:
         if isinstance(change.resource, Address):

@@ -77,6 +77,11 @@ def ovh_endpoint(value: str) -> str:
     raise ValueError(f"is not an endpoint of OVH; put one of {', '.join(names)}")
 
 
+def ca_issuer(value: str) -> str:
+    """The domain that a CA goes by in CAA records, or nothing."""
+    return domain(value) if value else value
+
+
 def repository_url(value: str) -> str:
     """A Git address that a server without any key can read."""
     if value.startswith(("git@", "ssh://")):
@@ -230,6 +235,7 @@ Domain = Annotated[str, AfterValidator(domain)]
 Email = Annotated[str, AfterValidator(email)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 AuthUrl = Annotated[str, AfterValidator(auth_url)]
+CaIssuer = Annotated[str, AfterValidator(ca_issuer)]
 OvhEndpoint = Annotated[str, AfterValidator(ovh_endpoint)]
 RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
 Branch = Annotated[str, AfterValidator(branch)]

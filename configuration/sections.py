@@ -52,6 +52,10 @@ class Ovh(Section):
     configure_dns: bool = Field(
         True, alias="CONFIGURE_DNS_AUTO", description="false if the DNS records are yours to keep."
     )
+    ttl: int = Field(300, alias="DNS_TTL", ge=60, description="Seconds that resolvers may keep an address.")
+    caa_issuer: check.CaIssuer = Field(
+        "", alias="CAA_ISSUER", description="The only CA that may certify the names, as in letsencrypt.org; or none."
+    )
     client_id: str = Field("", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys.")
     client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
     application_key: SecretStr | None = Field(
@@ -123,7 +127,17 @@ class Instance(Section):
         return self.ssh_public_key.with_suffix("")
 
 
-class Site(Section):
+class Lookups(Section):
+    """How public names are looked up."""
+
+    dns_resolvers: check.Addresses = Field(
+        (),
+        alias="DNS_RESOLVERS",
+        description="Name servers to ask, between commas; the system's when left out.",
+    )
+
+
+class Site(Lookups):
     """The public names, and how they are looked up and verified."""
 
     domain: check.Domain = Field(alias="KOPROGO_DOMAIN", description="Your domain, as in koprogo.com.")
@@ -140,11 +154,6 @@ class Site(Section):
     acme_email: check.Email = Field(alias="ACME_EMAIL", description="Contact of the account at Let's Encrypt.")
     health_path: check.UrlPath = Field(
         "/api/v1/health", alias="HEALTH_PATH", description="Path on the API that says that it works."
-    )
-    dns_resolvers: check.Addresses = Field(
-        (),
-        alias="DNS_RESOLVERS",
-        description="Name servers to ask, between commas; the system's when left out.",
     )
     tls_ca_file: Path | None = Field(
         None,

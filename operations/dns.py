@@ -6,14 +6,15 @@ from pyinfra import host, state
 from pyinfra.api import FunctionCommand, Host, State, operation
 from pyinfra.api.exceptions import OperationError
 
-from cloud.dns import work as dns
 from cloud.dns.plan import Plan
+from cloud.dns.record import wanted
+from cloud.dns.work import Zones
 from cloud.trouble import CloudError
 from operations import commands
 from settings import SettingsError, load
 
-_shown: dict[str, Plan] = {}
-"""Host → the plan that was printed for it, and that its run has to stay with."""
+_shown: dict[str, list[str]] = {}
+"""Host → the lines of the plan that was printed for it, and that its run has to stay with."""
 
 
 @operation()
@@ -28,8 +29,8 @@ def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generat
         if not settings.ovh.configure_dns:
             host.noop("CONFIGURE_DNS_AUTO is false: the DNS records are kept by hand")
             return
-        account = dns.account(settings)
-        plan = dns.plan(account, dns.wanted(names, ipv4, ipv6), settings.site.dns_resolvers)
+        zones = Zones.of(settings.ovh, settings.site.dns_resolvers, commands.say)
+        plan = zones.plan(wanted(names, ipv4, ipv6, settings.ovh.caa_issuer), settings.ovh.ttl)
         if plan.problems:
             raise CloudError("\n".join(plan.problems))
     except (CloudError, SettingsError) as error:
@@ -42,22 +43,22 @@ def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generat
     if not plan.zones:
         host.noop("the DNS records are right and served")
         return
-    if _shown[host.name] != plan:
+    if _shown[host.name] != plan.lines:
         yield FunctionCommand(_refuse, ("The zone changed since the plan was made; run again to see the new one.",), {})
         return
-    yield FunctionCommand(_apply, (account, plan, settings.site.dns_resolvers), {})
+    yield FunctionCommand(_apply, (zones, plan), {})
 
 
 def _show(plan: Plan) -> None:
-    _shown[host.name] = plan
+    _shown[host.name] = plan.lines
     for line in (*plan.lines, *(f"! {note}" for note in plan.notes)):
         commands.say(line)
 
 
 # With these first two parameters pyinfra heeds what the function returns.
-def _apply(state: State, host: Host, account: dns.Account, plan: Plan, resolvers: Sequence[str]) -> bool:
+def _apply(state: State, host: Host, zones: Zones, plan: Plan) -> bool:
     try:
-        dns.apply(account, plan, resolvers, commands.say)
+        zones.apply(plan)
     except CloudError as error:
         return _refuse(state, host, str(error))
     return True

@@ -1,47 +1,17 @@
 """DNS records wanted against those that a zone has, as plain data; no network.
 
-Only A and AAAA records of the wanted names are ever created, changed or deleted. Whatever else a zone holds is not
-even looked at, but for a CNAME of a wanted name, which stands in the way and is reported.
+Only records of the wanted names and types are ever created, changed or deleted. Whatever else a zone holds is not
+even looked at, but for what stands in the way of a wanted name: an alias, a web redirection, a DynHost. That is
+reported and left.
 """
 
-import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from typing import Any
 
+from cloud.dns.record import ADDRESSES, ALIAS, CAA, Have, Row, Service, Wanted, subdomain, zone_of
 from cloud.plan import Action
-
-KINDS = ("A", "AAAA", "CNAME")
-"""The types that have to be read to make a plan."""
-
-ADDRESSES = ("A", "AAAA")
-"""Those that are ever written."""
-
-Wanted = Mapping[tuple[str, str], frozenset[str]]
-"""(name, "A" or "AAAA") → addresses."""
-
-
-@dataclass(frozen=True, order=True)
-class Row:
-    """A record as OVH keeps it. The apex has the subdomain ""; a ttl of 0 (seconds) is the zone's default."""
-
-    zone: str
-    subdomain: str
-    kind: str
-    target: str
-    ttl: int
-    id: int = 0
-
-    @property
-    def name(self) -> str:
-        """The full name, in lower case and without the final dot."""
-        return (f"{self.subdomain}.{self.zone}" if self.subdomain else self.zone).lower()
-
-    @property
-    def address(self) -> str:
-        """The target in the one spelling that the wanted addresses have."""
-        return canonical(self.target)
 
 
 @dataclass(frozen=True)
@@ -51,21 +21,29 @@ class Change:
     action: Action
     row: Row
     before: Row | None = None
+    duplicate: bool = False
+    """Whether another row says the same, and stays."""
+
+    @property
+    def what(self) -> str:
+        """The target, or what changes as old → new."""
+        if self.before is None:
+            return f"{self.row.target}{' (a duplicate)' if self.duplicate else ''}"
+        old, new = self.before, self.row
+        parts = ((old.target, new.target), (f"ttl {old.ttl}", f"ttl {new.ttl}"))
+        return ", ".join(f"{before} → {after}" for before, after in parts if before != after)
+
+    def as_data(self) -> dict[str, Any]:
+        """The change for programs."""
+        row, before = self.row, self.before or self.row
+        old = None if self.action is Action.CREATE else {"target": before.target, "ttl": before.ttl}
+        new = None if self.action is Action.DELETE else {"target": row.target, "ttl": row.ttl}
+        head = {"action": self.action.name.lower(), "zone": row.zone, "name": row.name, "type": row.kind}
+        return {**head, "id": row.id or None, "old": old, "new": new}
 
     def __str__(self) -> str:
-        """The line to be printed: what happens, type, name, address (old → new)."""
-        head = f"{self.action} {self.row.kind:<4} {self.row.name}"
-        if self.before is None:
-            return f"{head} {self.row.target}"
-        parts = [
-            f"{old} → {new}"
-            for old, new in (
-                (self.before.target, self.row.target),
-                (f"ttl {self.before.ttl}", f"ttl {self.row.ttl}"),
-            )
-            if old != new
-        ]
-        return f"{head} {', '.join(parts)}"
+        """The line to be printed: what happens, type, name, target (old → new)."""
+        return f"{self.action} {self.row.kind:<4} {self.row.name} {self.what}"
 
 
 @dataclass(frozen=True)
@@ -92,138 +70,125 @@ class Plan:
     @property
     def lines(self) -> list[str]:
         """The plan, to be printed."""
-        unserved = [f"{Action.CHANGE} zone {zone}: written earlier and not served yet" for zone in self.unserved]
-        return [*(str(change) for change in self.changes), *unserved]
+        width = max((len(change.row.name) for change in self.changes), default=0)
+        changes = [f"{c.action} {c.row.kind:<4} {c.row.name:<{width}}  {c.what}" for c in self.changes]
+        return changes + [f"{Action.CHANGE} zone {zone}: written earlier and not served yet" for zone in self.unserved]
+
+    @property
+    def summary(self) -> str:
+        """How much there is to do, in a line."""
+        count = {action: sum(change.action is action for change in self.changes) for action in Action}
+        if not self.zones:
+            return "The DNS records are right, and served." if not self.problems else "Nothing can be written."
+        return (
+            f"DNS: {count[Action.CREATE]} to create, {count[Action.CHANGE]} to change, {count[Action.DELETE]} to delete"
+            f" in {', '.join(self.zones)}; no other record is touched."
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """The plan for programs."""
+        return {
+            "changes": [change.as_data() for change in self.changes],
+            "refresh": list(self.zones),
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+        }
 
 
-def wanted(names: Iterable[str], ipv4: str, ipv6: str | None) -> dict[tuple[str, str], frozenset[str]]:
-    """The records that make every name lead to the server."""
-    result = {}
-    for name in names:
-        result[(name.lower(), "A")] = frozenset({canonical(ipv4)})
-        if ipv6:
-            result[(name.lower(), "AAAA")] = frozenset({canonical(ipv6)})
-    return result
+def difference(want: Wanted, have: Have, ttl: int, *, replace_foreign: bool = False) -> Plan:
+    """What has to change for `want`, given the rows and services of the wanted names.
 
-
-def canonical(address: str) -> str:
-    """One spelling for an address; anything else is returned as it is."""
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return address
-
-
-def zone_of(name: str, zones: Iterable[str]) -> str | None:
-    """The zone that holds a name: the longest of `zones` that it is or ends in, however many labels that has."""
-    labels = name.lower().split(".")
-    known = {zone.lower(): zone for zone in zones}
-    suffixes = (".".join(labels[i:]) for i in range(len(labels)))
-    return next((known[suffix] for suffix in suffixes if suffix in known), None)
-
-
-def subdomain(name: str, zone: str) -> str:
-    """A name as it is written within its zone; the apex is ""."""
-    return name.removesuffix(zone.lower()).removesuffix(".")
-
-
-def difference(want: Wanted, zones: Sequence[str], rows: Iterable[Row], ttl: int) -> Plan:
-    """What has to change for `want`, given the account's zones and the rows (at least of KINDS) of the wanted names."""
-    have: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda each: each.id):
-        have[(row.name, row.kind)].append(row)
+    A single address of somebody else's is changed to the wanted one. Several, or one beside the wanted one, are a
+    problem that asks the operator, unless `replace_foreign`.
+    """
+    sets = _sets(have.rows)
     changes: list[Change] = []
     problems: list[str] = []
     by_zone: dict[str, dict[tuple[str, str], frozenset[str]]] = defaultdict(dict)
     for (name, kind), targets in sorted(want.items()):
-        zone = zone_of(name, zones)
+        zone = zone_of(name, have.zones)
+        rows = [row for row in sets.get((name, kind), []) if kind in ADDRESSES or row.value in targets]
         if zone is None:
-            problems.append(_homeless(name, zones))
-        elif problem := _obstacle(have.get((name, "CNAME"), []), have.get((name, kind), []), targets):
+            problems.append(_homeless(name, have.zones))
+        elif problem := _obstacle(name, kind, sets, have.services) or (
+            None if replace_foreign else _question(rows, targets)
+        ):
             problems.append(problem)
         else:
             by_zone[zone][(name, kind)] = targets
-            new = Row(zone, subdomain(name, zone), kind, "", ttl)
-            changes += _of_one_set(new, targets, have.get((name, kind), []))
-    # A name has its new address before it loses the old one.
-    changes.sort(key=lambda change: change.action is Action.DELETE)
+            changes += _of_one_set(Row(zone, subdomain(name, zone), kind, "", ttl), targets, rows)
     once = tuple(dict.fromkeys(problems))
-    return Plan(tuple(changes), dict(by_zone), problems=once, notes=tuple(_notes(want, have)))
+    return Plan(tuple(_in_order(changes)), dict(by_zone), problems=once, notes=tuple(_notes(want, sets)))
 
 
-def wildcards(name: str, zone: str) -> list[str]:
-    """The names of the wildcards of the zone that answer for a name without records of its own, nearest first."""
-    labels = subdomain(name.lower(), zone).split(".")
-    parents = (".".join(labels[i:]) for i in range(1, len(labels)))
-    return [f"*.{parent}.{zone.lower()}" for parent in parents] + ([f"*.{zone.lower()}"] if labels != [""] else [])
+def disputed(plan: Plan, want: Wanted, rows: Iterable[Row]) -> set[str]:
+    """The names with an address that the plan changes or asks about: a service of OVH may keep it."""
+    touched = {change.row.name for change in plan.changes if change.action is not Action.CREATE}
+    addresses = (row for row in rows if row.kind in ADDRESSES)
+    return touched | {row.name for row in addresses if row.value not in want.get((row.name, row.kind), ())}
 
 
-def removal(names: Iterable[str], addresses: Iterable[str], zones: Sequence[str], rows: Iterable[Row]) -> Plan:
-    """What has to be deleted so that no record of the names has one of the addresses.
-
-    `zones` are the account's, `rows` those of KINDS of these names and of the wildcards above them. A record with
-    another address stays, and so do aliases and wildcards; a name in no zone of the account has nothing to delete.
-    """
-    unwanted = frozenset(map(canonical, addresses))
-    homes = {name.lower(): zone for name in names if (zone := zone_of(name, zones))}
-    stars = {name: wildcards(name, zone) for name, zone in homes.items()}
-    have = sorted(rows)
-    ours = [row for row in have if row.name in homes and row.kind in ADDRESSES and row.address in unwanted]
-    above = set(chain(*stars.values())) - set(homes)
-    left = [row for row in have if row.name in above and row.kind in ADDRESSES and row.address in unwanted]
-    # Where an alias or a wildcard answers for a name, the addresses may be served without a record of it.
-    answering = {row.name for row in have if row.kind == "CNAME"} | {row.name for row in left}
-    gone: dict[str, dict[tuple[str, str], frozenset[str]]] = defaultdict(dict)
-    for name, zone in sorted(homes.items()):
-        if not answering & {name, *stars[name]}:
-            gone[zone] |= {(name, kind): unwanted for kind in ADDRESSES}
-    notes = (
-        f"{row.name} has the {row.kind} record {row.target}, which is not one of those that are made here, and stays."
-        " Remove it in OVH's console."
-        for row in left
-    )
-    return Plan(tuple(Change(Action.DELETE, row) for row in ours), gone=dict(gone), notes=tuple(notes))
+def _sets(rows: Iterable[Row]) -> Mapping[tuple[str, str], list[Row]]:
+    """(name, type) → its rows, oldest first."""
+    sets: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda each: each.id):
+        sets[(row.name, row.kind)].append(row)
+    return dict(sets)
 
 
 def _homeless(name: str, zones: Sequence[str]) -> str:
     there_is = ", ".join(sorted(zones)) or "none"
     return (
         f"{name} is in no DNS zone of this OVH account (it has: {there_is})."
-        " Check KOPROGO_DOMAIN, and that the OVH_* keys are those of the account that has the zone."
+        " Check the name, and that the OVH_* keys are those of the account that has the zone."
     )
 
 
-def _obstacle(aliases: Sequence[Row], have: Sequence[Row], targets: frozenset[str]) -> str | None:
-    """Why nothing may be written for a name and type, given its CNAMEs and its rows of that type; or None."""
-    if aliases:
+def _obstacle(
+    name: str, kind: str, sets: Mapping[tuple[str, str], list[Row]], services: Iterable[Service]
+) -> str | None:
+    """What of the operator's stands where a record should be made or changed."""
+    if alias := sets.get((name, ALIAS)):
         return (
-            f"{aliases[0].name} is an alias (CNAME) of {aliases[0].target}, beside which no address can stand."
+            f"{name} is an alias (CNAME) of {alias[0].target}, beside which no other record can stand."
             " Remove that record in OVH's console, then run again."
         )
-    foreign = sorted({row.target for row in have if row.address not in targets})
-    if len(foreign) > 1:
+    for service in services:
+        if service.name == name and kind in ADDRESSES:
+            return (
+                f"{name} has a {service.kind} to {service.target}, which keeps an address record of its own."
+                " Remove it in OVH's console, then run again."
+            )
+    return None
+
+
+def _question(have: Sequence[Row], targets: frozenset[str]) -> str | None:
+    """Why the rows of one name and type are not ours to change without being asked; None if they are."""
+    foreign = sorted({row.value for row in have if row.value not in targets})
+    beside = len(foreign) < len({row.value for row in have})
+    if len(foreign) > 1 or (foreign and beside):
         return (
-            f"{have[0].name} has {len(foreign)} {have[0].kind} records that are not ours: {', '.join(foreign)}."
-            " Remove those that may go in OVH's console, then run again."
+            f"{have[0].name} leads elsewhere{' as well' if beside else ''}, by {have[0].kind}: {', '.join(foreign)}."
+            " If they may go: python -m cloud.dns apply --replace"
         )
     return None
 
 
 def _of_one_set(new: Row, targets: frozenset[str], have: Sequence[Row]) -> Iterator[Change]:
     """The changes that leave exactly one row, like `new`, for each target among the rows of one name and type."""
-    spare = list(have)
-    missing = []
+    spare = list[Row]()
+    best: dict[str, Row] = {}
+    for row in sorted(have, key=lambda each: each.ttl != new.ttl):
+        if row.value in best:
+            yield Change(Action.DELETE, row, duplicate=True)
+        else:
+            best[row.value] = row
+            spare += [row] * (row.value not in targets)
     for target in sorted(targets):
-        same = [row for row in spare if row.address == target]
-        if not same:
-            missing.append(target)
-            continue
-        kept = next((row for row in same if row.ttl == new.ttl), same[0])
-        spare.remove(kept)
-        if kept.ttl != new.ttl:
-            yield Change(Action.CHANGE, replace(kept, ttl=new.ttl), kept)
-    for target in missing:
-        if spare:
+        if kept := best.get(target):
+            if kept.ttl != new.ttl:
+                yield Change(Action.CHANGE, replace(kept, ttl=new.ttl), kept)
+        elif spare:
             old = spare.pop(0)
             yield Change(Action.CHANGE, replace(old, target=target, ttl=new.ttl), old)
         else:
@@ -232,11 +197,22 @@ def _of_one_set(new: Row, targets: frozenset[str], have: Sequence[Row]) -> Itera
         yield Change(Action.DELETE, row)
 
 
-def _notes(want: Wanted, have: Mapping[tuple[str, str], list[Row]]) -> Iterator[str]:
+def _in_order(changes: Iterable[Change]) -> list[Change]:
+    """Duplicates first: whatever ends the run in between, no name is without an address, and the next run goes on.
+
+    Then what is created and changed, and last what is deleted: a name has its new address before it loses the old.
+    """
+    return sorted(changes, key=lambda change: 0 if change.duplicate else 2 if change.action is Action.DELETE else 1)
+
+
+def _notes(want: Wanted, sets: Mapping[tuple[str, str], list[Row]]) -> Iterator[str]:
     for name in sorted({name for name, _ in want}):
-        others = have.get((name, "AAAA"))
+        others = sets.get((name, "AAAA"))
         if others and (name, "AAAA") not in want:
             yield (
                 f"{name} has the AAAA record {others[0].target} and the server has no IPv6 address:"
                 " visitors with IPv6, Let's Encrypt among them, go there. Remove it in OVH's console."
             )
+    for (name, kind), rows in sorted(sets.items()):
+        if kind == CAA and (name, CAA) in want and (others := [r for r in rows if r.value not in want[(name, CAA)]]):
+            yield f"{name} has the CAA record {others[0].target} as well, which stays."

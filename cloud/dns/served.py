@@ -1,7 +1,7 @@
-"""Whether a zone's own name servers answer as wanted. They know first; resolvers elsewhere follow within the TTL."""
+"""What a zone's own name servers answer. They know first; resolvers elsewhere follow within the TTL."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import dns.exception
 import dns.message
@@ -10,31 +10,76 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
-from cloud.dns.plan import Wanted, canonical
+from cloud.dns.record import CAA, Wanted, canonical
+from cloud.trouble import CloudError
 
 SECONDS_PER_QUESTION = 3.0
-PAUSE = 1.0
 
 
-def addresses(servers: Iterable[str], resolvers: Sequence[str]) -> dict[str, str]:
-    """Name server → its address, asked of `resolvers` or else the system's; those without one are left out."""
-    resolver = dns.resolver.Resolver(configure=not resolvers)
-    if resolvers:
-        resolver.nameservers = list(resolvers)
-    found = {}
+@dataclass(frozen=True)
+class Answer:
+    """What one name server said."""
+
+    server: str
+    name: str
+    kind: str
+    wanted: frozenset[str]
+    found: frozenset[str] | None
+    """None for silence."""
+
+    @property
+    def right(self) -> bool:
+        """Whether it is as wanted. Of CAA, others than the wanted ones may be there too."""
+        if self.found is None:
+            return False
+        return (self.found & self.wanted if self.kind == CAA else self.found) == self.wanted
+
+    def __str__(self) -> str:
+        """As in: ns1.test answers 192.0.2.1 for A www.example.org."""
+        said = "does not answer" if self.found is None else f"answers {', '.join(sorted(self.found)) or 'nothing'}"
+        return f"{self.server} {said} for {self.kind} {self.name}"
+
+    @property
+    def line(self) -> str:
+        """The same for a table, with what was wanted if that is something else."""
+        return str(self) if self.right else f"{self}; wanted: {', '.join(sorted(self.wanted))}"
+
+
+def addresses(zone: str, servers: Iterable[str], resolvers: Sequence[str]) -> dict[str, str]:
+    """Name server → its address, asked of `resolvers` or else the system's; only those that answer for the zone."""
+    resolver, found = _resolver(resolvers), {}
     for server in servers:
         for kind in ("A", "AAAA"):
             try:
-                answer = resolver.resolve(f"{server.rstrip('.')}.", kind, lifetime=SECONDS_PER_QUESTION)
+                address = resolver.resolve(f"{server.rstrip('.')}.", kind, lifetime=SECONDS_PER_QUESTION)[0].to_text()
             except dns.exception.DNSException:
                 continue
-            found[server] = answer[0].to_text()
-            break
+            if ask(address, zone, "SOA"):
+                found[server] = address
+                break
     return found
 
 
+def resolvers_of(zone: str, resolvers: Sequence[str]) -> dict[str, str]:
+    """The resolvers themselves in the place of name servers that cannot be asked; only those that know the zone.
+
+    What they answer may be as old as its TTL, but if it is as wanted, then it was served.
+    """
+    every = [str(server) for server in _resolver(resolvers).nameservers]
+    return {f"resolver {address}": address for address in every if ask(address, zone, "SOA")}
+
+
+def delegation(zone: str, resolvers: Sequence[str]) -> frozenset[str]:
+    """The name servers that the rest of the world uses for a zone; none if nobody knows."""
+    try:
+        answer = _resolver(resolvers).resolve(f"{zone}.", "NS", lifetime=SECONDS_PER_QUESTION)
+    except dns.exception.DNSException:
+        return frozenset()
+    return frozenset(record.to_text().lower().rstrip(".") for record in answer)
+
+
 def ask(address: str, name: str, kind: str) -> frozenset[str] | None:
-    """The addresses that a name server gives for a name; None if it does not answer, or not for this zone."""
+    """What a name server answers for a name and type; None if it does not answer, or not for this zone."""
     question = dns.message.make_query(f"{name}.", kind)
     try:
         answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS_PER_QUESTION)
@@ -51,31 +96,43 @@ def ask(address: str, name: str, kind: str) -> frozenset[str] | None:
 def differences(want: Wanted, gone: Wanted, servers: dict[str, str]) -> list[str]:
     """Where the name servers (name → address) do not answer what is wanted, or still answer what is to be gone.
 
-    One line each; silence is no difference.
+    One line each; silence is no difference. Of CAA others than the wanted ones may be answered too.
     """
     found = []
     for server, address in servers.items():
         for (name, kind), targets in sorted(want.items()):
-            answer = ask(address, name, kind)
-            if answer is not None and answer != targets:
-                found.append(f"{server} answers {', '.join(sorted(answer)) or 'nothing'} for {kind} {name}")
+            answer = Answer(server, name, kind, targets, ask(address, name, kind))
+            if not (answer.right or answer.found is None):
+                found.append(str(answer))
         for (name, kind), targets in sorted(gone.items()):
             if left := (ask(address, name, kind) or frozenset()) & targets:
                 found.append(f"{server} still answers {', '.join(sorted(left))} for {kind} {name}")
     return found
 
 
-def wait(missing: Callable[[], list[str]], seconds: float, say: Callable[[str], None]) -> list[str]:
-    """Wait until nothing is missing, for `seconds` at most, saying what is whenever that changes.
+def answers(want: Wanted, resolvers: Sequence[str]) -> Iterator[Answer]:
+    """What each name server of each wanted name's zone answers. Raises CloudError if they cannot be found or asked."""
+    resolver = _resolver(resolvers)
+    servers: dict[str, dict[str, str]] = {}
+    for (name, kind), targets in sorted(want.items()):
+        try:
+            zone = dns.resolver.zone_for_name(name, resolver=resolver).to_text(omit_final_dot=True)
+        except dns.exception.DNSException as error:
+            raise CloudError(f"Nobody tells who serves {name}: {error} Check the network and the name.") from None
+        if zone not in servers:
+            servers[zone] = addresses(zone, sorted(delegation(zone, resolvers)), resolvers)
+        if not servers[zone]:
+            raise CloudError(f"No name server of {zone} answers. Check the network, and that it lets UDP port 53 out.")
+        for server, address in servers[zone].items():
+            yield Answer(server, name, kind, targets, ask(address, name, kind))
 
-    Returns what is still missing; empty is success.
-    """
-    deadline, said = time.monotonic() + seconds, ""
-    while lines := missing():
-        if time.monotonic() > deadline:
-            break
-        if lines[0] != said:
-            said = lines[0]
-            say(f"waiting: {said}")
-        time.sleep(PAUSE)
-    return lines
+
+def _resolver(resolvers: Sequence[str]) -> dns.resolver.Resolver:
+    """Whom to ask; nobody answers where the system has no resolver."""
+    try:
+        resolver = dns.resolver.Resolver(configure=not resolvers)
+    except dns.resolver.NoResolverConfiguration:
+        resolver = dns.resolver.Resolver(configure=False)
+    if resolvers:
+        resolver.nameservers = list(resolvers)
+    return resolver

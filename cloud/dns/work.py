@@ -1,85 +1,163 @@
 """The DNS records of the server's names in an OVH account: plan, apply exactly that, wait until it is served."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from cloud.dns import served as dns_served
-from cloud.dns.plan import Plan, Row, Wanted, difference, removal, subdomain, wanted, wildcards, zone_of
-from cloud.ovh.account import Account, Keys
+from cloud.dns import served
+from cloud.dns.account import Account, ZoneState
+from cloud.dns.plan import Change, Plan, difference, disputed
+from cloud.dns.record import ADDRESSES, ALIAS, CAA, Have, Service, Wanted, subdomain, wildcards, zone_of
+from cloud.dns.removal import removal
+from cloud.ovh.client import Client, Keys, Say, silent
+from cloud.plan import Action
 from cloud.trouble import CloudError
-from settings import Settings
+from cloud.waiting import until
+from configuration.sections import Ovh
 
-TTL = 300
-"""Seconds. Short enough to move to another server within minutes, and well above OVH's minimum of 60."""
-
-SECONDS = 300
+SECONDS = 300.0
 """How long a zone's servers may take. OVH's take seconds, at busy times a few minutes."""
+PAUSE = 1.0
+"""Seconds between two looks at them."""
 
 
-def account(settings: Settings) -> Account:
-    """The account that the OVH_* variables lead to. Raises CloudError."""
-    ovh = settings.ovh
+def keys(ovh: Ovh) -> Keys:
+    """The keys that the OVH_* variables hold."""
     secrets = {
         name: value.get_secret_value() if (value := getattr(ovh, name)) else None
         for name in ("application_key", "application_secret", "consumer_key", "client_secret")
     }
-    return Account(Keys(ovh.endpoint, client_id=ovh.client_id or None, **secrets))
+    return Keys(ovh.endpoint, client_id=ovh.client_id or None, **secrets)
 
 
-def plan(account: Account, want: Wanted, resolvers: Sequence[str] = ()) -> Plan:
-    """Read the account and return what has to change. Raises CloudError.
+@dataclass(frozen=True)
+class Zones:
+    """The zones of an account, planned and written as a whole. Every method raises CloudError."""
 
-    `resolvers` (the system's, if none) only tell where a zone's own servers are.
-    """
-    zones = account.zones()
-    rows = list(_rows(account, {name for name, _ in want}, zones))
-    return _with_unserved(account, difference(want, zones, rows, TTL), resolvers)
+    account: Account
+    resolvers: Sequence[str] = ()
+    """Addresses; the system's, if none. They only tell where a zone's own servers are."""
+    say: Say = silent
+    """Gets a line for whatever takes longer."""
+
+    @classmethod
+    def of(cls, ovh: Ovh, resolvers: Sequence[str] = (), say: Say = silent) -> "Zones":
+        """Those that the OVH_* variables lead to. Connects nowhere yet; raises CloudError for keys that do not fit."""
+        return cls(Account(Client(keys(ovh), say)), resolvers, say)
+
+    def plan(self, want: Wanted, ttl: int, *, replace_foreign: bool = False) -> Plan:
+        """Read what there is and compare; see `cloud.dns.plan.difference`."""
+        kinds = (*ADDRESSES, ALIAS, *([CAA] if any(kind == CAA for _, kind in want) else []))
+        have = self._have({name for name, _ in want}, kinds)
+        found = difference(want, have, ttl, replace_foreign=replace_foreign)
+        if services := self._services(disputed(found, want, have.rows), have):
+            found = difference(want, replace(have, services=services), ttl, replace_foreign=replace_foreign)
+        return self._with_state(found)
+
+    def plan_removal(self, names: Iterable[str], addresses: Iterable[str], issuer: str = "") -> Plan:
+        """Read what there is and tell what has to go; see `cloud.dns.removal.removal`."""
+        names, addresses = frozenset(names), frozenset(addresses)
+        have = self._have(names, (*ADDRESSES, ALIAS, *([CAA] if issuer else [])), wildcards_too=True)
+        found = removal(names, addresses, have, issuer)
+        if services := self._services({change.row.name for change in found.changes}, have):
+            found = removal(names, addresses, replace(have, services=services), issuer)
+        return self._with_state(found)
+
+    def apply(self, found: Plan) -> None:
+        """Write the plan, refresh each changed zone once, and wait until its servers answer as wanted.
+
+        What was written until an error is completed by the next run.
+        """
+        if found.problems:
+            raise CloudError("\n".join(found.problems))
+        for number, change in enumerate(found.changes):
+            try:
+                self._write(change)
+            except CloudError as error:
+                raise CloudError(f"{error} {_progress(number, len(found.changes))}") from None
+        for zone in found.zones:
+            try:
+                self.account.refresh(zone)
+            except CloudError as error:
+                raise CloudError(f"{error} The records are written and not served: run again.") from None
+        for zone in found.zones:
+            self._wait(found, zone)
+
+    def _have(self, names: Iterable[str], kinds: Sequence[str], *, wildcards_too: bool = False) -> Have:
+        zones = self.account.zones()
+        homes = {name: zone for name in names if (zone := zone_of(name, zones))}
+        if wildcards_too:
+            homes |= {star: zone for name, zone in homes.items() for star in wildcards(name, zone)}
+        rows = [
+            row for name, zone in sorted(homes.items()) for row in self.account.rows(zone, subdomain(name, zone), kinds)
+        ]
+        return Have(zones, rows)
+
+    def _services(self, names: Iterable[str], have: Have) -> list[Service]:
+        homes = ((name, zone) for name in sorted(names) if (zone := zone_of(name, have.zones)))
+        return [service for name, zone in homes for service in self.account.services(zone, subdomain(name, zone))]
+
+    def _with_state(self, found: Plan) -> Plan:
+        """What the plan says, and what is said and served of its zones."""
+        unserved, notes = list[str](), list[str]()
+        for zone in sorted({*found.want, *found.gone}):
+            state = self.account.state(zone)
+            notes += _notes(zone, state, served.delegation(zone, self.resolvers))
+            if zone in found.zones:
+                continue
+            servers = self._servers(zone, state) or served.resolvers_of(zone, self.resolvers)
+            if self._missing(found, zone, servers):
+                unserved.append(zone)
+            if not servers:
+                notes.append(f"Nobody can be asked from here whether {zone} is served as it is written.")
+        return replace(found, unserved=tuple(unserved), notes=(*found.notes, *notes))
+
+    def _write(self, change: Change) -> None:
+        match change.action:
+            case Action.CREATE:
+                self.account.create(change.row)
+            case Action.CHANGE:
+                self.account.change(change.row)
+            case _:
+                self.account.delete(change.row)
+
+    def _wait(self, found: Plan, zone: str) -> None:
+        report = _Once(self.say)
+        state = until(lambda: self._deployed(zone, report), SECONDS, PAUSE)
+        if state is None:
+            raise CloudError(f"OVH has accepted the records of {zone}, and after {SECONDS:.0f} s has not served them."
+                             " Wait some minutes, then run again; the zone's state is in OVH's console.")  # fmt: skip
+        servers = self._servers(zone, state)
+        if not servers:
+            self.say(f"The name servers of {zone} cannot be asked from here; OVH says that it is served.")
+        elif not until(lambda: report.nothing_in(self._missing(found, zone, servers)), SECONDS, PAUSE):
+            raise CloudError(f"OVH has accepted the records of {zone}, and after {SECONDS:.0f} s {report.last}."
+                             " Wait some minutes, then run again; the zone's state is in OVH's console.")  # fmt: skip
+
+    def _deployed(self, zone: str, report: "_Once") -> ZoneState | None:
+        state = self.account.state(zone)
+        if state.errors:
+            raise CloudError(f"OVH cannot serve {zone}: {'; '.join(state.errors)}. What was served before still is."
+                             " Correct the zone in OVH's console, then run again.")  # fmt: skip
+        return state if report.nothing_in([] if state.deployed else [f"OVH is sending {zone} to its servers"]) else None
+
+    def _servers(self, zone: str, state: ZoneState) -> dict[str, str]:
+        return served.addresses(zone, state.servers, self.resolvers)
+
+    def _missing(self, found: Plan, zone: str, servers: dict[str, str]) -> list[str]:
+        return served.differences(found.want.get(zone, {}), found.gone.get(zone, {}), servers)
 
 
-def plan_removal(
-    account: Account, names: Iterable[str], addresses: Iterable[str], resolvers: Sequence[str] = ()
-) -> Plan:
-    """Read the account and return what has to be deleted so that no name leads to an address. Raises CloudError.
+class _Once:
+    """Says what is waited for, and again only when that changes."""
 
-    Names that are in no zone of the account are left out: there is nothing to delete. `resolvers` as in `plan`.
-    """
-    zones, names = account.zones(), frozenset(names)
-    above = {star for name in names if (zone := zone_of(name, zones)) for star in wildcards(name, zone)}
-    rows = _rows(account, names | above, zones)
-    return _with_unserved(account, removal(names, addresses, zones, rows), resolvers)
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self.last = say, ""
 
-
-def _rows(account: Account, names: Iterable[str], zones: Sequence[str]) -> Iterator[Row]:
-    for name in sorted(names):
-        if zone := zone_of(name, zones):
-            yield from account.rows(zone, subdomain(name.lower(), zone))
-
-
-def _with_unserved(account: Account, found: Plan, resolvers: Sequence[str]) -> Plan:
-    complete = sorted({*found.want, *found.gone} - set(found.zones))
-    unserved = (zone for zone in complete if _missing(found, zone, _servers(account, zone, resolvers)))
-    return replace(found, unserved=tuple(unserved))
-
-
-def apply(account: Account, found: Plan, resolvers: Sequence[str], say: Callable[[str], None]) -> None:
-    """Write the plan, refresh each changed zone once, and wait until its servers answer as wanted.
-
-    Raises CloudError; what was written until then is completed by the next run.
-    """
-    if found.problems:
-        raise CloudError("\n".join(found.problems))
-    for number, change in enumerate(found.changes):
-        try:
-            account.write(change.action, change.row)
-        except CloudError as error:
-            raise CloudError(f"{error} {_progress(number, len(found.changes))}") from None
-    for zone in found.zones:
-        try:
-            account.refresh(zone)
-        except CloudError as error:
-            raise CloudError(f"{error} The records are written and not served: run again.") from None
-    for zone in found.zones:
-        _wait(account, found, zone, resolvers, say)
+    def nothing_in(self, missing: Sequence[str]) -> bool:
+        if missing and missing[0] != self.last:
+            self.last = missing[0]
+            self._say(f"waiting: {self.last}")
+        return not missing
 
 
 def _progress(done: int, total: int) -> str:
@@ -88,24 +166,11 @@ def _progress(done: int, total: int) -> str:
     return f"{done} of {total} changes are written and not served; the next run completes them."
 
 
-def _wait(account: Account, found: Plan, zone: str, resolvers: Sequence[str], say: Callable[[str], None]) -> None:
-    servers = _servers(account, zone, resolvers)
-    if not servers:
-        say(f"the name servers of {zone} cannot be asked from here; OVH has accepted the records")
-        return
-    if missing := dns_served.wait(lambda: _missing(found, zone, servers), SECONDS, say):
-        raise CloudError(
-            f"OVH has accepted the records of {zone}, and after {SECONDS} s {missing[0]}."
-            " Wait some minutes, then run again; the zone's state is in OVH's console."
+def _notes(zone: str, state: ZoneState, delegated: frozenset[str]) -> Iterator[str]:
+    if state.errors:
+        yield f"OVH reports of {zone}: {'; '.join(state.errors)}."
+    if delegated and state.servers and not delegated & {server.lower().rstrip(".") for server in state.servers}:
+        yield (
+            f"{zone} is served by {', '.join(sorted(delegated))} and not by OVH's {', '.join(state.servers)}: until"
+            " the registrar's entry is changed, these records have no effect."
         )
-
-
-def _servers(account: Account, zone: str, resolvers: Sequence[str]) -> dict[str, str]:
-    return dns_served.addresses(account.name_servers(zone), resolvers)
-
-
-def _missing(found: Plan, zone: str, servers: dict[str, str]) -> list[str]:
-    return dns_served.differences(found.want.get(zone, {}), found.gone.get(zone, {}), servers)
-
-
-__all__ = ["Account", "Keys", "account", "apply", "plan", "plan_removal", "wanted"]

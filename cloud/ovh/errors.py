@@ -1,62 +1,126 @@
-"""What python-ovh raises, in a line that an operator can act on; never with a secret in it."""
+"""What OVH's answers mean: data, or an error in a line that an operator can act on; never with a secret in it."""
 
+import re
 from typing import Any
 
 import ovh.exceptions
+import requests
+
+from cloud.trouble import CloudError, NotYet
 
 # errorCode of OVH's gateway → what to do.
 CODES = {
     "INVALID_KEY": "OVH does not know the application key. Check OVH_APPLICATION_KEY and OVH_ENDPOINT",
     "INVALID_SIGNATURE": "the signature is wrong. Check OVH_APPLICATION_SECRET and OVH_CONSUMER_KEY",
     "NOT_CREDENTIAL": "OVH does not know the consumer key for this application. Check OVH_CONSUMER_KEY",
-    "INVALID_CREDENTIAL": "the consumer key has expired or was never validated in a browser. Make another",
-    "NOT_GRANTED_CALL": "the consumer key (OVH_CONSUMER_KEY) has no right to this call. Make one that has it",
+    "INVALID_CREDENTIAL": "the consumer key has expired or was never validated in a browser."
+    " Make another with: python provision.py credentials",
+    "NOT_GRANTED_CALL": "the consumer key (OVH_CONSUMER_KEY) has no right to this call."
+    " Make one that has it with: python provision.py credentials",
     "QUERY_TIME_OUT": "OVH found the time of the request too far off. Check this machine's clock",
 }
-_FORBIDDEN, _TOO_MANY, _FAILED = 403, 429, 500
+NO_CONTENT, FORBIDDEN, NOT_FOUND, REQUEST_TIMEOUT, CONFLICT, TOO_MANY, FAILED = 204, 403, 404, 408, 409, 429, 500
+LONGEST = 60.0
+"""Seconds. Who is asked to wait longer is told so instead."""
 
 
-def explain(error: Exception, endpoint: str) -> str:
-    """What went wrong in one line without a final dot, with OVH's query id if the answer had one."""
-    response = getattr(error, "response", None)
-    query = getattr(error, "query_id", None)
-    text = _answered(response) if response is not None else _unanswered(error, endpoint)
-    return f"{text} (OVH-Query-ID: {query})" if query else text
+class Refused(CloudError):
+    """OVH said no, and will say so again. `status` is that of HTTP."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
-def status(error: Exception) -> int:
-    """The HTTP status of the answer; 0 if there was none that could be read."""
-    response = getattr(error, "response", None)
-    return 0 if response is None else int(response.status_code)
+class Passing(NotYet):
+    """The same call may succeed a moment later; `seconds` is how much later, if OVH said so.
+
+    Whether it was carried out is not known.
+    """
+
+    def __init__(self, text: str, seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.seconds = seconds
 
 
-def passing(error: BaseException) -> bool:
-    """Whether the same call may succeed a moment later."""
-    if isinstance(error, ovh.exceptions.HTTPError | ovh.exceptions.InvalidResponse):
-        return True
-    code = status(error) if isinstance(error, ovh.exceptions.APIError) else 0
-    return code == _TOO_MANY or code >= _FAILED
+class OutOfTime(Passing):
+    """OVH's clock and ours have parted since they were compared."""
 
 
-def _answered(response: Any) -> str:
-    body = response.json()
+def read(response: requests.Response, endpoint: str) -> Any:
+    """The data of an answer; None if it has none. Raises Refused or Passing."""
+    status = response.status_code
+    if status == NO_CONTENT:
+        return None
+    try:
+        body = response.json()
+    except ValueError:
+        raise Passing(_with_query_id(_not_json(response, endpoint), response)) from None
+    if status < 300:  # noqa: PLR2004 - the successes of HTTP
+        return body
+    said = body if isinstance(body, dict) else {}
+    text = _with_query_id(_meaning(status, said), response)
+    if said.get("errorCode") == "QUERY_TIME_OUT":
+        raise OutOfTime(text)
+    if status in (REQUEST_TIMEOUT, TOO_MANY) or status >= FAILED:
+        raise Passing(text, _asked_to_wait(response))
+    raise Refused(text, status)
+
+
+def unanswered(error: Exception, endpoint: str) -> CloudError:
+    """What to tell of an exception in the place of an answer."""
+    if isinstance(error, requests.RequestException | ovh.exceptions.HTTPError):
+        return Passing(f"OVH's API at {endpoint} cannot be reached. Check the network and OVH_ENDPOINT, then run again")
+    if isinstance(error, ovh.exceptions.OAuth2FailureError):
+        return _no_token(str(error))
+    if isinstance(error, ovh.exceptions.InvalidConfiguration):
+        return CloudError(f"the OVH_* variables do not fit together ({error})")
+    return Passing(odd(endpoint))
+
+
+def odd(endpoint: str) -> str:
+    """For an answer whose form is not that of OVH's API."""
+    return f"{endpoint} answered in a way that OVH's API does not. Check OVH_ENDPOINT, or run again in a minute"
+
+
+def _no_token(said: str) -> CloudError:
+    if re.search(r"status_code=(429|5\d\d)", said):
+        return Passing("OVH gives no token to the service account at the moment. Run again in a minute")
+    return CloudError(
+        "OVH does not accept the service account. Check OVH_CLIENT_ID, OVH_CLIENT_SECRET and OVH_ENDPOINT"
+    )
+
+
+def _not_json(response: requests.Response, endpoint: str) -> str:
+    if response.status_code >= FAILED or response.status_code in (REQUEST_TIMEOUT, TOO_MANY):
+        return f"OVH failed ({response.status_code}). Run again; if it stays so, see OVH's status page"
+    return f"{endpoint} answered something that is not JSON. Check OVH_ENDPOINT, or run again in a minute"
+
+
+def _meaning(status: int, body: dict[str, Any]) -> str:
     code, message = body.get("errorCode"), str(body.get("message") or "no reason given").rstrip(".")
     if code in CODES:
         return CODES[code]
-    if response.status_code == _FORBIDDEN:
-        return f"the account behind these keys may not do this ({message})"
-    if response.status_code == _TOO_MANY:
+    if status == FORBIDDEN:
+        missing = f"; missing: {', '.join(actions)}" if (actions := _actions(body.get("details"))) else ""
+        return f"the account behind these keys may not do this ({message}{missing})"
+    if status == TOO_MANY:
         return "OVH asks for fewer requests (429). Wait a minute, then run again"
-    if response.status_code >= _FAILED:
-        return f"OVH failed ({response.status_code}: {message}). Run again; if it stays so, see OVH's status page"
-    return f"OVH refused it ({response.status_code}: {message})"
+    if status >= FAILED:
+        return f"OVH failed ({status}: {message}). Run again; if it stays so, see OVH's status page"
+    return f"OVH refused it ({status}: {message})"
 
 
-def _unanswered(error: Exception, endpoint: str) -> str:
-    if isinstance(error, ovh.exceptions.HTTPError):
-        return f"OVH's API at {endpoint} cannot be reached. Check the network and OVH_ENDPOINT, then run again"
-    if isinstance(error, ovh.exceptions.InvalidResponse):
-        return f"{endpoint} answered something that is not JSON. Check OVH_ENDPOINT, or run again in a minute"
-    if isinstance(error, ovh.exceptions.InvalidConfiguration):
-        return f"the OVH_* variables do not fit together ({error})"
-    return f"{endpoint} answered in a way that OVH's API does not ({type(error).__name__})"
+def _actions(details: Any) -> list[str]:
+    """The rights of OVH's IAM that a refusal names, wherever in it they are."""
+    return sorted(set(re.findall(r"dnsZone:apiovh:[\w/]+", str(details or ""))))
+
+
+def _asked_to_wait(response: requests.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _with_query_id(text: str, response: requests.Response) -> str:
+    query = response.headers.get("X-OVH-QUERYID")
+    return f"{text} (OVH-Query-ID: {query})" if query else text

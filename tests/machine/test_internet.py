@@ -19,7 +19,7 @@ import pytest
 import small_world
 from cryptography import x509
 
-from cloud.dns import served as dns_served
+from cloud.dns import served
 from sandbox import ca, internet
 from sandbox.machine import Machine, load
 from sandbox.world import World, wait_for
@@ -76,7 +76,7 @@ def records(client: Any) -> dict[tuple[str, str, str], int]:
 
 
 def answers(world: World, name: str, kind: str = "A") -> set[str]:
-    found = dns_served.ask(world.ipv4(3), name, kind)
+    found = served.ask(world.ipv4(3), name, kind)
     assert found is not None, f"the DNS server does not answer for {name}"
     return set(found)
 
@@ -172,10 +172,10 @@ def test_the_operation_shows_then_does_then_finds_nothing_to_do(world: World, cl
 
     assert sorted(records(client)) == sorted([*FOREIGN, ("", "A", "10.66.0.80")])
     plan = [
-        "+ A    api.example.test 10.66.0.7",
-        "+ AAAA api.example.test fd66::7",
-        "~ A    example.test 10.66.0.80 → 10.66.0.7, ttl 0 → ttl 300",
-        "+ AAAA example.test fd66::7",
+        "+ A    api.example.test  10.66.0.7",
+        "+ AAAA api.example.test  fd66::7",
+        "~ A    example.test      10.66.0.80 → 10.66.0.7, ttl 0 → ttl 300",
+        "+ AAAA example.test      fd66::7",
     ]
     shown = [line.strip() for line in pyinfra("--dry").splitlines()]
     assert [line for line in shown if line in plan] == plan

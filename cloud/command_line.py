@@ -1,0 +1,49 @@
+"""How a command ends: every failure is a line or two on standard error, whatever becomes of the output."""
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import click
+
+
+def run(command: Callable[[], int]) -> None:
+    """Run a command and exit with its status; 1 if it failed, 130, 143 or 129 if it was interrupted."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda received, _: sys.exit(128 + received))  # so that a lease is given back
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of a few letters is no reason to stop
+    try:
+        status = _status_of(command)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was done until then stays so; run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        # whoever read this has gone, or there is no room for it; what is left in the buffer has nowhere to go
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the end of the process
+        gone = isinstance(error, BrokenPipeError)
+        sys.exit(1 if gone else f"{error.filename or 'The output'}: {error.strerror}.")
+    sys.exit(status)
+
+
+def _status_of(command: Callable[[], int]) -> int | str:
+    """Do it; the exit status, or what is wrong."""
+    # what follows takes a moment to import, and an interruption in it should be as quiet as a later one
+    from cloud.trouble import CloudError  # noqa: PLC0415
+    from settings import SettingsError  # noqa: PLC0415
+
+    try:
+        return command()
+    except SettingsError as error:
+        return f"{error}\nNothing was done: mend the lines above, in .env or the environment."
+    except CloudError as error:
+        return str(error)
+    except click.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise KeyboardInterrupt from None
+        return "Nothing was done: nobody answered. Run it in a terminal, or with --yes."

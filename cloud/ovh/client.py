@@ -1,0 +1,154 @@
+"""Calls of OVH's API that are tried again within bounds. Every failure says which call, why, and what to do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+import ovh
+import ovh.client
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from cloud.ovh import errors
+from cloud.ovh.errors import OutOfTime, Passing, Refused
+from cloud.trouble import CloudError
+
+TIMEOUTS = (5.0, 30.0)
+"""Seconds to connect, and to wait for an answer; python-ovh's own default is 180."""
+
+ATTEMPTS = 5
+PAUSE = 1.0
+"""Seconds before a call is repeated for the first time; each further pause is twice as long."""
+
+_NAME = "koprogo"
+
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """Who we are for OVH: an application and consumer key, or a service account (client_id, client_secret)."""
+
+    endpoint: str  # ovh-eu, ovh-ca, ovh-us, or a base URL
+    application_key: str | None = None
+    application_secret: str | None = None
+    consumer_key: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+
+
+class Client:
+    """One account at OVH."""
+
+    def __init__(self, keys: Keys, say: Say = silent, pause: float = PAUSE) -> None:
+        """Connect nowhere yet; `say` gets a line before each wait. Raises CloudError for keys that do not fit."""
+        self.endpoint = keys.endpoint
+        self._keys, self._say, self._pause = keys, say, pause
+        self._client = self._new()
+
+    def call(self, method: str, path: str, body: Any = None, *, signed: bool = True) -> Any:
+        """Call until there is an answer, for what may be carried out twice without harm. Raises CloudError.
+
+        Not `signed`: as the application alone, which a few calls of /auth allow.
+        """
+        return self.patiently(lambda: self.once(method, path, body, signed=signed))
+
+    def names(self, path: str) -> list[str]:
+        """GET a list of names. Raises CloudError."""
+        found: list[str] = self._got(path, lambda data: _list_of(str, data))
+        return found
+
+    def numbers(self, path: str) -> list[int]:
+        """GET a list of ids. Raises CloudError."""
+        found: list[int] = self._got(path, lambda data: _list_of(int, data))
+        return found
+
+    def thing(self, path: str, *fields: str) -> dict[str, Any]:
+        """GET an object that has these fields. Raises CloudError."""
+        found: dict[str, Any] = self._got(path, lambda data: isinstance(data, dict) and data.keys() >= set(fields))
+        return found
+
+    def patiently(self, do: Callable[[], Any]) -> Any:
+        """Do it again while it ends in Passing, within bounds; the last exception is raised."""
+        retrying = Retrying(
+            retry=retry_if_exception(self._worth_it),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=self._seconds,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        return retrying(do)
+
+    def once(self, method: str, path: str, body: Any = None, *, signed: bool = True) -> Any:
+        """Call a single time. Raises Refused or Passing (which CloudErrors are), or any other CloudError."""
+        try:
+            return errors.read(self._send(method, path, body, signed), self.endpoint)
+        except OutOfTime as error:
+            self._client = self._new()  # python-ovh compares the clocks once in a client's life
+            raise OutOfTime(f"OVH: {method} {path}: {error}.") from None
+        except Passing as error:
+            raise Passing(f"OVH: {method} {path}: {error}.", error.seconds) from None
+        except Refused as error:
+            raise Refused(f"OVH: {method} {path}: {error}.", error.status) from None
+        except CloudError as error:
+            raise CloudError(f"OVH: {error}.") from None
+
+    def _got(self, path: str, right: Callable[[Any], bool]) -> Any:
+        def attempt() -> Any:
+            data = self.once("GET", path)
+            if not right(data):
+                raise Passing(f"OVH: GET {path}: {errors.odd(self.endpoint)}.")
+            return data
+
+        return self.patiently(attempt)
+
+    def _send(self, method: str, path: str, body: Any, signed: bool) -> requests.Response:
+        try:
+            # Not `call`, which fails on errors whose body is no object, and hides the status of those that are HTML.
+            response: requests.Response = self._client.raw_call(method, path, body, need_auth=signed)
+        # The answer of /auth/time, which comes first, is read by python-ovh itself.
+        except (requests.RequestException, ovh.APIError, AttributeError, TypeError) as error:
+            answered = getattr(error, "response", None)
+            if isinstance(answered, requests.Response):
+                return answered
+            raise errors.unanswered(error, self.endpoint) from None
+        return response
+
+    def _new(self) -> Any:
+        keys, tables = self._keys, (ovh.client.ENDPOINTS, ovh.client.OAUTH2_TOKEN_URLS)
+        # Under a name of our own, python-ovh does not take further keys from an ovh.conf that happens to lie around.
+        for table, otherwise in zip(tables, (keys.endpoint, urljoin(keys.endpoint, "/auth/oauth2/token")), strict=True):
+            table[_NAME] = table.get(keys.endpoint, otherwise)
+        try:
+            return ovh.Client(
+                endpoint=_NAME,
+                application_key=keys.application_key,
+                application_secret=keys.application_secret,
+                consumer_key=keys.consumer_key,
+                client_id=keys.client_id,
+                client_secret=keys.client_secret,
+                timeout=TIMEOUTS,
+            )
+        except ovh.APIError as error:
+            raise CloudError(f"OVH: {errors.unanswered(error, keys.endpoint)}.") from None
+
+    def _worth_it(self, error: BaseException) -> bool:
+        return isinstance(error, Passing) and (error.seconds or 0) <= errors.LONGEST
+
+    def _seconds(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.seconds if isinstance(error, Passing) else None
+        return wait_exponential(multiplier=self._pause)(state) if asked is None else asked
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._say(f"{error} Trying again in {state.upcoming_sleep:.0f} s.")
+
+
+def _list_of(kind: type, data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(each, kind) for each in data)

@@ -1,0 +1,199 @@
+"""DNS records in an OVH account, against the stand-in for OVH's API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dns_account import NAMES, OURS, TTL, WANT, apply, client, put, remove, table, zones
+from ovh_stand_in import CONSUMER, KEY, SECRET, Api
+
+from cloud.dns import served
+from cloud.dns.record import wanted
+from cloud.ovh.client import Client, Keys
+from cloud.trouble import CloudError
+
+ONE = wanted(["koprogo.test"], "192.0.2.1", None)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    running = Api(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_name_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zone's servers have names that lead nowhere here."""
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: {})
+    monkeypatch.setattr(served, "delegation", lambda zone, resolvers: frozenset())
+    monkeypatch.setattr(served, "resolvers_of", lambda zone, resolvers: {})
+
+
+def test_apply_writes_refreshes_once_and_the_second_time_does_nothing(api: Api) -> None:
+    before = table(api)
+    assert apply(api) == ["+ A    api.koprogo.test 192.0.2.1", "+ A    koprogo.test 192.0.2.1"]
+    ours = [("", "A", "192.0.2.1"), ("api", "A", "192.0.2.1")]
+    assert table(api) == sorted(before + ours)
+    assert api.publisher.names("koprogo.test", "api", "A") == ["192.0.2.1"]
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 1
+    api.faults.calls.clear()
+    assert apply(api) == []
+    assert {call.method for call in api.calls} == {"GET"}
+
+
+def test_a_plan_takes_few_calls_and_does_not_ask_what_it_need_not(api: Api) -> None:
+    zones(api).plan(WANT, TTL)
+    assert [(call.method, call.path) for call in api.calls] == [
+        ("GET", "/auth/time"),
+        ("GET", "/domain/zone"),
+        *(
+            ("GET", f"/domain/zone/koprogo.test/record?fieldType={kind}&subDomain={sub}")
+            for sub in ("api", "")
+            for kind in ("A", "AAAA", "CNAME")
+        ),
+        ("GET", "/domain/zone/koprogo.test"),
+        ("GET", "/domain/zone/koprogo.test/status"),
+    ]
+
+
+def test_the_apex_is_not_any_record_of_the_zone(api: Api) -> None:
+    apply(api, ONE)
+    assert ("mail", "A", "10.66.0.25") in table(api)
+    assert apply(api, wanted(["koprogo.test"], "192.0.2.2", None)) == ["~ A    koprogo.test 192.0.2.1 → 192.0.2.2"]
+    assert [t for s, k, t in table(api) if k == "A"] == ["192.0.2.2", "10.66.0.25"]
+
+
+def test_a_name_that_is_a_pattern_matches_only_itself(api: Api) -> None:
+    apply(api, wanted(["xapi.koprogo.test"], "192.0.2.7", None))
+    assert apply(api, wanted(["_api.koprogo.test"], "192.0.2.8", None)) == ["+ A    _api.koprogo.test 192.0.2.8"]
+    assert ("xapi", "A", "192.0.2.7") in table(api)
+
+
+def test_a_permit_is_written_once_and_goes_with_the_addresses(api: Api) -> None:
+    before = table(api)
+    want = wanted(["koprogo.test"], "192.0.2.1", None, "letsencrypt.org")
+    assert apply(api, want) == [
+        "+ A    koprogo.test 192.0.2.1",
+        '+ CAA  koprogo.test 0 issue "letsencrypt.org"',
+    ]
+    assert apply(api, want) == []
+    there = zones(api)
+    there.apply(there.plan_removal(NAMES, OURS, "letsencrypt.org"))
+    assert table(api) == before
+
+
+def test_problems_keep_everything_as_it_is(api: Api) -> None:
+    there, before = zones(api), table(api)
+    plan = there.plan(wanted(["www.koprogo.test", "api.koprogo.test"], "192.0.2.1", None), TTL)
+    with pytest.raises(CloudError, match=r"www.koprogo.test is an alias \(CNAME\) of koprogo.test"):
+        there.apply(plan)
+    assert table(api) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        (
+            "redirection",
+            {"subDomain": "", "target": "https://elsewhere.test", "type": "visible"},
+            "koprogo.test has a web redirection to https://elsewhere.test, which keeps an address record of its own.",
+        ),
+        (
+            "dynHost/record",
+            {"subDomain": "", "ip": "10.0.0.9"},
+            "koprogo.test has a DynHost to 10.0.0.9, which keeps an address record of its own.",
+        ),
+    ],
+)
+def test_what_a_service_of_ovh_keeps_is_reported_and_left(api: Api, path: str, body: dict[str, str], says: str) -> None:
+    api.client().post(f"/domain/zone/koprogo.test/{path}", **body)
+    before = table(api)
+    plan = zones(api).plan(WANT, TTL, replace_foreign=True)
+    assert plan.problems == (f"{says} Remove it in OVH's console, then run again.",)
+    with pytest.raises(CloudError, match="Remove it in OVH's console"):
+        zones(api).apply(plan)
+    assert table(api) == before
+
+
+def test_a_dynhost_of_our_address_survives_a_removal(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="api", ip="192.0.2.1")
+    put(api, "", "192.0.2.1")
+    assert remove(api) == ["- A    koprogo.test 192.0.2.1"]
+    assert ("api", "A", "192.0.2.1") in table(api)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"application_key": "x"}, "GET /domain/zone: OVH does not know the application key. Check OVH_APPL"),
+        ({"application_secret": "x"}, "GET /domain/zone: the signature is wrong. Check OVH_APPLICATION_SECRET"),
+        ({"consumer_key": "pending"}, "GET /domain/zone: the consumer key has expired or was never validated"),
+        ({"consumer_key": "readonly"}, "GET /domain/zone: the consumer key (OVH_CONSUMER_KEY) has no right to"),
+    ],
+)
+def test_refusals_name_call_and_variable_and_carry_the_query_id(api: Api, other: dict[str, str], says: str) -> None:
+    with pytest.raises(CloudError) as error:
+        client(api, **other).names("/domain/zone")
+    text = str(error.value)
+    assert text.startswith(f"OVH: {says}")
+    assert "(OVH-Query-ID: EU.ext-3." in text
+    assert "\n" not in text
+    assert not [secret for secret in (SECRET, CONSUMER, KEY) if secret in text]
+
+
+def test_an_api_that_is_not_there_is_tried_again_and_named() -> None:
+    said: list[str] = []
+    there = Client(Keys("http://127.0.0.1:9/1.0", "k", "s", "c"), said.append, pause=0)
+    with pytest.raises(CloudError, match=r"OVH's API at http://127\.0\.0\.1:9/1\.0 cannot be reached"):
+        there.names("/domain/zone")
+    assert len(said) == 4
+    assert said[0].endswith("Trying again in 0 s.")
+
+
+def test_what_was_made_is_removed_and_nothing_else(api: Api) -> None:
+    before = table(api)
+    apply(api, wanted([name.lower() for name in NAMES], "192.0.2.1", "2001:db8::1"))
+    put(api, "api", "10.0.0.9")
+    assert remove(api, [*NAMES, "www.koprogo.test", "koprogo.com"]) == [
+        "- A    koprogo.test 192.0.2.1",
+        "- AAAA koprogo.test 2001:db8::1",
+        "- A    api.koprogo.test 192.0.2.1",
+        "- AAAA api.koprogo.test 2001:db8::1",
+    ]
+    assert table(api) == sorted([*before, ("api", "A", "10.0.0.9")])
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 2
+    assert remove(api) == []
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 2
+
+
+def test_the_api_is_asked_for_the_wildcards_above_a_name(api: Api) -> None:
+    put(api, "*", "192.0.2.1")
+    plan = zones(api).plan_removal(NAMES, OURS)
+    assert plan.changes == ()
+    assert plan.notes[0].startswith("*.koprogo.test has the A record 192.0.2.1,")
+    assert {name for name, _ in plan.gone["koprogo.test"]} == {"koprogo.test"}
+
+
+def test_a_zone_that_the_world_asks_elsewhere_is_noted(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "delegation", lambda zone, resolvers: frozenset({"ns1.elsewhere.net"}))
+    assert zones(api).plan(ONE, TTL).notes == (
+        "koprogo.test is served by ns1.elsewhere.net and not by OVH's ns1.sandbox.test: until the registrar's entry is"
+        " changed, these records have no effect.",
+    )
+
+
+def test_a_zone_that_ovh_cannot_serve_is_named_with_its_reason(api: Api) -> None:
+    api.publisher.refuses = "koprogo.test: line 7: not a name"
+    with pytest.raises(CloudError, match=r"OVH cannot serve koprogo\.test: koprogo\.test: line 7: not a name\."):
+        apply(api)
+    assert "OVH reports of koprogo.test: koprogo.test: line 7: not a name." in zones(api).plan(WANT, TTL).notes
+
+
+def test_keys_are_not_shown() -> None:
+    assert SECRET not in repr(Keys("ovh-eu", KEY, SECRET, CONSUMER))
+
+
+def test_keys_that_do_not_fit_together() -> None:
+    with pytest.raises(CloudError, match="OVH: the OVH_"):
+        Client(Keys("ovh-eu", KEY, SECRET, CONSUMER, client_id="x", client_secret="y"))

@@ -1,0 +1,163 @@
+"""`python -m cloud.dns` as those use it who want only this part: a process, its output and its exit status."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dns_account import put, table
+from ovh_stand_in import CONSUMER, KEY, SECRET, Api
+
+ROOT = Path(__file__).parents[2]
+WISH = ["koprogo.test", "api.koprogo.test", "--ipv4=192.0.2.1", "--ipv6=2001:db8::1", "--issuer=letsencrypt.org"]
+ADDED = [
+    "+ A    api.koprogo.test  192.0.2.1",
+    "+ AAAA api.koprogo.test  2001:db8::1",
+    '+ CAA  api.koprogo.test  0 issue "letsencrypt.org"',
+    "~ A    koprogo.test      10.0.0.9 → 192.0.2.1",
+    "+ AAAA koprogo.test      2001:db8::1",
+    '+ CAA  koprogo.test      0 issue "letsencrypt.org"',
+]
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    running = Api(tmp_path)
+    yield running
+    running.stop()
+
+
+def start(api: Api, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """Start the program with the keys of the account, and no .env."""
+    keys = {"OVH_ENDPOINT": api.url, "OVH_APPLICATION_KEY": KEY, "OVH_APPLICATION_SECRET": SECRET}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVH_", "DNS_", "CAA_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "cloud.dns", *arguments],
+        cwd=ROOT,
+        env={**clean, "ENV_FILE": "/nonexistent/.env", **keys, "OVH_CONSUMER_KEY": CONSUMER, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(api: Api, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Run it to its end: exit status, output, errors; none of which has a secret or a traceback."""
+    process = start(api, *arguments, **variables)
+    out, errors = process.communicate(timeout=60)
+    assert not [secret for secret in (KEY, SECRET, CONSUMER) if secret in out + errors]
+    assert "Traceback" not in errors
+    return process.returncode, out, errors
+
+
+def test_plan_apply_plan(api: Api) -> None:
+    put(api, "", "10.0.0.9")
+    before = [row for row in table(api) if row != ("", "A", "10.0.0.9")]
+    code, out, _ = run(api, "plan", *WISH)
+    assert (code, out.splitlines()[:6]) == (2, ADDED)
+    assert out.splitlines()[6:] == [
+        "DNS: 5 to create, 1 to change, 0 to delete in koprogo.test; no other record is touched.",
+    ]
+    code, out, _ = run(api, "apply", "--yes", *WISH)
+    assert (code, out.splitlines()[-1]) == (0, "Written and served.")
+    code, out, _ = run(api, "plan", *WISH)
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "! Nobody can be asked from here whether koprogo.test is served as it is written.",
+            "The DNS records are right, and served.",
+        ],
+    )
+    assert [row for row in table(api) if row not in before] == [
+        ("", "A", "192.0.2.1"),
+        ("", "AAAA", "2001:db8::1"),
+        ("", "CAA", '0 issue "letsencrypt.org"'),
+        ("api", "A", "192.0.2.1"),
+        ("api", "AAAA", "2001:db8::1"),
+        ("api", "CAA", '0 issue "letsencrypt.org"'),
+    ]
+
+
+def test_a_plan_for_programs(api: Api) -> None:
+    put(api, "", "10.0.0.9", ttl=60)
+    code, out, _ = run(api, "plan", "--json", "koprogo.test", "--ipv4=192.0.2.1")
+    found = json.loads(out)
+    assert (code, found["refresh"], found["problems"]) == (2, ["koprogo.test"], [])
+    (change,) = found["changes"]
+    assert isinstance(change.pop("id"), int)
+    assert change == {
+        "action": "change",
+        "zone": "koprogo.test",
+        "name": "koprogo.test",
+        "type": "A",
+        "old": {"target": "10.0.0.9", "ttl": 60},
+        "new": {"target": "192.0.2.1", "ttl": 300},
+    }
+
+
+def test_several_addresses_stay_unless_they_may_go(api: Api) -> None:
+    put(api, "api", "10.0.0.8")
+    put(api, "api", "10.0.0.9")
+    before = table(api)
+    code, out, errors = run(api, "apply", "--yes", "api.koprogo.test", "--ipv4=192.0.2.1")
+    assert (code, out) == (1, "Nothing can be written.\n")
+    assert errors == (
+        "api.koprogo.test leads elsewhere, by A: 10.0.0.8, 10.0.0.9."
+        " If they may go: python -m cloud.dns apply --replace\n"
+    )
+    assert table(api) == before
+    code, out, _ = run(api, "apply", "--yes", "--replace", "api.koprogo.test", "--ipv4=192.0.2.1", "--ttl=60")
+    assert (code, out.splitlines()[:2]) == (
+        0,
+        ["~ A    api.koprogo.test  10.0.0.8 → 192.0.2.1, ttl 300 → ttl 60", "- A    api.koprogo.test  10.0.0.9"],
+    )
+    assert [row for row in table(api) if row[0] == "api"] == [("api", "A", "192.0.2.1")]
+
+
+def test_nobody_to_ask_is_a_no(api: Api) -> None:
+    before = table(api)
+    code, _, errors = run(api, "apply", *WISH)
+    assert (code, errors.splitlines()[-1]) == (
+        1,
+        "Nothing was done: nobody answered. Run it in a terminal, or with --yes.",
+    )
+    assert table(api) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["plan", "koprogo.test"], 1, "Names need an address: --ipv4 192.0.2.1, and --ipv6 where there is one."),
+        (["plan", "--ipv4=192.0.2.1"], 1, "An address needs names: www.example.org --ipv4 192.0.2.1"),
+        (["plan", "https://koprogo.test", "--ipv4=192.0.2.1"], 2, "is an address; put the bare name"),
+        (["plan", "koprogo.test", "--ipv4=2001:db8::1"], 2, "Expected 4 octets in '2001:db8::1'"),
+        (["plan", "koprogo.test", "--ipv4=192.0.2.1", "--ttl=5"], 2, "5 is not in the range x>=60"),
+        (
+            ["plan", "koprogo.com", "--ipv4=192.0.2.1"],
+            1,
+            "koprogo.com is in no DNS zone of this OVH account",
+        ),
+        (["plan"], 1, "/nonexistent/.env: there is no such file"),
+    ],
+)
+def test_mistakes_are_explained(api: Api, arguments: list[str], code: int, says: str) -> None:
+    found, _, errors = run(api, *arguments)
+    assert (found, says in errors) == (code, True), errors
+
+
+def test_missing_keys_are_all_named(api: Api) -> None:
+    code, _, errors = run(api, "plan", *WISH, OVH_APPLICATION_KEY="", OVH_CONSUMER_KEY="")
+    assert code == 1
+    assert re.findall(r"^OVH_\w+", errors, re.MULTILINE) == ["OVH_APPLICATION_KEY", "OVH_CONSUMER_KEY"]
+
+
+def test_check_needs_no_keys_and_says_who_cannot_be_asked(api: Api) -> None:
+    code, _, errors = run(api, "check", *WISH, OVH_APPLICATION_KEY="", DNS_RESOLVERS="127.0.0.1")
+    assert code == 1
+    assert "koprogo.test" in errors
+    assert api.calls == []

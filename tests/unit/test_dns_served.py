@@ -1,0 +1,149 @@
+"""What a zone's own name servers answer, and how it is waited for."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+from dns_account import NAMES, OURS, TTL, apply, zones
+from ovh_stand_in import Api
+
+from cloud.dns import served, work
+from cloud.dns.record import Have, wanted
+from cloud.dns.removal import removal
+from cloud.trouble import CloudError
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    running = Api(tmp_path)
+    yield running
+    running.stop()
+
+
+class NameServer:
+    """Answers A questions from a table, on UDP; a name that is missing does not exist, None is silence."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, str | None] = {}
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        """Answer until the socket is closed."""
+        while True:
+            try:
+                data, sender = self.socket.recvfrom(4096)
+            except OSError:
+                return
+            question = dns.message.from_wire(data)
+            name = question.question[0].name.to_text().rstrip(".")
+            answer = dns.message.make_response(question)
+            if name not in self.table:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+            elif target := self.table[name]:
+                answer.answer.append(dns.rrset.from_text(f"{name}.", 60, "IN", "A", target))
+            else:
+                continue
+            with suppress(OSError):  # closed meanwhile
+                self.socket.sendto(answer.to_wire(), sender)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    running = NameServer()
+    real, port = served.dns.query.udp_with_fallback, running.socket.getsockname()[1]
+    monkeypatch.setattr(served.dns.query, "udp_with_fallback", lambda q, where, timeout: real(q, where, timeout, port))
+    monkeypatch.setattr(served, "SECONDS_PER_QUESTION", 10.0)
+    monkeypatch.setattr(work, "PAUSE", 0.02)
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: {})
+    monkeypatch.setattr(served, "delegation", lambda zone, resolvers: frozenset())
+    monkeypatch.setattr(served, "resolvers_of", lambda zone, resolvers: {})
+    yield running
+    running.socket.close()
+
+
+APEX = wanted(["koprogo.test"], "192.0.2.1", None)
+HERE = {"ns1.test": "127.0.0.1"}
+
+
+def test_differences_name_server_and_answer(server: NameServer) -> None:
+    assert served.differences(APEX, {}, HERE) == ["ns1.test answers nothing for A koprogo.test"]
+    server.table["koprogo.test"] = "10.0.0.9"
+    assert served.differences(APEX, {}, HERE) == ["ns1.test answers 10.0.0.9 for A koprogo.test"]
+    server.table["koprogo.test"] = "192.0.2.1"
+    assert served.differences(APEX, {}, HERE) == []
+
+
+def test_a_server_that_is_silent_is_no_difference(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "SECONDS_PER_QUESTION", 0.05)
+    server.table["koprogo.test"] = None
+    assert served.differences(APEX, {}, HERE) == []
+
+
+def test_records_written_and_never_served_are_refreshed(
+    api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = zones(api)
+    for change in there.plan(APEX, TTL).changes:
+        there.account.create(change.row)
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: HERE)
+    plan = there.plan(APEX, TTL)
+    assert plan.lines == ["~ zone koprogo.test: written earlier and not served yet"]
+    server.table["koprogo.test"] = "192.0.2.1"
+    there.apply(plan)
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 1
+    assert there.plan(APEX, TTL).lines == []
+
+
+def test_a_zone_that_is_never_served_is_an_error(api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: HERE)
+    monkeypatch.setattr(work, "SECONDS", 0.1)
+    with pytest.raises(CloudError, match=r"OVH has accepted .* ns1.test answers nothing for A koprogo.test\. Wait"):
+        apply(api, APEX)
+
+
+def test_what_is_to_be_gone_is_named_while_it_is_served(server: NameServer) -> None:
+    gone = removal(["koprogo.test"], ["192.0.2.1"], Have(["koprogo.test"], [])).gone["koprogo.test"]
+    server.table["koprogo.test"] = "192.0.2.1"
+    assert served.differences({}, gone, HERE)[0] == "ns1.test still answers 192.0.2.1 for A koprogo.test"
+    server.table["koprogo.test"] = "10.0.0.9"
+    assert served.differences({}, gone, HERE) == []
+    del server.table["koprogo.test"]
+    assert served.differences({}, gone, HERE) == []
+
+
+def test_a_removal_waits_until_it_is_served(api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(api, APEX)
+    server.table["koprogo.test"] = "192.0.2.1"
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: HERE)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "still answers" in line:
+            del server.table["koprogo.test"]
+
+    there = zones(api, say)
+    there.apply(there.plan_removal(["koprogo.test"], ["192.0.2.1"]))
+    assert said[-1:] == ["waiting: ns1.test still answers 192.0.2.1 for A koprogo.test"]
+
+
+def test_a_removal_that_was_never_served_is_refreshed(
+    api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.table["koprogo.test"] = "192.0.2.1"
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: HERE)
+    there = zones(api)
+    plan = there.plan_removal(NAMES, OURS)
+    assert plan.lines == ["~ zone koprogo.test: written earlier and not served yet"]
+    del server.table["koprogo.test"]
+    there.apply(plan)
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 1
+    assert there.plan_removal(NAMES, OURS).lines == []
