@@ -15,7 +15,8 @@ from sandbox.internet.ovh_api.accounts import Account, ConsumerKey, ServiceAccou
 from sandbox.internet.ovh_api.faults import Call
 from sandbox.internet.ovh_api.records import Record
 from sandbox.internet.ovh_api.server import Server
-from sandbox.internet.ovh_api.store import PublishError, Store, Zone
+from sandbox.internet.ovh_api.store import PublishError, Store
+from sandbox.internet.ovh_api.zone import Zone
 
 KEY, SECRET, CONSUMER = "appkey0123456789", "appsecret0123456789abcdef", "consumer0123456789abcdef"
 CLIENT, CLIENT_SECRET = "EU.0123456789abcdef", "clientsecret0123456789abcdef"

@@ -167,7 +167,7 @@ def test_one_right_is_taken_away(api: Api, client: Any) -> None:
 
 
 def test_clear_takes_back_rules_clock_and_log(api: Api, client: Any) -> None:
-    api.faults.add("skew", value=3600, times=1)
+    api.faults.add("skew", value=3600)
     api.faults.add("500", times=None)
     client.raw_call("GET", "/auth/time", need_auth=False)
     api.faults.clear()
@@ -175,7 +175,9 @@ def test_clear_takes_back_rules_clock_and_log(api: Api, client: Any) -> None:
     assert client.get(ZONE)["name"] == "koprogo.test"
 
 
-@pytest.mark.parametrize("rule", [{"do": "nothing"}, {"do": "500", "path": "("}, {"do": "500", "nht": 2}])
+@pytest.mark.parametrize(
+    "rule", [{"do": "nothing"}, {"do": "500", "path": "("}, {"do": "500", "nht": 2}, {"do": "skew"}]
+)
 def test_a_rule_that_cannot_hit_is_refused(api: Api, rule: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         api.faults.add(**rule)

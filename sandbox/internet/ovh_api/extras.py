@@ -10,7 +10,8 @@ from .context import Context
 from .errors import no_object
 from .records import Record, matches, new_record
 from .schema import check_body, is_ipv4
-from .store import Store, Zone
+from .store import Store
+from .zone import Zone
 
 # What OVH's web redirections answer at.
 REDIRECTION_ADDRESS = "213.186.33.5"

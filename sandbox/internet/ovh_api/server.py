@@ -4,16 +4,19 @@ import os
 import secrets
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import pages, routes, side_door
 from .access import Request
 from .accounts import Account
 from .answers import Answer
-from .faults import Cut, Faults, Victim, answer
+from .fault_kinds import Cut, Victim, answer
+from .faults import Faults
 from .store import Store
 
 BASES = ("/1.0", "/v1")
@@ -53,6 +56,11 @@ class Server(ThreadingHTTPServer):
         if rule is None:
             return carry_out()
         return answer(Victim(request, rule, self.faults, self.account, self.store, carry_out))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong, unless the client went away."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from .access import Request
 from .answers import Answer, html, json_answer
-from .faults import Faults
+from .faults import Faults, Rule
 
 PATH = "/_faults"
 
@@ -27,8 +27,7 @@ def handle(faults: Faults, token: str | None, request: Request) -> Answer:
     if request.method == "POST":
         try:
             rules = json.loads(request.body)
-            for rule in rules if isinstance(rules, list) else [rules]:
-                faults.add(**rule)
+            faults.extend([Rule(**rule) for rule in (rules if isinstance(rules, list) else [rules])])
         except (ValueError, TypeError) as error:
             return json_answer(400, {"message": str(error)})
     return json_answer(

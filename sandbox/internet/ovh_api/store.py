@@ -1,52 +1,19 @@
 """The zones of the account, in one JSON file. What is served changes only when a zone is refreshed."""
 
 import copy
-import datetime
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 from .errors import business, no_object
 from .records import Record
+from .zone import Task, Zone, next_serial, now_text
 
 FIRST_ID = 5_000_000_001  # OVH's ids do not fit in 32 bits
-
-
-class Task(TypedDict):
-    """One change of a zone on its way to the name servers (domain.zone.Task)."""
-
-    id: int
-    function: str
-    status: str
-    comment: str | None
-    creationDate: str
-    todoDate: str
-    lastUpdate: str | None
-    doneDate: str | None
-    canAccelerate: bool
-    canCancel: bool
-    canRelaunch: bool
-
-
-class Zone(TypedDict):
-    """`records` are what the API shows, `served` what the name servers were given at the last refresh.
-
-    Redirections and DynHost records are as the API shows them, with `rows`, the ids of the records that they own.
-    """
-
-    name: str
-    records: list[Record]
-    served: list[Record]
-    redirections: list[dict[str, Any]]
-    dynhosts: list[dict[str, Any]]
-    serial: int
-    errors: list[str]
-    tasks: list[Task]
-    lastUpdate: str
 
 
 class Publisher(Protocol):
@@ -91,7 +58,7 @@ class Store:
                 served=copy.deepcopy(rows),
                 redirections=[],
                 dynhosts=[],
-                serial=_next_serial(0),
+                serial=next_serial(0),
                 errors=[],
                 tasks=[],
                 lastUpdate=now_text(),
@@ -144,7 +111,7 @@ class Store:
     def refresh(self, name: str, function: str = "ZoneRefresh") -> Task:
         """Send the zone's present records to its name servers; they serve them a moment later."""
         with self.changing(name) as zone:
-            zone["serial"] = _next_serial(zone["serial"])
+            zone["serial"] = next_serial(zone["serial"])
             zone["served"] = copy.deepcopy(zone["records"])
             zone["lastUpdate"] = now_text()
             task = Task(
@@ -216,13 +183,3 @@ class Store:
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps({"zones": self._zones, "next_id": self._next_id}))
         new.replace(self._path)
-
-
-def now_text() -> str:
-    """Return the present time as OVH writes it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _next_serial(serial: int) -> int:
-    """Return the next SOA serial: YYYYMMDDnn, and one more than before whatever the date."""
-    return max(serial + 1, int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d")) * 100)
