@@ -1,0 +1,174 @@
+"""`python -m cloud.dns` killed at every call that writes: names go on resolving, and the next run completes it."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dns.message
+import dns.query
+import ovh
+import pytest
+import requests
+import small_world
+
+from sandbox import internet
+from sandbox.world import World, wait_for
+
+pytestmark = pytest.mark.machine
+
+ROOT = Path(__file__).parents[2]
+ZONE = "/domain/zone/example.test"
+WISH = ["example.test", "app.example.test", "--ipv4=192.0.2.7", "--ipv6=2001:db8::7", "--issuer=letsencrypt.org"]
+WRITTEN = [
+    (sub, kind, target)
+    for sub in ("", "app")
+    for kind, target in (("A", "192.0.2.7"), ("AAAA", "2001:db8::7"), ("CAA", '0 issue "letsencrypt.org"'))
+]
+WRITES = 8
+"""A duplicate is deleted, an address changed, five records created, the zone refreshed."""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with small_world.with_internet("test-killed") as made:
+        yield made
+
+
+class Account:
+    """The zone example.test as its customer sees it, and the API's side door."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.keys = world, internet.credentials(world)
+        ovh.client.ENDPOINTS["sandbox"] = self.keys["OVH_ENDPOINT"]
+        names = ("APPLICATION_KEY", "APPLICATION_SECRET", "CONSUMER_KEY")
+        self.client = ovh.Client("sandbox", *(self.keys[f"OVH_{name}"] for name in names))
+        self.original = self.rows()
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Every record: (subdomain, type, target)."""
+        found = [self.client.get(f"{ZONE}/record/{identifier}") for identifier in self.client.get(f"{ZONE}/record")]
+        return sorted((r["subDomain"], r["fieldType"], r["target"]) for r in found)
+
+    def reset(self) -> None:
+        """The zone as it was in the beginning, with the apex' address twice, served."""
+        for identifier in self.client.get(f"{ZONE}/record"):
+            row = self.client.get(f"{ZONE}/record/{identifier}")
+            if (row["subDomain"], row["fieldType"], row["target"]) in [*WRITTEN, ("", "A", "10.66.0.80")]:
+                self.client.delete(f"{ZONE}/record/{identifier}")
+        for _ in range(2):
+            self.client.post(f"{ZONE}/record", fieldType="A", subDomain="", target="10.66.0.80")
+        self.client.post(f"{ZONE}/refresh")
+        wait_for(lambda: self.client.get(f"{ZONE}/status")["isDeployed"], 10, "the zone is not served")
+
+    def door(self, method: str, rule: dict[str, Any] | None = None) -> Any:
+        """The side door's answer."""
+        url = self.keys["OVH_ENDPOINT"].removesuffix("/1.0") + "/_faults"
+        headers = {"X-Faults-Token": internet.fault_token(self.world)}
+        answer = requests.request(method, url, headers=headers, json=rule, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the program."""
+        variables = {**os.environ, **self.keys, "ENV_FILE": "/nonexistent", "DNS_RESOLVERS": self.world.ipv4(3)}
+        command = [sys.executable, "-m", "cloud.dns", *arguments, *WISH]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run the program to its end: exit status and output."""
+        process = self.start(*arguments)
+        output = process.communicate(timeout=90)[0]
+        return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def account(world: World) -> Account:
+    return Account(world)
+
+
+def ask(world: World, name: str, kind: str) -> list[str]:
+    """What the name server answers."""
+    answer = dns.query.udp(dns.message.make_query(f"{name}.", kind), world.ipv4(3), timeout=5)
+    return sorted(record.to_text() for rrset in answer.answer for record in rrset)
+
+
+class Watch(threading.Thread):
+    """Asks for an address again and again until it is stopped, and counts the answers without one."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(daemon=True)
+        self._world, self._name, self._over = world, name, threading.Event()
+        self.seen: set[str] = set()
+        self.empty = 0
+
+    def run(self) -> None:
+        """Ask."""
+        while not self._over.wait(0.01):
+            answer = ask(self._world, self._name, "A")
+            self.seen |= set(answer)
+            self.empty += not answer
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        self.join()
+
+
+def kill_at(account: Account, nth: int) -> None:
+    """SIGKILL the program when its nth write is on the way; it is carried out, and nobody hears of that."""
+    account.door("DELETE")
+    account.door("POST", {"do": "delay", "method": "POST|PUT|DELETE", "nth": nth, "value": 1})
+    process = account.start("apply", "--yes")
+    wait_for(lambda: account.door("GET")["rules"][0]["seen"] >= nth, 30, f"write {nth} did not come")
+    process.kill()
+    process.communicate()
+    wait_for(
+        lambda: len([c for c in account.door("GET")["calls"] if c[0] != "GET"]) >= nth, 10, "it was not carried out"
+    )
+    account.door("DELETE")
+
+
+def test_whatever_write_it_is_killed_at_the_next_run_completes_it(world: World, account: Account) -> None:
+    for nth in range(1, WRITES + 1):
+        account.reset()
+        watch = Watch(world, "example.test")
+        watch.start()
+        kill_at(account, nth)
+        code, output = account.run("apply", "--yes")
+        watch.stop()
+        assert (code, "Traceback" in output) == (0, False), output
+        assert account.rows() == sorted(
+            [*(row for row in account.original if row != ("", "A", "10.66.0.80")), *WRITTEN]
+        )
+        for name in ("example.test", "app.example.test"):
+            assert ask(world, name, "A") == ["192.0.2.7"]
+            assert ask(world, name, "AAAA") == ["2001:db8::7"]
+            assert ask(world, name, "CAA") == ['0 issue "letsencrypt.org"']
+        assert (watch.seen, watch.empty) == ({"10.66.0.80", "192.0.2.7"}, 0)
+        assert account.run("plan") == (0, "The DNS records are right, and served.\n")
+        assert account.run("check")[0] == 0
+
+
+def test_an_undisturbed_run_writes_that_often_and_the_check_tells_before_and_after(account: Account) -> None:
+    account.reset()
+    code, output = account.run("check")
+    assert code == 2
+    assert "ns1.sandbox.test answers 10.66.0.80 for A example.test; wanted: 192.0.2.7\n" in output
+    account.door("DELETE")
+    assert account.run("apply", "--yes")[0] == 0
+    assert len([call for call in account.door("GET")["calls"] if call[0] != "GET"]) == WRITES
+    assert account.run("check") == (
+        0,
+        "ns1.sandbox.test answers 192.0.2.7 for A app.example.test\n"
+        "ns1.sandbox.test answers 2001:db8::7 for AAAA app.example.test\n"
+        'ns1.sandbox.test answers 0 issue "letsencrypt.org" for CAA app.example.test\n'
+        "ns1.sandbox.test answers 192.0.2.7 for A example.test\n"
+        "ns1.sandbox.test answers 2001:db8::7 for AAAA example.test\n"
+        'ns1.sandbox.test answers 0 issue "letsencrypt.org" for CAA example.test\n',
+    )
