@@ -319,3 +319,8 @@ def test_a_catalogue_of_no_subsidiary_is_refused(api: Api, query: dict[str, str]
     answer = requests.get(f"{api.url}/order/catalog/public/cloud", query, timeout=5)
     assert answer.status_code == 400
     assert answer.json() == {"class": "Client::BadRequest", "message": says}
+
+
+def test_a_slash_at_the_end_of_a_path_changes_nothing(api: Api) -> None:
+    assert api.client().get("/domain/zone/") == ["koprogo.test"]
+    assert api.client().get("/domain/zone/koprogo.test/")["name"] == "koprogo.test"

@@ -90,7 +90,8 @@ def _call(account: Account, store: Store, request: Request, now: float) -> Any:
 
 def _find(request: Request) -> tuple[Route, dict[str, str]]:
     """Return the call that is asked for and the parts of its path."""
-    there = [(route, found.groupdict()) for route in ROUTES if (found := _pattern(route.path).fullmatch(request.path))]
+    path = request.path.removesuffix("/")  # lexicon asks for /domain/zone/, which OVH takes for /domain/zone
+    there = [(route, found.groupdict()) for route in ROUTES if (found := _pattern(route.path).fullmatch(path))]
     for route, parts in there:
         if route.method == request.method:
             return route, parts
