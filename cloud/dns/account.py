@@ -45,13 +45,9 @@ class Account:
         return ZoneState(tuple(about["nameServers"]), bool(status["isDeployed"]), tuple(status.get("errors") or ()))
 
     def rows(self, zone: str, subdomain: str, kinds: Iterable[str]) -> Iterator[Row]:
-        """The records of this name and these types."""
+        """The records of this name and these types. OVH's filters are patterns: others may be among them."""
         for kind in kinds:
-            path = f"/domain/zone/{zone}/record?fieldType={kind}&subDomain={quote(subdomain)}"
-            for row in self._shown(zone, path):
-                # OVH's filters are patterns: records of other names may be among those.
-                if (row.subdomain, row.kind) == (subdomain, kind):
-                    yield row
+            yield from self._shown(zone, f"/domain/zone/{zone}/record?fieldType={kind}&subDomain={quote(subdomain)}")
 
     def services(self, zone: str, subdomain: str) -> Iterator[Service]:
         """The web redirections and DynHosts of this name."""

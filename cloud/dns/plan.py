@@ -140,7 +140,8 @@ def _homeless(name: str, zones: Sequence[str]) -> str:
     there_is = ", ".join(sorted(zones)) or "none"
     return (
         f"{name} is in no DNS zone of this OVH account (it has: {there_is})."
-        " Check the name, and that the OVH_* keys are those of the account that has the zone."
+        " Check the name, and that the OVH_* keys are those of the account that has the zone; a service account sees"
+        " only the zones that it may read (dnsZone:apiovh:get)."
     )
 
 

@@ -101,6 +101,8 @@ def _meaning(status: int, body: dict[str, Any]) -> str:
     code, message = body.get("errorCode"), str(body.get("message") or "no reason given").rstrip(".")
     if code in CODES:
         return CODES[code]
+    if status == FORBIDDEN and message == "This call has not been granted":  # seen without the errorCode, too
+        return CODES["NOT_GRANTED_CALL"]
     if status == FORBIDDEN:
         missing = f"; missing: {', '.join(actions)}" if (actions := _actions(body.get("details"))) else ""
         return f"the account behind these keys may not do this ({message}{missing})"

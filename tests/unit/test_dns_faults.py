@@ -224,6 +224,16 @@ def test_ids_that_change_meanwhile_are_explained_and_nothing_else_is_hit(
     trial.assert_changed()
 
 
+def test_a_record_with_another_id_does_not_count_as_deleted(make: Callable[[], Trial]) -> None:
+    trial = make()
+    trial.change()
+    trial.api.faults.add("newids", method="DELETE", nth=6)
+    with pytest.raises(CloudError, match=r"OVH has record \d+ .* no more"):
+        trial.take_away()
+    trial.take_away()
+    assert table(trial.api) == trial.foreign
+
+
 def test_a_record_that_somebody_else_deleted_counts_as_deleted(make: Callable[[], Trial]) -> None:
     trial = make()
     trial.change()
