@@ -12,14 +12,15 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
     # imports take a moment, and interrupted in the middle they end in a traceback; nothing is done until their end
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
-import io
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
+
+from cloud import command_line
 
 COMMON = (
     click.option("--openrc", type=click.Path(path_type=Path), help="Log in with this openrc.sh, as OVH gives it."),
@@ -127,50 +128,14 @@ def console(**options: Any) -> None:
 
 
 def run(command: str, **options: Any) -> None:
-    """Run a command; every failure is a line or two on standard error."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, lambda received, _: sys.exit(128 + received))  # so that a lease is given back
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal of a few letters is no reason to stop
-    try:
-        status = _status_of(command, options)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
-    except OSError as error:
-        # whoever read this has gone, or there is no room for it; what is left in the buffer has nowhere to go
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the end of the process
-        gone = isinstance(error, BrokenPipeError)
-        sys.exit(1 if gone else f"{error.filename or 'The output'}: {error.strerror}.")
-    sys.exit(status)
+    """Run a command of `cloud.commands`."""
 
+    def load() -> Callable[[], int]:
+        from cloud import commands  # noqa: PLC0415 - takes a moment, of which --help has no need
 
-def _status_of(command: str, options: dict[str, Any]) -> int | str:
-    """Do it; the exit status, or what is wrong."""
-    # what follows takes a moment to import, of which --help has no need
-    from cloud import commands  # noqa: PLC0415
-    from cloud.trouble import CloudError  # noqa: PLC0415
-    from settings import SettingsError  # noqa: PLC0415
+        return partial(getattr(commands, command), **options)
 
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there may be something to give back
-    try:
-        return int(getattr(commands, command)(**options))
-    except SettingsError as error:
-        return f"{error}\nNothing was done: mend the lines above, in .env or the environment."
-    except CloudError as error:
-        return str(error)
-    except click.Abort:
-        if sys.stdin is not None and sys.stdin.isatty():
-            raise KeyboardInterrupt from None
-        return "Nothing was done: nobody answered. Run it in a terminal, or with --yes."
-
-
-def _interrupted() -> int:
-    print("\nInterrupted. What was done until then stays so; run the same command again to go on.", file=sys.stderr)
-    return 130
+    command_line.run(load)
 
 
 if __name__ == "__main__":

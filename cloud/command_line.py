@@ -9,8 +9,8 @@ from collections.abc import Callable
 import click
 
 
-def run(command: Callable[[], int]) -> None:
-    """Run a command and exit with its status; 1 if it failed, 130, 143 or 129 if it was interrupted."""
+def run(load: Callable[[], Callable[[], int]]) -> None:
+    """Run the command that `load` gives and exit with its status; 1 if it failed, 130, 143 or 129 if interrupted."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda received, _: sys.exit(128 + received))  # so that a lease is given back
@@ -18,7 +18,7 @@ def run(command: Callable[[], int]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal of a few letters is no reason to stop
     try:
-        status = _status_of(command)
+        status = _status_of(load)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("\nInterrupted. What was done until then stays so; run the same command again to go on.", file=sys.stderr)
@@ -31,12 +31,15 @@ def run(command: Callable[[], int]) -> None:
     sys.exit(status)
 
 
-def _status_of(command: Callable[[], int]) -> int | str:
+def _status_of(load: Callable[[], Callable[[], int]]) -> int | str:
     """Do it; the exit status, or what is wrong."""
-    # what follows takes a moment to import, and an interruption in it should be as quiet as a later one
+    # what follows takes a moment to import, of which --help has no need
     from cloud.trouble import CloudError  # noqa: PLC0415
     from settings import SettingsError  # noqa: PLC0415
 
+    command = load()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there may be something to give back
     try:
         return command()
     except SettingsError as error:

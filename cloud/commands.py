@@ -1,8 +1,6 @@
 """What each command of provision.py does, from the settings to the exit status."""
 
 import json
-import sys
-import termios
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +9,7 @@ import click
 from rich.console import Console
 
 import settings as variables
-from cloud import server_plan
+from cloud import asking, server_plan
 from cloud import status as statuses
 from cloud.api import lease, session
 from cloud.api.compute import Compute
@@ -192,7 +190,7 @@ def console(*, openrc: Path | None, verbose: bool) -> int:
 
 def _begin(openrc: Path | None, *, verbose: bool, to_errors: bool = False) -> Work:
     to = console_of(to_errors=to_errors)
-    ask = _ask_password if _somebody_is_there() else None
+    ask = _ask_password if asking.somebody_is_there() else None
     settings = variables.load_cloud(openrc=openrc, ask_password=ask)
     account = settings.openstack
     project = account.project_name or account.project_id
@@ -263,11 +261,11 @@ def _agree(work: Work, *, yes: bool, name: str, loses_data: bool) -> None:
         return
     if loses_data:
         question = f"This cannot be undone. To do it, type the server's name ({work.name})"
-        _forget_what_was_typed()
+        asking.forget_what_was_typed()
         if click.prompt(question, default="", show_default=False) != work.name:
             raise CloudError("Nothing was done: that is not the server's name.")
         return
-    if not _confirmed("Do this?"):
+    if not asking.confirmed("Do this?"):
         raise CloudError("Nothing was done.")
 
 
@@ -277,7 +275,7 @@ def _last_backup(work: Work, server: FoundServer, backup: bool | None, *, yes: b
         return
     folder = work.settings.folder / "backups"
     if backup is None:
-        backup = yes or _confirmed(f"Take a last backup, and fetch it to {folder}?", default=True)
+        backup = yes or asking.confirmed(f"Take a last backup, and fetch it to {folder}?", default=True)
     if not backup:
         return
     login = access.known_login(work.settings, server)
@@ -291,7 +289,7 @@ def _last_backup(work: Work, server: FoundServer, backup: bool | None, *, yes: b
 
 def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool) -> None:
     """Do the plan, and say how to log in."""
-    ask = _agrees if _somebody_is_there() and not yes else None
+    ask = _agrees if asking.somebody_is_there() and not yes else None
     try:
         login = Apply(work.settings, work.cloud, taken, work.planner.want, planned, work.to, ask).run()
     except ServerFailed as error:
@@ -304,26 +302,9 @@ def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool) -> None:
     work.to.print(f"  ssh -i {login.private_key} -o UserKnownHostsFile={known_hosts} {login.user}@{login.address}")
 
 
-def _somebody_is_there() -> bool:
-    """Whether there is a terminal to ask at."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def _forget_what_was_typed() -> None:
-    """What was typed before a question could be read is no answer to it."""
-    if _somebody_is_there():
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-
-def _confirmed(question: str, *, default: bool = False) -> bool:
-    """Ask."""
-    _forget_what_was_typed()
-    return bool(click.confirm(question, default=default))
-
-
 def _agrees(question: str) -> bool:
     """Ask in the middle of the work: no answer is a no."""
     try:
-        return _confirmed(question)
+        return asking.confirmed(question)
     except click.Abort:
         return False

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -85,21 +86,21 @@ def main() -> None:
 @takes(REPLACE, JSON)
 def plan(**options: Any) -> None:
     """`plan`."""
-    command_line.run(lambda: _plan_command(**options))
+    command_line.run(lambda: partial(_plan_command, **options))
 
 
 @main.command(help="Show what would be written, ask, write it, and wait until it is served.")
 @takes(REPLACE, click.option("--yes", is_flag=True, help="Do not ask."))
 def apply(**options: Any) -> None:
     """`apply`."""
-    command_line.run(lambda: _apply_command(**options))
+    command_line.run(lambda: partial(_apply_command, **options))
 
 
 @main.command(help="Ask the zones' own name servers; needs no account. Exit status: 0 as wanted, 2 not.")
 @takes()
 def check(**options: Any) -> None:
     """`check`."""
-    command_line.run(lambda: _check_command(**options))
+    command_line.run(lambda: partial(_check_command, **options))
 
 
 def _plan_command(*, replace: bool, as_json: bool, **given: Any) -> int:
