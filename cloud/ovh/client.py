@@ -11,7 +11,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from cloud.ovh import errors
-from cloud.ovh.errors import OutOfTime, Passing, Refused
+from cloud.ovh.errors import Passing, Refused, Stale
 from cloud.trouble import CloudError
 
 TIMEOUTS = (5.0, 30.0)
@@ -88,9 +88,9 @@ class Client:
         """Call a single time. Raises Refused or Passing (which CloudErrors are), or any other CloudError."""
         try:
             return errors.read(self._send(method, path, body, signed), self.endpoint)
-        except OutOfTime as error:
-            self._client = self._new()  # python-ovh compares the clocks once in a client's life
-            raise OutOfTime(f"OVH: {method} {path}: {error}.") from None
+        except Stale as error:
+            self._client = self._new()  # which compares the clocks, and gets a token
+            raise Stale(f"OVH: {method} {path}: {error}.") from None
         except Passing as error:
             raise Passing(f"OVH: {method} {path}: {error}.", error.seconds) from None
         except Refused as error:

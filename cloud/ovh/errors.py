@@ -19,7 +19,8 @@ CODES = {
     " Make one that has it with: python provision.py credentials",
     "QUERY_TIME_OUT": "OVH found the time of the request too far off. Check this machine's clock",
 }
-NO_CONTENT, FORBIDDEN, NOT_FOUND, REQUEST_TIMEOUT, CONFLICT, TOO_MANY, FAILED = 204, 403, 404, 408, 409, 429, 500
+NO_CONTENT, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 204, 401, 403, 404
+REQUEST_TIMEOUT, CONFLICT, TOO_MANY, FAILED = 408, 409, 429, 500
 LONGEST = 60.0
 """Seconds. Who is asked to wait longer is told so instead."""
 
@@ -43,8 +44,8 @@ class Passing(NotYet):
         self.seconds = seconds
 
 
-class OutOfTime(Passing):
-    """OVH's clock and ours have parted since they were compared."""
+class Stale(Passing):
+    """OVH's clock and ours have parted since they were compared, or a service account's token is no longer valid."""
 
 
 def read(response: requests.Response, endpoint: str) -> Any:
@@ -60,8 +61,8 @@ def read(response: requests.Response, endpoint: str) -> Any:
         return body
     said = body if isinstance(body, dict) else {}
     text = _with_query_id(_meaning(status, said), response)
-    if said.get("errorCode") == "QUERY_TIME_OUT":
-        raise OutOfTime(text)
+    if said.get("errorCode") == "QUERY_TIME_OUT" or status == UNAUTHORIZED:
+        raise Stale(text)
     if status in (REQUEST_TIMEOUT, TOO_MANY) or status >= FAILED:
         raise Passing(text, _asked_to_wait(response))
     raise Refused(text, status)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from dns_account import NAMES, OURS, TTL, WANT, apply, client, put, remove, table, zones
-from ovh_stand_in import CONSUMER, KEY, SECRET, Api
+from ovh_stand_in import CLIENT, CLIENT_SECRET, CONSUMER, KEY, SECRET, Api
 
 from cloud.dns import served
+from cloud.dns.account import Account
 from cloud.dns.record import wanted
+from cloud.dns.work import Zones
 from cloud.ovh.client import Client, Keys
 from cloud.trouble import CloudError
 
@@ -197,3 +199,46 @@ def test_keys_are_not_shown() -> None:
 def test_keys_that_do_not_fit_together() -> None:
     with pytest.raises(CloudError, match="OVH: the OVH_"):
         Client(Keys("ovh-eu", KEY, SECRET, CONSUMER, client_id="x", client_secret="y"))
+
+
+# -- a service account -----------------------------------------------------------------------------------------------
+
+
+def as_service(
+    api: Api, monkeypatch: pytest.MonkeyPatch, identifier: str = CLIENT, secret: str = CLIENT_SECRET
+) -> Zones:
+    keys = Keys(api.secure_url(monkeypatch), client_id=identifier, client_secret=secret)
+    return Zones(Account(Client(keys, pause=0)))
+
+
+def test_a_service_account_does_the_same(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = as_service(api, monkeypatch)
+    there.apply(there.plan(ONE, TTL))
+    assert api.publisher.names("koprogo.test", "", "A") == ["192.0.2.1"]
+    assert there.plan(ONE, TTL).zones == ()
+
+
+def test_a_token_that_is_over_in_the_middle_is_renewed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = as_service(api, monkeypatch)
+    plan = there.plan(ONE, TTL)
+    api.ahead = 4000
+    there.apply(plan)
+    assert api.publisher.names("koprogo.test", "", "A") == ["192.0.2.1"]
+
+
+def test_a_service_account_that_ovh_does_not_know(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CloudError, match=r"does not accept the service account\. Check OVH_CLIENT_ID"):
+        as_service(api, monkeypatch, secret="wrong").plan(ONE, TTL)
+
+
+def test_an_action_that_no_policy_allows_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Keys(api.secure_url(monkeypatch), client_id="EU.reader", client_secret="readersecret")
+    with pytest.raises(
+        CloudError, match=r"POST /domain/zone/koprogo\.test/refresh: .*missing: dnsZone:apiovh:refresh\)"
+    ):
+        Client(reader, pause=0).call("POST", "/domain/zone/koprogo.test/refresh")
+
+
+def test_a_token_endpoint_that_fails_a_while_is_tried_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.faults.add("503", path="/auth/oauth2/token", times=2)
+    assert as_service(api, monkeypatch).plan(ONE, TTL).lines == ["+ A    koprogo.test  192.0.2.1"]
