@@ -51,7 +51,7 @@ def records(names: Sequence[str], ipv4: str, ipv6: str | None = None) -> Generat
 
 def _show(plan: Plan) -> None:
     _shown[host.name] = plan.lines
-    for line in (*plan.lines, *(f"! {note}" for note in plan.notes)):
+    for line in (*plan.lines, *(f"! {note}" for note in plan.notes), *([plan.summary] if plan.zones else [])):
         commands.say(line)
 
 
