@@ -33,10 +33,14 @@ _MAIL = (
     {"fieldType": "CNAME", "subDomain": "autoconfig", "target": "mailconfig.ovh.net.", "ttl": 0},
 )
 
-# Zone -> its first records. The apex of example.test is taken, as OVH's parking page takes it.
+_PARKED = {"fieldType": "A", "subDomain": "", "target": "10.66.0.80", "ttl": 0}
+
+# Zone -> its first records. The apex of example.… is taken, as OVH's parking page takes it. example.org is for clients
+# that guess zones by the list of public suffixes, where .test is none.
 ACCOUNT_ZONES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "koprogo.test": _MAIL,
-    "example.test": (*_MAIL, {"fieldType": "A", "subDomain": "", "target": "10.66.0.80", "ttl": 0}),
+    "example.test": (*_MAIL, _PARKED),
+    "example.org": (*_MAIL, _PARKED),
 }
 
 

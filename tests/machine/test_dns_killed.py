@@ -62,7 +62,7 @@ class Account:
         for _ in range(2):
             self.client.post(f"{ZONE}/record", fieldType="A", subDomain="", target="10.66.0.80")
         self.client.post(f"{ZONE}/refresh")
-        wait_for(lambda: self.client.get(f"{ZONE}/status")["isDeployed"], 10, "the zone is not served")
+        wait_for(lambda: not self.client.get(f"{ZONE}/task?status=doing"), 10, "the zone is not served")
 
     def door(self, method: str, rule: dict[str, Any] | None = None) -> Any:
         """The side door's answer."""

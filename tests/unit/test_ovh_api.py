@@ -228,7 +228,7 @@ def test_a_zone_that_servers_refuse_is_not_deployed(api: Api, client: Any) -> No
     client.post("/domain/zone/koprogo.test/refresh")
     time.sleep(0.05)
     status = client.get("/domain/zone/koprogo.test/status")
-    assert status == {"isDeployed": False, "errors": ["line 3: no"], "warnings": []}
+    assert status == {"isDeployed": False, "errors": ["line 3: no"], "warnings": None}
 
 
 def test_the_store_survives_a_restart(api: Api, client: Any, tmp_path: Path) -> None:
@@ -321,6 +321,14 @@ def test_a_catalogue_of_no_subsidiary_is_refused(api: Api, query: dict[str, str]
     assert answer.json() == {"class": "Client::BadRequest", "message": says}
 
 
-def test_a_slash_at_the_end_of_a_path_changes_nothing(api: Api) -> None:
+def test_the_list_of_zones_may_be_asked_for_with_a_slash(api: Api) -> None:
     assert api.client().get("/domain/zone/") == ["koprogo.test"]
-    assert api.client().get("/domain/zone/koprogo.test/")["name"] == "koprogo.test"
+
+
+def test_a_zone_that_is_being_sent_to_its_servers_is_deployed_nevertheless(api: Api, client: Any) -> None:
+    api.store.deploy_seconds = 60
+    create(client)
+    client.post("/domain/zone/koprogo.test/refresh")
+    assert client.get("/domain/zone/koprogo.test/task?status=doing") != []
+    status = client.get("/domain/zone/koprogo.test/status")
+    assert status == {"isDeployed": True, "errors": None, "warnings": None}

@@ -107,7 +107,7 @@ def test_it_serves_the_account_that_the_sandbox_describes(from_file: tuple[str, 
     form = {"grant_type": "client_credentials", "client_id": client, "client_secret": "client's"}
     token = requests.post(url + "/auth/oauth2/token", form, timeout=5).json()["access_token"]
     zones = requests.get(url + "/v1/domain/zone", headers={"Authorization": f"Bearer {token}"}, timeout=5)
-    assert zones.json() == ["example.test", "koprogo.test"]
+    assert zones.json() == ["example.org", "example.test", "koprogo.test"]
     assert requests.get(url + "/_faults", headers={"X-Faults-Token": "token"}, timeout=5).status_code == 200
     asked = requests.post(
         url + "/1.0/auth/credential", json={"accessRules": []}, headers={"X-Ovh-Application": "key"}, timeout=5

@@ -44,7 +44,8 @@ ROUTES = [
     Route("GET", "/auth/currentCredential", Who.CUSTOMER, "", auth.current_credential),
     Route("POST", "/auth/logout", Who.CUSTOMER, "", auth.logout),
     Route("GET", "/order/catalog/public/cloud", Who.ANYBODY, "", _catalogue, _SALES),
-    Route("GET", "/domain/zone", Who.GRANTED, "get", zones.list_zones, {"iamTags": "string"}),
+    # OVH takes this one with a slash behind it too, and Lexicon has one there.
+    Route("GET", "/domain/zone/?", Who.GRANTED, "get", zones.list_zones, {"iamTags": "string"}),
     Route("GET", _Z, Who.GRANTED, "get", zones.show_zone),
     Route("GET", _Z + "/dynHost/record", Who.GRANTED, "dynHost/record/get", extras.list_dynhosts, _SUB),
     Route("POST", _Z + "/dynHost/record", Who.GRANTED, "dynHost/record/create", extras.create_dynhost),
@@ -90,8 +91,7 @@ def _call(account: Account, store: Store, request: Request, now: float) -> Any:
 
 def _find(request: Request) -> tuple[Route, dict[str, str]]:
     """Return the call that is asked for and the parts of its path."""
-    path = request.path.removesuffix("/")  # lexicon asks for /domain/zone/, which OVH takes for /domain/zone
-    there = [(route, found.groupdict()) for route in ROUTES if (found := _pattern(route.path).fullmatch(path))]
+    there = [(route, found.groupdict()) for route in ROUTES if (found := _pattern(route.path).fullmatch(request.path))]
     for route, parts in there:
         if route.method == request.method:
             return route, parts

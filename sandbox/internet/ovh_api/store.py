@@ -33,7 +33,7 @@ class Store:
     def __init__(self, path: Path, publish: Publisher, deploy_seconds: float = 1.0) -> None:
         self._path = path
         self._publish = publish
-        self._deploy_seconds = deploy_seconds
+        self.deploy_seconds = deploy_seconds
         self._lock = threading.RLock()
         self._zones: dict[str, Zone] = {}
         self._next_id = FIRST_ID
@@ -129,7 +129,7 @@ class Store:
             )
             zone["tasks"].append(task)
             answer = task.copy()
-        threading.Thread(target=self._deploy, args=(name, self._deploy_seconds), daemon=True).start()
+        threading.Thread(target=self._deploy, args=(name, self.deploy_seconds), daemon=True).start()
         return answer
 
     def deploy_all(self) -> None:

@@ -78,10 +78,13 @@ def refresh(call: Context) -> Any:
 
 
 def status(call: Context) -> dict[str, Any]:
-    """Return domain.zone.Status."""
-    zone = call.store.zone(call.zone)
-    pending = any(task["status"] == "doing" for task in zone["tasks"])
-    return {"isDeployed": not pending and not zone["errors"], "errors": zone["errors"], "warnings": []}
+    """Return domain.zone.Status: how the last deployment went, a refresh under way or not.
+
+    So it was in 23 of 23 calls within four seconds after a refresh, in traffic with OVH that Lexicon's tests recorded
+    (tests/fixtures/cassettes/ovh, 2018); Lexicon, and so certbot, do nothing in a zone that is not deployed.
+    """
+    errors = call.store.zone(call.zone)["errors"]
+    return {"isDeployed": not errors, "errors": errors or None, "warnings": None}
 
 
 def soa(call: Context) -> dict[str, Any]:
