@@ -17,7 +17,6 @@ from typing import Any
 import ovh
 import pytest
 import small_world
-from cryptography import x509
 
 from cloud.dns import served
 from sandbox import ca, internet
@@ -118,7 +117,7 @@ def test_a_name_resolves_only_after_a_refresh(world: World, client: Any) -> None
     client.post("/domain/zone/example.test/record", fieldType="A", subDomain="once", target="10.66.0.1", ttl=60)
     # Once another zone's refresh is through, this one would be as well, had it been published.
     client.post("/domain/zone/koprogo.test/refresh")
-    wait_for(lambda: client.get("/domain/zone/koprogo.test/status")["isDeployed"], 5, "koprogo.test is not deployed")
+    wait_for(lambda: not client.get("/domain/zone/koprogo.test/task?status=doing"), 5, "koprogo.test is not deployed")
     assert answers(world, "once.example.test") == set()
     serial = client.get("/domain/zone/example.test/soa")["serial"]
     client.post("/domain/zone/example.test/refresh")
@@ -191,22 +190,6 @@ def test_the_operation_shows_then_does_then_finds_nothing_to_do(world: World, cl
     right = variables["OVH_CONSUMER_KEY"]
     (tmp_path / ".env").write_text((tmp_path / ".env").read_text().replace(right, "f" * 32))
     assert "OVH does not know the consumer key for this application. Check OVH_CONSUMER_KEY" in pyinfra("--dry")
-
-
-def test_a_stock_acme_client_gets_a_certificate_through_the_ovh_api(world: World, machine: Machine) -> None:
-    """Debian's lego, unchanged, with its OVH provider and Let's Encrypt's own address."""
-    variables = [f"{name}={value}" for name, value in internet.credentials(world).items()]
-    machine.run(
-        ["env", *variables, "lego", "--path=/tmp/lego", "--accept-tos", "--email=syndic@example.test", "--dns=ovh",
-         "--server=https://acme-v02.api.letsencrypt.org/directory", "--domains=*.example.test", "run"],
-        timeout=120,
-    )  # fmt: skip
-    pem = machine.run(["cat", "/tmp/lego/certificates/_.example.test.crt"]).stdout
-    leaf, issuer = x509.load_pem_x509_certificates(pem.encode())[:2]
-    (root, *_) = x509.load_pem_x509_certificates(internet.acme_root(world).encode())
-    leaf.verify_directly_issued_by(issuer)
-    issuer.verify_directly_issued_by(root)
-    assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days in (89, 90)
 
 
 def test_the_registry_is_read_by_its_public_names_and_written_by_nobody_else(world: World, machine: Machine) -> None:
