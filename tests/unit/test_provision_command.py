@@ -154,8 +154,9 @@ def test_nohup_is_heeded() -> None:
 
 def test_a_terminal_that_is_closed_ends_it() -> None:
     ours, theirs = pty.openpty()
+    command = ["env", "--default-signal=HUP", *argv("apply")]
     with subprocess.Popen(
-        argv("apply"), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True
+        command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         os.close(theirs)
         assert os.read(ours, 5) == b"begun"
