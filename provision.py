@@ -127,6 +127,26 @@ def console(**options: Any) -> None:
     run("console", **options)
 
 
+@main.command(
+    help="The least rights at OVH that DNS needs; makes a key (OVH_CONSUMER_KEY) that has them, or checks it."
+)
+@click.option(
+    "--check", "only_check", is_flag=True, help="Only check the present key. Exit status: 1 if a right lacks."
+)
+@click.option("--new", is_flag=True, help="Make a key even if the present one has all rights.")
+@click.option("--oauth2", is_flag=True, help="How to make a service account instead.")
+@click.option("--zone", "zones", multiple=True, help="The DNS zone, where neither OVH nor the DNS can tell it yet.")
+def credentials(**options: Any) -> None:
+    """`credentials`."""
+
+    def load() -> Callable[[], int]:
+        from cloud.ovh.credentials import credentials as command  # noqa: PLC0415 - as in `run`
+
+        return partial(command, **options)
+
+    command_line.run(load)
+
+
 def run(command: str, **options: Any) -> None:
     """Run a command of `cloud.commands`."""
 

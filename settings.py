@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from configuration import account, checks, dotenv_change, dotenv_file
 from configuration.application import INTERNAL_STORAGE, Application
+from configuration.keys import OvhKeys
 from configuration.section import PLACEHOLDER, Section
 from configuration.sections import Instance, Lookups, OpenStack, Ovh, Server, Site, Source
 
@@ -107,6 +108,15 @@ class CloudSettings(Settings):
 
 
 @dataclass(frozen=True)
+class KeySettings:
+    """What making keys for OVH's API needs: the names that they are for, and the keys that are there."""
+
+    env_file: Path
+    site: Site
+    ovh: OvhKeys
+
+
+@dataclass(frozen=True)
 class _Written:
     """The .env file as a text."""
 
@@ -154,6 +164,14 @@ def load_dns(env_file: Path | None = None, *, keys: bool = True) -> tuple[Ovh, t
     return Ovh.read(path, **given), Lookups.read(path).dns_resolvers
 
 
+def load_keys(env_file: Path | None = None) -> KeySettings:
+    """Read and check what making keys for OVH's API needs; the keys may be missing. Raises SettingsError."""
+    written = _written(env_file)
+    parts, mistakes = _parts(written, (Site, OvhKeys))
+    _raise(written.mistakes + mistakes)
+    return KeySettings(written.path, parts["site"], parts["ovhkeys"])
+
+
 def load_cloud(
     env_file: Path | None = None,
     *,
@@ -193,7 +211,7 @@ def load_cloud(
     return CloudSettings(**parts)
 
 
-def write_variable(settings: Settings, name: str, value: str) -> None:
+def write_variable(settings: Settings | KeySettings, name: str, value: str) -> None:
     """Give one of our variables another value in the .env file; the settings that were loaded stay as they are.
 
     Raises SettingsError if the file cannot be written, or if a line in it would not count.

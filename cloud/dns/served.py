@@ -69,6 +69,13 @@ def resolvers_of(zone: str, resolvers: Sequence[str]) -> dict[str, str]:
     return {f"resolver {address}": address for address in every if ask(address, zone, "SOA")}
 
 
+def zone(name: str, resolvers: Sequence[str]) -> str:
+    """The zone that the DNS has a name in; "" for the root. Raises DNSException if nobody tells."""
+    resolver = _resolver(resolvers)
+    found = dns.resolver.zone_for_name(name, resolver=resolver, lifetime=SECONDS_PER_QUESTION)
+    return found.to_text().lower().rstrip(".")
+
+
 def delegation(zone: str, resolvers: Sequence[str]) -> frozenset[str]:
     """The name servers that the rest of the world uses for a zone; none if nobody knows."""
     try:
