@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ class Project:
 
     name: str
     images: Mapping[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """All of it, as `docker compose config` printed it; it holds secrets."""
+
+    @property
+    def services(self) -> dict[str, Mapping[str, Any]]:
+        """The definitions of those that should have a container."""
+        return {name: spec for name, spec in self.config["services"].items() if name in self.images}
 
 
 def parse_config(text: str) -> Project:
@@ -41,7 +48,7 @@ def parse_config(text: str) -> Project:
     missing = [name for name, spec in wanted.items() if "image" not in spec]
     if missing:
         raise ValueError(f"no image for {', '.join(sorted(missing))}: images are pulled here, never built")
-    return Project(data["name"], {name: spec["image"] for name, spec in wanted.items()})
+    return Project(data["name"], {name: spec["image"] for name, spec in wanted.items()}, data)
 
 
 def _replicas(spec: Mapping[str, Any]) -> int:
@@ -78,20 +85,12 @@ class Compose:
         except (ValueError, KeyError) as error:
             raise Invalid(f"docker compose config: {error}.") from None
 
-    def up(self, timeout: float) -> str | None:
-        """Start what the compose file asks for, changing only what differs; images have to be here.
-
-        Returns what Compose complained about, or None.
-        """
-        result = self._run("up", "--detach", "--remove-orphans", "--pull", "never", "--no-build", timeout=timeout)
-        return None if result.ok else complaint(result)
-
     def _run(self, *arguments: str, timeout: float) -> Result:
         return self._runner.run([*self._base, *arguments], timeout=timeout, env=self._environment)
 
 
 class Docker:
-    """`docker` itself."""
+    """`docker` itself, and `docker compose` for a project that is given as data."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -111,6 +110,44 @@ class Docker:
             return containers.parse(result.out)
         except (ValueError, KeyError):
             raise Problem(f"docker inspect: {complaint(result)}.") from None
+
+    def up(self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0) -> str | None:
+        """Start services as `config` defines them (all of them and in order, if none are named).
+
+        Containers that differ are replaced; or, if `beside` is a number, left alone: then the service has that many
+        containers afterwards. Images have to be here. Returns what Compose complained about, or None.
+        """
+        options = ["--detach", "--pull", "never", "--no-build"]
+        options += ["--no-deps"] if services else []
+        options += ["--no-recreate", "--scale", f"{services[0]}={beside}"] if beside else []
+        # Not from a file: it holds secrets.
+        command = ["docker", "compose", "-f", "-", "up", *options, *services]
+        result = self._runner.run(command, timeout=timeout, text=json.dumps(config))
+        return None if result.ok else complaint(result)
+
+    def remove(self, container: str, *, grace: int) -> None:
+        """Stop a container, which gets `grace` seconds to finish its work, and remove it. Gone already is as good."""
+        stopped = self._run("stop", "--time", str(grace), container, timeout=grace + 60)
+        result = self._run("rm", "--force", container, timeout=60) if stopped.ok else stopped
+        if not result.ok and "No such container" not in result.err:
+            raise Problem(f"docker stop {container}: {complaint(result)}.")
+
+    def rename(self, container: str, name: str) -> None:
+        """Give a container another name."""
+        result = self._run("rename", container, name)
+        if not result.ok:
+            raise Problem(f"docker rename {container} {name}: {complaint(result)}.")
+
+    def memory(self, container: str) -> int:
+        """Return how many bytes of memory a container uses now; 0 for one that does not run."""
+        result = self._run("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
+        return memory_used(result.out) if result.ok else 0
+
+    def image_health_check(self, ref: str) -> Mapping[str, Any] | None:
+        """Return the health check that an image has by itself; None if it has none, or is not here."""
+        result = self._run("image", "inspect", "--format", "{{json .Config.Healthcheck}}", ref)
+        found: Mapping[str, Any] | None = json.loads(result.out) if result.ok else None
+        return found
 
     def image_id(self, ref: str) -> str | None:
         """Return the ID of the image that `ref` means on this server now; None when it is not here."""
@@ -146,6 +183,15 @@ class Docker:
 
     def _run(self, *arguments: str, timeout: float = 60) -> Result:
         return self._runner.run(["docker", *arguments], timeout=timeout)
+
+
+def memory_used(text: str) -> int:
+    """Read the first figure of `12.3MiB / 384MiB`, in bytes; 0 for anything else."""
+    found = re.match(r"([\d.]+)([KMGT]?i?)B", text.strip())
+    if found is None:
+        return 0
+    base = 1024 if found[2].endswith("i") else 1000
+    return int(float(found[1]) * base ** " KMGT".index(found[2][:1] or " "))
 
 
 def repository_name(ref: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koprogo.problem import one_line
+from koprogo.routing import GENERATION, RELEASE
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -35,6 +36,10 @@ class Container:
     restart_policy: str
     last_output: str
     """What the last health check printed."""
+    release: str = ""
+    """What this program made it from (see `routing.release`); "" for one that it did not make."""
+    generation: int = 0
+    """The how-manieth container of its service it is, of those that ran side by side with an older one."""
 
     @property
     def finished(self) -> bool:
@@ -74,6 +79,8 @@ def _container(item: dict[str, Any]) -> Container | None:
         restarts=int(item.get("RestartCount", 0)),
         started=str(state.get("StartedAt", "")),
         restart_policy=str(item["HostConfig"].get("RestartPolicy", {}).get("Name", "")),
+        release=labels.get(RELEASE, ""),
+        generation=int(labels.get(GENERATION, 0)),
         last_output=one_line(str(probes[-1].get("Output", "")) if probes else "", 160),
     )
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from koprogo.compose import Docker, Project
 from koprogo.config import Config
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from koprogo.web import Answer
 
 POLL = 2.0
+SHORT_POLL = 0.5
 
 SETTLE = 4.0
 """Seconds for which everything has to stay healthy: what starts, answers once and dies has not started."""
@@ -62,11 +64,13 @@ class Look:
 class Patience:
     """Decides, look by look, when to stop looking. Times are seconds since the gate began."""
 
+    settle: float = SETTLE
+    """Seconds for which it has to be healthy."""
     _since: dict[str, float] = field(default_factory=dict)
 
     def verdict(self, look: Look, now: float) -> bool | None:
         """Return True when the version is good, False when it is not, None while it may become either."""
-        if self._lasted("healthy", look.healthy, now) >= SETTLE:
+        if self._lasted("healthy", look.healthy, now) >= self.settle:
             return True
         if self._lasted("failing", bool(look.containers.failing), now) >= FAILING_PATIENCE:
             return False
@@ -109,14 +113,50 @@ class Gate:
                 return None if good else look.text
             time.sleep(POLL)
 
+    def wait_for(
+        self, project: str, services: Collection[str], restarts: Mapping[str, int], only: str | None = None
+    ) -> str | None:
+        """Look until the containers of these services are healthy (None) or have failed (how, on one line).
+
+        `only` is the ID of the one container that counts. `restarts` as in `wait`.
+        """
+        patience, began = Patience(settle=0), time.monotonic()
+        while True:
+            found = self._containers(project)
+            if isinstance(found, Verdict):
+                look = Look(found, ())
+            else:
+                mine = [c for c in found if only in (None, c.id)]
+                look = Look(judge(mine, services, restarts), ())
+            good = patience.verdict(look, time.monotonic() - began)
+            if good is not None:
+                return None if good else look.text
+            time.sleep(SHORT_POLL)
+
+    def addresses_of(self, hosts: Collection[str]) -> list[str]:
+        """Return the public addresses that have one of these names."""
+        return [url for url in self._config.health_urls if urlsplit(url).hostname in hosts]
+
+    def generations(self, urls: Iterable[str]) -> list[int | None]:
+        """Return of which generation the container was that answered each address; None where that is not said."""
+        from koprogo import web  # noqa: PLC0415 - as in _ask
+
+        return [web.ask_here(url, None, verify=False).generation for url in urls]
+
     def _look(self, project: Project, restarts: Mapping[str, int], lenient: Collection[str]) -> Look:
-        try:
-            found: Sequence[Container] = self._docker.containers(project.name)
-        except Problem as problem:
-            return Look(Verdict(waiting=(str(problem).rstrip("."),)), ())
+        found = self._containers(project.name)
+        if isinstance(found, Verdict):
+            return Look(found, ())
         verdict = judge(found, project.images, restarts)
         # Asking the public address of a container that is not up yet only fills its proxy's log.
         return Look(verdict, self._ask(lenient) if verdict.healthy else ())
+
+    def _containers(self, project: str) -> Sequence[Container] | Verdict:
+        """What runs; or that Docker does not say, which may pass."""
+        try:
+            return self._docker.containers(project)
+        except Problem as problem:
+            return Verdict(waiting=(str(problem).rstrip("."),))
 
     def _ask(self, lenient: Collection[str]) -> tuple[Answer, ...]:
         # Only a deploy needs TLS: loading it is a fifth of what a check costs.

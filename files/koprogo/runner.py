@@ -38,15 +38,22 @@ class Runner:
 
     held: list[int] = field(default_factory=list)
 
-    def run(self, argv: Sequence[str], *, timeout: float = 60, env: Mapping[str, str] | None = None) -> Result:
-        """Run `argv` for at most `timeout` seconds with `env` added to the environment.
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> Result:
+        """Run `argv` for at most `timeout` seconds with `env` added to the environment and `text` to read.
 
         Raises Problem when the program is not there; a failure of the program itself is in the result.
         """
         try:
             child = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, **(env or {})},
@@ -58,7 +65,7 @@ class Runner:
         except OSError as error:
             raise Problem(f"Cannot start {argv[0]}: {error.strerror}.") from None
         try:
-            out, err = child.communicate(timeout=timeout)
+            out, err = child.communicate(text, timeout=timeout)
         except subprocess.TimeoutExpired:
             end_group(child)
             return Result(None, "", f"no answer from `{' '.join(argv[:3])}` within {timeout:.0f} s")

@@ -21,14 +21,21 @@ class Step(str, Enum):
     FETCHED = "fetched"
     CHECKED = "checked"
     PULLED = "pulled"
+    DUMPED = "dumped"
     SWITCHING = "switching"
     STARTED = "started"
+    HEALTHY = "healthy"
+    SWITCHED = "switched"
+    DRAINED = "drained"
     ROLLING_BACK = "rolling back"
 
     @property
     def touched(self) -> bool:
         """Whether the checkout or a container may already be another than before."""
-        return self in (Step.SWITCHING, Step.STARTED, Step.ROLLING_BACK)
+        return self in _TOUCHED
+
+
+_TOUCHED = (Step.SWITCHING, Step.STARTED, Step.HEALTHY, Step.SWITCHED, Step.DRAINED, Step.ROLLING_BACK)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Attempt:
     """How many runs have begun to switch to it, or to go back from it."""
     lenient: tuple[str, ...] = ()
     """Addresses whose certificate did not verify before the deploy either: no reason to go back."""
+    service: str = ""
+    """The one that a step is about, where it is about one."""
 
 
 @dataclass(frozen=True)

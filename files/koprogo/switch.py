@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from koprogo import log
+from koprogo import log, rollout
 from koprogo.compose import Compose, Project, unreachable
-from koprogo.containers import Container, judge
-from koprogo.gate import HEALTH_TIMEOUT, restarts_of
+from koprogo.containers import Container
+from koprogo.gate import restarts_of
 from koprogo.prepare import Prepared
 from koprogo.problem import Problem
 from koprogo.state import Deployed, Image, Step, write_durably
@@ -25,7 +25,8 @@ def switch(work: Work, prepared: Prepared) -> None:
     Raises Problem when the commit does not run in the end.
     """
     commit = prepared.commit
-    if work.attempt.step is Step.PULLED:
+    if not work.attempt.step.touched:
+        rollout.require_memory(work, prepared.project)
         lenient = work.gate.certificates_failing() if work.state.deployed else ()
         if lenient:
             log.say(f"The certificates of {', '.join(lenient)} do not verify: not this commit's fault, not looked at.")
@@ -34,7 +35,7 @@ def switch(work: Work, prepared: Prepared) -> None:
         work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
     environment = environment_hash(work.config)
     work.repository.check_out(commit)
-    trouble = _start(work, Compose(work.config, work.runner, prepared.tag), prepared.project)
+    trouble = _start(work, Compose(work.config, work.runner, prepared.tag).project())
     if trouble is not None:
         fail(work, commit, trouble, prepared.project)
     now = time.time()
@@ -81,7 +82,7 @@ def go_back(work: Work) -> NoReturn:
     work.repository.check_out(deployed.commit)
     _restore_images(work, deployed)
     compose = Compose(work.config, work.runner, deployed.tag)
-    trouble = _start(work, compose, compose.project()) or _other_images(work, deployed)
+    trouble = _start(work, compose.project()) or _other_images(work, deployed)
     if trouble is not None:
         raise Problem(
             f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "
@@ -94,32 +95,14 @@ def go_back(work: Work) -> NoReturn:
     )
 
 
-def _start(work: Work, compose: Compose, project: Project) -> str | None:
+def _start(work: Work, project: Project) -> str | None:
     """Bring the containers to what the compose file asks for; returns what is wrong afterwards, or None."""
-    before = work.docker.containers(project.name)
-    began = time.monotonic()
-    error = compose.up(timeout=HEALTH_TIMEOUT + 60)
-    if error is not None and unreachable(error):
+    before = restarts_of(work.docker.containers(project.name))
+    trouble = rollout.roll(work, project)
+    if trouble is not None and unreachable(trouble):
         # Not this version's fault: the next run takes it up again.
-        raise Problem(f"docker compose up: {error}. The next check goes on from here.")
-    if error is not None:
-        details = judge(work.docker.containers(project.name), project.images, restarts_of(before)).failing
-        return "; ".join((f"docker compose up: {error}", *details))
-    if work.attempt.step is not Step.ROLLING_BACK:
-        work.reached(Step.STARTED)
-    log.say(f"{_changes(before, work.docker.containers(project.name))} ({time.monotonic() - began:.1f} s).")
-    return work.gate.wait(project, restarts_of(before), work.attempt.lenient)
-
-
-def _changes(before: Sequence[Container], after: Sequence[Container]) -> str:
-    """Say which services got new containers and which were left alone."""
-    old = {(container.id, container.started) for container in before}
-    new = sorted({c.service for c in after if (c.id, c.started) not in old})
-    same = sorted({c.service for c in after} - set(new))
-    parts = [f"started {', '.join(new)}"] if new else []
-    parts += [f"left {', '.join(same)} alone"] if same else []
-    text = "; ".join(parts) or "no containers"
-    return text[0].upper() + text[1:]
+        raise Problem(f"{trouble}. The next check goes on from here.")
+    return trouble or work.gate.wait(project, before, work.attempt.lenient)
 
 
 def _images(work: Work, containers: Sequence[Container]) -> dict[str, Image]:

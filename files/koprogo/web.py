@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from koprogo.problem import one_line
+from koprogo.routing import HEADER
 
 LAST_GOOD_STATUS = 399
 
@@ -27,6 +28,8 @@ class Answer:
     """Whether somebody answered at all."""
     days_left: float | None = None
     """Days until the certificate ends."""
+    generation: int | None = None
+    """Of the container that answered (see `routing.HEADER`); None where the answer does not say."""
 
 
 class _Pinned(http.client.HTTPSConnection):
@@ -62,7 +65,9 @@ def ask(
         connection.connect()
         days = _days_left(connection.sock)
         connection.request("GET", path, headers={"User-Agent": "koprogo", "Connection": "close"})
-        status = connection.getresponse().status
+        response = connection.getresponse()
+        status, said = response.status, response.headers.get(HEADER, "")
+        generation = int(said) if said.isdigit() else None
     except ssl.SSLCertVerificationError as error:
         return Answer(url, f"certificate: {error.verify_message}", certificate_trouble=True)
     except TimeoutError:
@@ -72,8 +77,8 @@ def ask(
     finally:
         connection.close()
     if status > LAST_GOOD_STATUS:
-        return Answer(url, f"HTTP {status}", days_left=days)
-    return Answer(url, None, days_left=days)
+        return Answer(url, f"HTTP {status}", days_left=days, generation=generation)
+    return Answer(url, None, days_left=days, generation=generation)
 
 
 def ask_here(url: str, ca_file: Path | None, *, verify: bool = True, timeout: float = 10) -> Answer:

@@ -174,9 +174,9 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(monkeypatch: pyte
     ours, theirs = os.pipe()
     communicate = subprocess.Popen.communicate
 
-    def once_started(child: subprocess.Popen[str], **options: Any) -> tuple[str, str]:
+    def once_started(child: subprocess.Popen[str], *text: Any, **options: Any) -> tuple[str, str]:
         assert os.read(ours, 8) == b"started\n"
-        return communicate(child, **options)
+        return communicate(child, *text, **options)
 
     monkeypatch.setattr(subprocess.Popen, "communicate", once_started)
     script = f"sleep 60 & echo started >/dev/fd/{theirs}; wait"
