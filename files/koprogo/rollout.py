@@ -136,19 +136,11 @@ def _pass_on(
 ) -> str | None:
     """Start the new container beside the old one, let Traefik ask it, and let the old one finish and go."""
     began = time.monotonic()
-    for container in members:
-        if container.release == target.release and not _is_up(container):
-            work.docker.remove(container.id, grace=0)  # left by a run that was cut off
-    members = [c for c in members if c.release != target.release or _is_up(c)]
-    old = [c for c in members if c.release != target.release]
     before = restarts_of(work.docker.containers(project.name))
-    new = next((c for c in members if c.release == target.release), None)
+    old = [c for c in members if c.release != target.release]
+    new = _standing(work, [c for c in members if c.release == target.release])
     if new is None:
-        generation = max((c.generation for c in old), default=0) + 1
-        shared = routing.shared_names(project.services)
-        spec = routing.beside(target.spec, generation, target.release, shared)
-        single = {**config, "services": {**config["services"], target.service: spec}}
-        if (error := work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1)) is not None:
+        if (error := _start_beside(work, project, config, target, old)) is not None:
             return f"docker compose up: {error}"
         new = _made(work, project, target)
     _reached(work, Step.STARTED, target.service)
@@ -163,8 +155,7 @@ def _pass_on(
     _reached(work, Step.DRAINED, target.service)
     for container in old:
         work.docker.remove(container.id, grace=GRACE)
-    name = target.spec.get("container_name") or f"{project.name}-{target.service}-1"
-    if new.name != name:
+    if new.name != (name := target.spec.get("container_name") or f"{project.name}-{target.service}-1"):
         work.docker.rename(new.id, name)
     seconds = time.monotonic() - began
     if new.generation < max((c.generation for c in old), default=0):
@@ -172,6 +163,24 @@ def _pass_on(
     else:
         log.say(f"Passed {target.service} on to a new container ({seconds:.1f} s, no interruption).")
     return None
+
+
+def _standing(work: Work, made: Sequence[Container]) -> Container | None:
+    """What a run that was cut off has started already, if it is up; anything else that it left is removed."""
+    up = [container for container in made if _is_up(container)]
+    for container in made:
+        if container not in up[:1]:
+            work.docker.remove(container.id, grace=0)
+    return up[0] if up else None
+
+
+def _start_beside(
+    work: Work, project: Project, config: Mapping[str, Any], target: Target, old: Sequence[Container]
+) -> str | None:
+    generation = max((c.generation for c in old), default=0) + 1
+    spec = routing.beside(target.spec, generation, target.release, routing.shared_names(project.services))
+    single = {**config, "services": {**config["services"], target.service: spec}}
+    return work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1)
 
 
 def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None:
