@@ -4,6 +4,7 @@ It signs the names that the internet machine answers for.
 """
 
 import datetime
+import inspect
 from pathlib import Path
 
 from cryptography import x509
@@ -47,35 +48,45 @@ def _builder(
     )
 
 
-_SIGNS = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+def _usage() -> x509.KeyUsage:
+    """What an authority's key is for."""
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _made() -> tuple[bytes, bytes]:
+    """A new authority: its certificate and its private key (PEM)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _builder("KoproGo sandbox CA", _name("KoproGo sandbox CA"), key, key)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    signed = builder.add_extension(_usage(), critical=True).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM), _pem(key)
 
 
 def authority() -> tuple[Path, Path]:
-    """Return the files of the authority's certificate and private key (PEM), made on first use."""
-    folder = cache.ROOT / "ca"
+    """Return the files of the authority's certificate and private key (PEM), made on first use.
+
+    One that was made otherwise is not used any more: strict clients would refuse it.
+    """
+    folder = cache.ROOT / f"ca-{cache.key_of(*map(inspect.getsource, (_made, _builder, _usage)))}"
     certificate, private = folder / "ca.pem", folder / "ca.key"
     with cache.locked(cache.ROOT / "locks" / "ca"):
         if not certificate.exists():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            key = ec.generate_private_key(ec.SECP256R1())
-            builder = _builder("KoproGo sandbox CA", _name("KoproGo sandbox CA"), key, key)
-            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            builder = builder.add_extension(_SIGNS, critical=True)
-            signed = builder.sign(key, hashes.SHA256())
+            signed, key = _made()
             private.touch(mode=0o600)
-            private.write_bytes(_pem(key))
+            private.write_bytes(key)
             # Last, since its presence says that the pair is complete.
-            certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+            certificate.write_bytes(signed)
     return certificate, private
 
 
