@@ -64,7 +64,7 @@ class Look:
 class Patience:
     """Decides, look by look, when to stop looking. Times are seconds since the gate began."""
 
-    settle: float = SETTLE
+    settle: float
     """Seconds for which it has to be healthy."""
     _since: dict[str, float] = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ class Gate:
 
         The certificates of `lenient` addresses are not verified. `restarts` are those before the start, by container.
         """
-        patience = Patience()
+        patience = Patience(SETTLE)
         began = time.monotonic()
         while True:
             look = self._look(project, restarts, lenient)
@@ -120,7 +120,7 @@ class Gate:
 
         `only` is the ID of the one container that counts. `restarts` as in `wait`.
         """
-        patience, began = Patience(settle=0), time.monotonic()
+        patience, began = Patience(0), time.monotonic()
         while True:
             found = self._containers(project)
             if isinstance(found, Verdict):

@@ -1,7 +1,7 @@
 """When the health gate stops looking, and what it says."""
 
 from koprogo.containers import Verdict
-from koprogo.gate import Look, Patience
+from koprogo.gate import SETTLE, Look, Patience
 from koprogo.web import Answer
 
 URL = "https://api.koprogo.test/"
@@ -13,7 +13,7 @@ UNCERTAIN = Look(Verdict(), (Answer(URL, "certificate: self-signed certificate",
 
 
 def verdicts(*looks: tuple[float, Look]) -> list[bool | None]:
-    patience = Patience()
+    patience = Patience(SETTLE)
     return [patience.verdict(look, now) for now, look in looks]
 
 
