@@ -19,6 +19,7 @@ class Step(str, Enum):
 
     SEEN = "seen"
     FETCHED = "fetched"
+    VERIFIED = "verified"
     CHECKED = "checked"
     PULLED = "pulled"
     DUMPED = "dumped"
@@ -74,6 +75,8 @@ class Attempt:
     """Addresses whose certificate did not verify before the deploy either: no reason to go back."""
     service: str = ""
     """The one that a step is about, where it is about one."""
+    dump: str = ""
+    """The path of the database as it was before, where this deploy made a dump of it."""
 
 
 @dataclass(frozen=True)
