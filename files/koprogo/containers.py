@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koprogo.problem import one_line
-from koprogo.routing import GENERATION, RELEASE
+from koprogo.routing import GENERATION, RELEASE, SCHEMA
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -40,6 +40,8 @@ class Container:
     """What this program made it from (see `routing.release`); "" for one that it did not make."""
     generation: int = 0
     """The how-manieth container of its service it is, of those that ran side by side with an older one."""
+    schema: str = ""
+    """What the compose file calls the form of the data that it works with (see `routing.SCHEMA`)."""
 
     @property
     def finished(self) -> bool:
@@ -81,6 +83,7 @@ def _container(item: dict[str, Any]) -> Container | None:
         restart_policy=str(item["HostConfig"].get("RestartPolicy", {}).get("Name", "")),
         release=labels.get(RELEASE, ""),
         generation=int(labels.get(GENERATION, 0)),
+        schema=labels.get(SCHEMA, ""),
         last_output=one_line(str(probes[-1].get("Output", "")) if probes else "", 160),
     )
 

@@ -75,6 +75,14 @@ def require_memory(work: Work, project: Project) -> None:
             )
 
 
+def new_schema(work: Work, project: Project) -> str:
+    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would."""
+    now = {c.service: c.schema for c in work.docker.containers(project.name)}
+    wanted = {name: routing.schema(spec) for name, spec in project.services.items()}
+    changed = [(name, now[name], text) for name, text in sorted(wanted.items()) if now.get(name, text) != text]
+    return ", ".join(f"{name} {old or 'none'} → {new or 'none'}" for name, old, new in changed)
+
+
 def roll(work: Work, project: Project) -> str | None:
     """Bring all services to where they shall be; returns what went wrong, or None. Raises Problem for Docker's faults.
 

@@ -22,6 +22,8 @@ RELEASE = "koprogo.release"
 """Label: what the container was made from, as `release` tells it."""
 GENERATION = "koprogo.generation"
 """Label: the how-manieth container of its service it is; the higher one is asked."""
+SCHEMA = "koprogo.schema"
+"""Label, of the compose file: a name for the form of the data; where it changes, there is no way back to old code."""
 HEADER = "X-Koprogo-Generation"
 """With it a container's router marks what it answered."""
 
@@ -108,6 +110,11 @@ def shared_names(services: Mapping[str, Spec]) -> set[str]:
     return {
         word for name, words in used.items() for other, own in defined.items() if other != name for word in words & own
     }
+
+
+def schema(spec: Spec) -> str:
+    """Return what a service calls the form of its data; "" if it says nothing."""
+    return _labels(spec).get(SCHEMA, "")
 
 
 def hosts(spec: Spec) -> set[str]:

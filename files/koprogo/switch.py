@@ -30,7 +30,8 @@ def switch(work: Work, prepared: Prepared) -> None:
         lenient = work.gate.certificates_failing() if work.state.deployed else ()
         if lenient:
             log.say(f"The certificates of {', '.join(lenient)} do not verify: not this commit's fault, not looked at.")
-        work.reached(Step.SWITCHING, tries=1, lenient=lenient)
+        schema = rollout.new_schema(work, prepared.project) if work.state.deployed else ""
+        work.reached(Step.SWITCHING, tries=1, lenient=lenient, schema=schema)
     else:
         work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
     environment = environment_hash(work.config)
@@ -67,10 +68,23 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
             f"its containers are left as they are.{kept}"
         )
+    if work.attempt.schema and work.attempt.step is not Step.SWITCHING:
+        raise _no_way_back(work, commit, trouble, kept)
     attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0)
     work.save(quarantine=work.quarantined(commit, trouble), attempt=attempt)
     log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {fallback.commit[:7]}.{kept}")
     go_back(work)
+
+
+def _no_way_back(work: Work, commit: str, trouble: str, kept: str) -> Problem:
+    """Leave everything as it is, and say so: code of before must not meet data that the commit has changed already."""
+    schema = work.attempt.schema
+    work.save(attempt=None, quarantine=work.quarantined(commit, trouble))
+    return Problem(
+        f"{commit[:7]} is not healthy: {trouble}. It changes the data ({schema}), so nothing goes back by itself: what "
+        f"runs now is left as it is. Push a commit that mends it; or restore the dump of before the deploy, which is "
+        f"among the backups, and then `koprogo rollback`.{kept}"
+    )
 
 
 def go_back(work: Work) -> NoReturn:
