@@ -77,7 +77,8 @@ def authority() -> tuple[Path, Path]:
 
     One that was made otherwise is not used any more: strict clients would refuse it.
     """
-    folder = cache.ROOT / f"ca-{cache.key_of(*map(inspect.getsource, (_made, _builder, _usage)))}"
+    recipe = inspect.getsource(_made), inspect.getsource(_builder), inspect.getsource(_usage)
+    folder = cache.ROOT / f"ca-{cache.key_of(*recipe)}"
     certificate, private = folder / "ca.pem", folder / "ca.key"
     with cache.locked(cache.ROOT / "locks" / "ca"):
         if not certificate.exists():
