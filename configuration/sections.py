@@ -59,7 +59,7 @@ class Ovh(Section):
     client_id: str = Field("", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys.")
     client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
     application_key: SecretStr | None = Field(
-        None, alias="OVH_APPLICATION_KEY", description="Made on https://eu.api.ovh.com/createToken/."
+        None, alias="OVH_APPLICATION_KEY", description="Made with: python provision.py credentials."
     )
     application_secret: SecretStr | None = Field(
         None, alias="OVH_APPLICATION_SECRET", description="Comes with the application key."
@@ -84,7 +84,7 @@ class Ovh(Section):
         if account and value:
             raise ValueError("is set and so is OVH_CLIENT_ID; keep the service account or the three keys")
         if not account and not value:
-            raise ValueError("missing. Make it on https://eu.api.ovh.com/createToken/, or put CONFIGURE_DNS_AUTO=false")
+            raise ValueError("missing. Make it with: python provision.py credentials, or put CONFIGURE_DNS_AUTO=false")
         return value
 
 

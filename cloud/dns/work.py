@@ -128,7 +128,7 @@ class Zones:
                              " Wait some minutes, then run again; the zone's state is in OVH's console.")  # fmt: skip
         servers = self._servers(zone, state)
         if not servers:
-            self.say(f"The name servers of {zone} cannot be asked from here; OVH says that it is served.")
+            self.say(f"The name servers of {zone} cannot be asked from here; OVH has accepted the records.")
         elif not until(lambda: report.nothing_in(self._missing(found, zone, servers)), SECONDS, PAUSE):
             raise CloudError(f"OVH has accepted the records of {zone}, and after {SECONDS:.0f} s {report.last}."
                              " Wait some minutes, then run again; the zone's state is in OVH's console.")  # fmt: skip
