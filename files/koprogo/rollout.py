@@ -39,6 +39,8 @@ class Target:
     """What one service shall run as."""
 
     service: str
+    name: str
+    """Of the container."""
     spec: routing.Spec
     release: str
     in_place: str | None
@@ -46,7 +48,8 @@ class Target:
 
     def is_met_by(self, members: Sequence[Container]) -> bool:
         """Whether there is nothing to do."""
-        return len(members) == 1 and members[0].release == self.release and _is_up(members[0])
+        right = [c for c in members if (c.release, c.name) == (self.release, self.name) and _is_up(c)]
+        return len(members) == len(right) == 1
 
 
 def targets(work: Work, project: Project) -> list[Target]:
@@ -56,7 +59,8 @@ def targets(work: Work, project: Project) -> list[Target]:
         spec = project.services[name]
         health = routing.has_health_check(spec, work.docker.image_health_check(spec["image"]))
         why = routing.in_place(spec, has_health_check=health)
-        found.append(Target(name, spec, routing.release(spec, work.docker.image_id(spec["image"])), why))
+        called = spec.get("container_name") or f"{project.name}-{name}-1"
+        found.append(Target(name, called, spec, routing.release(spec, work.docker.image_id(spec["image"])), why))
     return found
 
 
@@ -163,8 +167,8 @@ def _pass_on(
     _reached(work, Step.DRAINED, target.service)
     for container in old:
         work.docker.remove(container.id, grace=GRACE)
-    if new.name != (name := target.spec.get("container_name") or f"{project.name}-{target.service}-1"):
-        work.docker.rename(new.id, name)
+    if new.name != target.name:
+        work.docker.rename(new.id, target.name)
     seconds = time.monotonic() - began
     if new.generation < max((c.generation for c in old), default=0):
         log.say(f"The container of {target.service} that was there before has it again ({seconds:.1f} s).")

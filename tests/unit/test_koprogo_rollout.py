@@ -1,0 +1,276 @@
+"""Bringing containers to what a compose file asks for, against a Docker of a few lines, cut off wherever it can be."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from koprogo import rollout
+from koprogo.compose import Project, memory_used
+from koprogo.containers import Container
+from koprogo.problem import Problem
+from koprogo.state import Attempt, Step
+
+ROUTED = {"traefik.http.routers.{0}.rule": "Host(`{0}.test`)"}
+
+
+class Cut(BaseException):
+    """The program is killed."""
+
+
+class Docker:
+    """Containers in a list. `calls_left` is how many more changes it lets the program live for."""
+
+    def __init__(self) -> None:
+        self.containers_now: list[Container] = []
+        self.calls_left = 1000
+        self.least: dict[str, int] = {}
+        """Service → the fewest containers of it that were ever up since it had one."""
+
+    def containers(self, project: str) -> list[Container]:
+        """As they are."""
+        assert project == "koprogo"
+        return list(self.containers_now)
+
+    def image_id(self, ref: str) -> str:
+        """An image is its name."""
+        return f"id of {ref}"
+
+    def image_health_check(self, ref: str) -> None:
+        """None has one of its own."""
+        assert ref
+
+    def memory(self, container: str) -> int:
+        """All take as much."""
+        assert container
+        return 100 * 2**20
+
+    def up(self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0) -> None:
+        """As Compose does it."""
+        assert timeout
+        for service in services or config["services"]:
+            spec = config["services"][service]
+            mine = [c for c in self.containers_now if c.service == service]
+            if beside:
+                if len(mine) < beside:
+                    self._made(service, spec, f"koprogo-{service}-{len(mine) + 1}")
+            elif not mine or mine[0].release != spec["labels"]["koprogo.release"]:
+                self._change([c for c in self.containers_now if c.service != service])
+                self._made(service, spec, spec.get("container_name", f"koprogo-{service}-1"))
+
+    def remove(self, container: str, *, grace: int) -> None:
+        """Stop and remove."""
+        assert grace in (0, rollout.GRACE)
+        self._change([c for c in self.containers_now if c.id != container])
+
+    def rename(self, container: str, name: str) -> None:
+        """Give another name."""
+        assert name not in [c.name for c in self.containers_now]
+        self._change([replace(c, name=name) if c.id == container else c for c in self.containers_now])
+
+    def _made(self, service: str, spec: Mapping[str, Any], name: str) -> None:
+        labels = spec["labels"]
+        made = Container(
+            f"{service}{labels['koprogo.release']}", name, service, spec["image"], "", "running", "healthy", 0, 0, "t",
+            "always", "", labels["koprogo.release"], int(labels.get("koprogo.generation", 0)),
+        )  # fmt: skip
+        self._change([*self.containers_now, made])
+
+    def _change(self, containers: list[Container]) -> None:
+        if not self.calls_left:
+            raise Cut
+        self.calls_left -= 1
+        self.containers_now = containers
+        for service in {c.service for c in containers} | set(self.least):
+            there = sum(c.service == service for c in containers)
+            self.least[service] = min(self.least.get(service, there), there)
+
+
+class Gate:
+    """Everything is healthy, and Traefik asks the highest generation."""
+
+    def __init__(self, docker: Docker) -> None:
+        self.docker = docker
+        self.sick: set[str] = set()
+
+    def wait_for(self, _: str, services: Collection[str], __: object, only: str | None = None) -> str | None:
+        """Say what is sick."""
+        mine = [c for c in self.docker.containers_now if c.service in services and only in (None, c.id)]
+        return "unhealthy" if any(c.image_ref in self.sick for c in mine) else None
+
+    def addresses_of(self, hosts: Collection[str]) -> list[str]:
+        """Each name is asked."""
+        return sorted(hosts)
+
+    def generations(self, urls: list[str]) -> list[int | None]:
+        """The highest that is up."""
+        names = [url.removesuffix(".test") for url in urls]
+        return [max(c.generation for c in self.docker.containers_now if c.service == name) for name in names]
+
+
+class Bench:
+    """One server."""
+
+    def __init__(self) -> None:
+        self.docker = Docker()
+        self.gate = Gate(self.docker)
+        self.attempt = Attempt("c", Step.SWITCHING, 1.0)
+        self.steps: list[tuple[str, str]] = []
+
+    def reached(self, step: Step, service: str) -> None:
+        """Remember."""
+        self.steps.append((step.value, service))
+
+    def roll(self, project: Project) -> str | None:
+        """What the program does."""
+        return rollout.roll(self, project)  # type: ignore[arg-type] # as much of Work as it needs
+
+    def run(self) -> dict[str, str]:
+        """Name → image of what is there."""
+        return {c.name: c.image_ref for c in self.docker.containers_now}
+
+
+def project(version: int, *, database: int = 1, frontend: bool = True) -> Project:
+    def spec(name: str, image: str, routed: bool) -> dict[str, Any]:
+        labels = {key.format(name): text.format(name) for key, text in ROUTED.items()} if routed else {}
+        health = {"test": ["CMD", "true"]}
+        return {"image": image, "container_name": f"app-{name}", "labels": labels, "healthcheck": health}
+
+    services = {
+        "postgres": spec("postgres", f"postgres:{database}", False),
+        "backend": spec("backend", f"backend:{version}", True) | {"depends_on": {"postgres": {}}},
+    }
+    if frontend:
+        services["frontend"] = spec("frontend", f"frontend:{version}", True) | {"depends_on": {"backend": {}}}
+    images = {name: str(each["image"]) for name, each in services.items()}
+    return Project("koprogo", images, {"name": "koprogo", "services": services})
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: None))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    made = Bench()
+    assert made.roll(project(1)) is None
+    made.steps.clear()
+    return made
+
+
+NEW = {"app-postgres": "postgres:1", "app-backend": "backend:2", "app-frontend": "frontend:2"}
+
+
+def test_the_first_start(bench: Bench) -> None:
+    assert bench.run() == {"app-postgres": "postgres:1", "app-backend": "backend:1", "app-frontend": "frontend:1"}
+
+
+def test_a_second_time_nothing_is_touched(bench: Bench) -> None:
+    bench.docker.calls_left = 0
+    assert bench.roll(project(1)) is None
+    assert bench.steps == []
+
+
+def test_a_new_version_takes_over_service_by_service_and_the_database_is_left(bench: Bench) -> None:
+    assert bench.roll(project(2)) is None
+    assert bench.run() == NEW
+    steps = ["started", "healthy", "switched", "drained"]
+    assert bench.steps == [*((s, "backend") for s in steps), *((s, "frontend") for s in steps)]
+    assert bench.docker.least == {"postgres": 1, "backend": 1, "frontend": 1}
+    assert {c.generation for c in bench.docker.containers_now} == {0, 2}
+
+
+def test_a_changed_database_is_replaced_in_place_before_those_that_need_it(bench: Bench) -> None:
+    assert bench.roll(project(2, database=2)) is None
+    assert bench.run() == NEW | {"app-postgres": "postgres:2"}
+    assert bench.steps[0] == ("started", "postgres")
+    assert bench.docker.least["postgres"] == 0
+
+
+def test_what_the_compose_file_has_no_more_goes_last(bench: Bench) -> None:
+    assert bench.roll(project(2, frontend=False)) is None
+    assert sorted(bench.run()) == ["app-backend", "app-postgres"]
+
+
+def test_one_that_does_not_become_healthy_ends_it_and_the_old_one_stays(bench: Bench) -> None:
+    bench.gate.sick = {"backend:2"}
+    assert bench.roll(project(2)) == "backend: unhealthy"
+    assert {c.image_ref for c in bench.docker.containers_now if c.service == "backend"} == {"backend:1", "backend:2"}
+    assert bench.run()["app-frontend"] == "frontend:1"
+    assert bench.roll(project(1)) is None
+    assert bench.run() == {"app-postgres": "postgres:1", "app-backend": "backend:1", "app-frontend": "frontend:1"}
+    assert bench.docker.least["backend"] == 1
+
+
+def test_traefik_that_does_not_take_it_up_ends_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.gate, "generations", lambda urls: [1] * len(urls))
+    monkeypatch.setattr(rollout, "SWITCH_PATIENCE", 0.0)
+    said = bench.roll(project(2))
+    assert said == "backend: it is healthy, and Traefik has not passed it a request within 0 s"
+
+
+def test_cut_off_anywhere_the_next_run_completes_it_and_no_service_is_ever_without_a_container() -> None:
+    for cut in range(100):
+        bench = Bench()
+        bench.roll(project(1))
+        bench.docker.calls_left = cut
+        try:
+            bench.roll(project(2))
+        except Cut:
+            bench.docker.calls_left = 1000
+            assert bench.roll(project(2)) is None
+            assert bench.run() == NEW
+            assert bench.docker.least == {"postgres": 1, "backend": 1, "frontend": 1}
+        else:
+            assert cut == 6  # start, remove and rename, of two services
+            return
+
+
+def test_cut_off_anywhere_the_way_back_is_as_safe() -> None:
+    for cut in range(6):
+        bench = Bench()
+        bench.roll(project(1))
+        bench.docker.calls_left = cut
+        with pytest.raises(Cut):
+            bench.roll(project(2))
+        bench.docker.calls_left = 1000
+        assert bench.roll(project(1)) is None
+        assert bench.run() == {"app-postgres": "postgres:1", "app-backend": "backend:1", "app-frontend": "frontend:1"}
+        assert bench.docker.least["backend"] == 1
+
+
+def test_a_dead_container_of_a_run_that_was_cut_off_is_made_again(bench: Bench) -> None:
+    bench.docker.calls_left = 1
+    with pytest.raises(Cut):
+        bench.roll(project(2))
+    bench.docker.calls_left = 1000
+    now = bench.docker.containers_now
+    bench.docker.containers_now = [
+        replace(c, status="exited", exit_code=1) if c.image_ref[-1] == "2" else c for c in now
+    ]
+    assert bench.roll(project(2)) is None
+    assert bench.run() == NEW
+
+
+def test_without_room_for_a_second_one_nothing_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "available_memory", lambda: 120 * 2**20)
+    with pytest.raises(Problem, match="A second backend beside the present one takes 148 MB of memory, and 120 MB are"):
+        rollout.require_memory(bench, project(2))  # type: ignore[arg-type] # as much of Work as it needs
+    rollout.require_memory(bench, project(1, database=2))  # type: ignore[arg-type] # as much of Work as it needs
+
+
+def test_another_form_of_the_data_is_named(bench: Bench) -> None:
+    other = project(2)
+    other.config["services"]["backend"]["labels"]["koprogo.schema"] = "4"
+    assert rollout.new_schema(bench, other) == "backend none → 4"  # type: ignore[arg-type] # as above
+    assert rollout.new_schema(bench, project(2)) == ""  # type: ignore[arg-type] # as above
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("12.5MiB / 384MiB", 13107200), ("1GiB / 2GiB", 2**30), ("512B / 1MiB", 512), ("", 0)],
+)
+def test_memory_of_docker_stats(text: str, amount: int) -> None:
+    assert memory_used(text) == amount
