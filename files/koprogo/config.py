@@ -39,6 +39,12 @@ class Config:
     """PEM of the CA to verify `health_urls` with, for a rehearsal against a private ACME; None: the usual ones."""
     image_wait: float
     """How long CI may take to build the images of a commit, from the moment it was first seen."""
+    allow_rewrite: bool = False
+    """Whether a commit is deployed that does not follow the one that runs."""
+    allowed_signers: Path | None = None
+    """Who may sign, in the form of ssh-keygen(1); None: commits need no signature."""
+    log_file: Path | None = None
+    """Where deploys write their lines too; None: nowhere else than to whoever started them."""
 
     @property
     def compose_path(self) -> str:
@@ -67,7 +73,6 @@ def load() -> Config:
 
 def parse(data: dict[str, Any]) -> Config:
     """Return the configuration in `data`; raises KeyError, TypeError or ValueError for what is missing or wrong."""
-    ca_file = data.get("tls_ca_file")
     config = Config(
         repository=_text(data, "repository"),
         branch=_text(data, "branch"),
@@ -80,8 +85,11 @@ def parse(data: dict[str, Any]) -> Config:
         backup_dir=Path(_text(data, "backup_dir")),
         backup_days=int(data["backup_days"]),
         state_dir=Path(_text(data, "state_dir")),
-        tls_ca_file=Path(ca_file) if ca_file else None,
+        tls_ca_file=_path(data, "tls_ca_file"),
         image_wait=float(data.get("image_wait", 1800)),
+        allow_rewrite=_choice(data, "allow_rewrite"),
+        allowed_signers=_path(data, "allowed_signers"),
+        log_file=_path(data, "log_file"),
     )
     if config.backup_days < 1:
         raise ValueError("backup_days has to be 1 or more")
@@ -98,6 +106,18 @@ def _text(data: dict[str, Any], key: str) -> str:
     value = data[key]
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} has to be a text")
+    return value
+
+
+def _path(data: dict[str, Any], key: str) -> Path | None:
+    return Path(_text(data, key)) if data.get(key) else None
+
+
+def _choice(data: dict[str, Any], key: str) -> bool:
+    value = data.get(key, False)
+    if not isinstance(value, bool):
+        # A "false" between quotes must not count as a yes.
+        raise ValueError(f"{key} has to be true or false")
     return value
 
 

@@ -10,8 +10,10 @@ from koprogo.config import Config
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Result, Runner
 
-NETWORK_TIMEOUT = 300
+LOOK_TIMEOUT = 60
+FETCH_TIMEOUT = 600
 LOCAL_TIMEOUT = 120
+TIDY_TIMEOUT = 600
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
@@ -21,7 +23,12 @@ OPTIONS = (
     # Housekeeping in the background would inherit the deploy lock and hold it.
     *("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"),
     *("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"),
+    # What a deploy goes by has to outlive a power cut; before Git 2.36 only the objects can be had on the disk.
+    *("-c", "core.fsync=committed,reference", "-c", "core.fsyncObjectFiles=true"),
 )
+
+LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
+REMAINS = ("pack/tmp_*", "??/tmp_obj_*")
 
 
 class Repository:
@@ -34,21 +41,31 @@ class Repository:
 
     def remote_head(self) -> str:
         """Return the commit that the branch has on the server: the one network call of an idle check."""
-        result = self._git("ls-remote", self._config.repository, f"refs/heads/{self._config.branch}", timeout=60)
+        ref = f"refs/heads/{self._config.branch}"
+        result = self._git("ls-remote", self._config.repository, ref, timeout=LOOK_TIMEOUT)
         if not result.ok:
             raise Problem(f"Git server: {reason(result)}. The running version goes on; the next check tries again.")
-        found = SHA.match(result.out)
-        if found is None:
+        # Git lists whatever ends like this, refs/heads/old/refs/heads/main too.
+        lines = (line.partition("\t") for line in result.out.splitlines())
+        found = next((sha for sha, _, name in lines if name == ref), "")
+        if SHA.fullmatch(found) is None:
             raise Problem(f"The repository has no branch {self._config.branch}. The running version goes on.")
-        return found.group()
+        return found
 
     def fetch(self) -> str:
         """Bring the branch's commits here and return its newest; the work tree is not touched."""
         spec = f"+refs/heads/{self._config.branch}:{self._ref}"
-        result = self._git("fetch", "--quiet", "--no-tags", self._config.repository, spec, timeout=NETWORK_TIMEOUT)
+        options = ("--quiet", "--no-tags", "--no-auto-maintenance", "--no-recurse-submodules", "--no-write-fetch-head")
+        self._clear()
+        result = self._git("fetch", *options, self._config.repository, spec, timeout=FETCH_TIMEOUT)
         if not result.ok:
+            self._clear()
             raise Problem(f"git fetch: {reason(result)}. The running version goes on; the next check tries again.")
         return self._out("rev-parse", "--verify", f"{self._ref}^{{commit}}")
+
+    def tidy(self) -> None:
+        """Let Git pack what has come together, when it is much. No part of a deploy: a failure is no matter."""
+        self._git("gc", "--auto", "--quiet", timeout=TIDY_TIMEOUT)
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether going from `old` to `new` only adds commits."""
@@ -87,9 +104,24 @@ class Repository:
 
     def check_out(self, commit: str) -> None:
         """Put the work tree at `commit`, on the branch, over whatever an interrupted check-out left."""
-        # Only a git that was killed leaves this behind: whoever writes here holds the deploy lock.
-        (self._config.checkout / ".git" / "index.lock").unlink(missing_ok=True)
+        self._clear()
         self._out("checkout", "--quiet", "--force", "-B", self._config.branch, commit)
+
+    def _clear(self) -> None:
+        """Remove what a git that was killed left: its locks, which stop every later one, and parts of packs.
+
+        No other is at work: whoever writes here holds the deploy lock, and so does each git that it started.
+        """
+        metadata = self._config.checkout / ".git"
+        branches = (f"refs/heads/{self._config.branch}.lock", f"{self._ref}.lock")
+        left = [metadata / name for name in (*LOCKS, *branches)]
+        for pattern in REMAINS:
+            left += (metadata / "objects").glob(pattern)
+        for path in left:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise Problem(f"{path}: {error.strerror}.") from None
 
     def _out(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         result = self._git(*arguments, env=env)
@@ -101,15 +133,18 @@ class Repository:
         checkout = self._config.checkout
         if not (checkout / ".git").exists():
             raise Problem(f"{checkout} is not a clone. Run deploy.py again from the operator's machine.")
-        return self._runner.run(
+        result = self._runner.run(
             ["git", *OPTIONS, "-C", str(checkout), *arguments],
             timeout=timeout,
             env={**ENVIRONMENT, **(env or {})},
         )
+        if result.code is None:
+            return Result(None, "", f"`git {arguments[0]}` did not end within {timeout:.0f} s")
+        return result
 
 
 def reason(result: Result) -> str:
     """Return what git complained about, on one line: its `fatal:` or `error:` line when there is one."""
-    lines = [line.strip() for line in result.err.splitlines() if line.strip()]
+    lines = [line.strip() for line in result.err.splitlines() if line.strip() and not line.startswith("warning:")]
     marked = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return one_line((marked or lines or [f"exit code {result.code}"])[0]).rstrip(".")

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from koprogo import decide, log
+from koprogo import decide, log, verify
 from koprogo.compose import Compose, Invalid, Project, not_built_yet
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -46,6 +46,10 @@ def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
     Raises Problem when it cannot be deployed, NotYet when CI has not built its images so far.
     """
     work.reached(Step.FETCHED)
+    signed = verify.signatures(work, commit)
+    if signed and fresh:
+        log.say(f"Commits signed as they have to be: {signed}.")
+    work.reached(Step.VERIFIED)
     secrets = _inside(work.config.env_file, work.config.checkout)
     if secrets is not None and work.repository.tracks(commit, secrets):
         raise work.refuse(commit, f"the repository has a file {secrets}, which would overwrite this server's secrets")
@@ -64,10 +68,14 @@ def refuse_surprises(work: Work, commit: str) -> None:
     """
     deployed = work.state.deployed
     if deployed is not None and not work.repository.is_ancestor(deployed.commit, commit):
-        raise Problem(
-            f"The history of {work.config.branch} was rewritten: {commit[:7]} does not follow {deployed.commit[:7]}, "
-            f"which goes on running. Push a commit that follows it."
-        )
+        rewritten = f"The history of {work.config.branch} was rewritten: {commit[:7]} does not follow"
+        if not work.config.allow_rewrite:
+            raise Problem(
+                f"{rewritten} {deployed.commit[:7]}, which goes on running. Push a commit that follows it, "
+                f"or allow this with GITOPS_ALLOW_FORCE_PUSH=true and deploy.py."
+            )
+        if work.state.attempt is None or work.state.attempt.commit != commit:
+            log.say(f"{rewritten} {deployed.commit[:7]}; GITOPS_ALLOW_FORCE_PUSH lets it pass.")
     changed = work.repository.local_changes()
     if changed:
         raise Problem(
