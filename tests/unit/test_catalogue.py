@@ -118,13 +118,6 @@ def test_what_is_kept_is_read_again_as_it_was() -> None:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "of the user"
 

@@ -1,19 +1,10 @@
 """`provision.py credentials` makes a key with the least rights, or says how one is made."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from credentials_operator import APPLICATION, LEAST, RULES, Operator, end, lines, until_the_page, validate
 from ovh_stand_in import CONSUMER, Api
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 def test_without_an_application_key_it_gives_the_page_that_makes_one(tmp_path: Path) -> None:

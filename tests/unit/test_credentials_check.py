@@ -1,7 +1,6 @@
 """`provision.py credentials --check` says which rights the present key has, and writes nothing."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,6 @@ from credentials_operator import KEYS, ZONE, Operator, lines
 from ovh_stand_in import CLIENT, CLIENT_SECRET, CONSUMER, EVERYTHING, KEY, Api
 
 from sandbox.internet.ovh_api.accounts import ConsumerKey, ServiceAccount
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 def test_missing_rights_are_named(api: Api, tmp_path: Path) -> None:

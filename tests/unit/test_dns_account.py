@@ -1,8 +1,5 @@
 """DNS records in an OVH account, against the stand-in for OVH's API."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from dns_account import NAMES, OURS, TTL, WANT, apply, client, put, remove, table, zones
 from ovh_stand_in import CLIENT, CLIENT_SECRET, CONSUMER, KEY, SECRET, Api
@@ -15,13 +12,6 @@ from cloud.ovh.client import Client, Keys
 from cloud.trouble import CloudError
 
 ONE = wanted(["koprogo.test"], "192.0.2.1", None)
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 @pytest.fixture(autouse=True)

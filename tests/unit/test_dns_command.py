@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ ADDED = [
     "+ AAAA koprogo.test      2001:db8::1",
     '+ CAA  koprogo.test      0 issue "letsencrypt.org"',
 ]
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 def start(api: Api, *arguments: str, **variables: str) -> subprocess.Popen[str]:

@@ -4,7 +4,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import dns.message
 import dns.rcode
@@ -17,13 +16,6 @@ from cloud.dns import served, work
 from cloud.dns.record import Have, wanted
 from cloud.dns.removal import removal
 from cloud.trouble import CloudError
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 class NameServer:

@@ -2,7 +2,6 @@
 
 import copy
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,6 @@ from sandbox.internet.ovh_api.access import granted
 from sandbox.internet.ovh_api.records import Record, matches
 from sandbox.internet.ovh_api.store import Store
 from sandbox.internet.ovh_api.zonefile import render
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 @pytest.fixture

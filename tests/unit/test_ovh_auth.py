@@ -1,7 +1,6 @@
 """Consumer keys from the asking to the end, and service accounts, at the stand-in for OVH's API."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from sandbox.internet.ovh_api.accounts import Account, covers
 
 ZONE = "/domain/zone/koprogo.test"
 RULES = [{"method": "GET", "path": "/domain/zone"}, {"method": "POST", "path": f"{ZONE}/record"}]
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 def ask(api: Api, **body: Any) -> Any:

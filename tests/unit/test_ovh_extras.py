@@ -1,7 +1,5 @@
 """Redirections, DynHost, export and import at the stand-in for OVH's API."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ovh
@@ -11,13 +9,6 @@ from ovh_stand_in import Api
 from sandbox.internet.ovh_api.zonefile import parse
 
 ZONE = "/domain/zone/koprogo.test"
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 @pytest.fixture

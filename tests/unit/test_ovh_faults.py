@@ -1,7 +1,5 @@
 """Trouble on demand, as a client meets it."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ovh
@@ -10,13 +8,6 @@ import requests
 from ovh_stand_in import Api
 
 ZONE = "/domain/zone/koprogo.test"
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The tables of the stand-in for OVH's API: which calls exist, what they take, who may make them."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +13,6 @@ from sandbox.internet.ovh_api.routes import ROUTES
 from sandbox.internet.ovh_api.schema import ENUMS, MODELS, TYPES, check_body
 
 ZONE = "/domain/zone/koprogo.test"
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 def test_every_type_in_the_tables_is_defined() -> None:

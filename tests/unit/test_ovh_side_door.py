@@ -22,13 +22,6 @@ KEY = {"X-Faults-Token": DOOR}
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
 def door(api: Api) -> str:
     return api.url.removesuffix("/1.0") + "/_faults"
 

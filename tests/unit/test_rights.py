@@ -1,8 +1,6 @@
 """The rights at OVH that the DNS part needs: enough, not one too many, and the same in every form."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from dns_account import NAMES, WANT, apply, put, remove, zones
@@ -28,13 +26,6 @@ LEAST = [
     ("GET", f"{ZONE}/dynHost/record/*"),
     ("POST", f"{ZONE}/refresh"),
 ]
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    running = Api(tmp_path)
-    yield running
-    running.stop()
 
 
 def test_each_rule_is_used_and_none_is_missing(api: Api) -> None:
