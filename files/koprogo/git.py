@@ -61,6 +61,12 @@ class Repository:
         if not result.ok:
             self._clear()
             raise Problem(f"git fetch: {reason(result)}. The running version goes on; the next check tries again.")
+        if "shallow roots are not allowed" in result.err:
+            # Git counts that as success, and leaves the branch where it was.
+            raise Problem(
+                f"git fetch: {self._config.repository} is a shallow clone, which lacks what comes before its commits. "
+                f"The running version goes on."
+            )
         return self._out("rev-parse", "--verify", f"{self._ref}^{{commit}}")
 
     def tidy(self) -> None:
