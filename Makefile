@@ -5,7 +5,7 @@ PYTHON   := .venv/bin/python
 PYINFRA  := .venv/bin/pyinfra
 export ENV_FILE
 
-.PHONY: help setup demo demo-down demo-push test lint plan setup-infra lock
+.PHONY: help setup demo demo-down demo-push test bench-deploys lint plan setup-infra lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo-down: setup ## remove every trace of the demo
 
 test: setup ## all tests; without root those that can run, and it says what is left out
 	@$(PYTHON) -m pytest
+
+bench-deploys: setup ## what clients lose while a server deploys, and while the old script does; as root, half an hour
+	@$(PYTHON) -m bench.deploys
 
 lint: setup ## ruff and mypy
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy .
