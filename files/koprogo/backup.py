@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from koprogo import dump, lock, log
@@ -11,7 +12,7 @@ from koprogo.config import Config
 from koprogo.containers import Container
 from koprogo.decide import tag_for
 from koprogo.problem import Problem
-from koprogo.retention import expired, verified
+from koprogo.retention import Backup, expired, verified
 from koprogo.runner import Runner
 from koprogo.state import State, Store
 
@@ -36,7 +37,7 @@ def _make(config: Config) -> Path:
     """Write one backup and verify it. Raises Problem when there is none; older ones are then as they were."""
     try:
         config.backup_dir.mkdir(mode=0o700, exist_ok=True)
-        _clear(config.backup_dir)
+        clear(config.backup_dir)
         return _dump(config)
     except OSError as error:
         raise Problem(
@@ -49,6 +50,15 @@ def _make(config: Config) -> Path:
 def _dump(config: Config) -> Path:
     docker, state = Docker(Runner()), Store(config.state_dir).load()
     container = _database(config, docker, state)
+    commit = state.deployed.commit if state.deployed else None
+    return dump_of(docker, container, config.backup_dir, commit, dump.LIMIT)
+
+
+def dump_of(docker: Docker, container: Container, directory: Path, commit: str | None, limit: float) -> Path:
+    """Write a verified dump of the database that runs in `container`, within `limit` seconds.
+
+    `commit` is the version that uses the database.
+    """
     # The image makes the superuser that this names, and then no role `postgres`.
     found = docker.execute(container.id, "printenv", "POSTGRES_USER")
     user = found.out.strip() if found.ok and found.out.strip() else "postgres"
@@ -57,10 +67,10 @@ def _dump(config: Config) -> Path:
         container=container.name,
         user=user,
         postgres=version.out.rpartition("(PostgreSQL)")[2].strip(),
-        commit=state.deployed.commit if state.deployed else None,
+        commit=commit,
     )
     argv = ["docker", "exec", container.id, "pg_dumpall", f"--username={user}", f"--lock-wait-timeout={LOCK_WAIT}"]
-    return dump.write(argv, config.backup_dir, origin, time.time())
+    return dump.write(argv, directory, origin, time.time(), limit=limit)
 
 
 def _database(config: Config, docker: Docker, state: State) -> Container:
@@ -77,7 +87,7 @@ def _database(config: Config, docker: Docker, state: State) -> Container:
     return running[0]
 
 
-def _clear(directory: Path) -> None:
+def clear(directory: Path) -> None:
     """Remove what a kill or a full disk left of a backup: part of a dump or of a manifest, one without its dump."""
     for part in directory.glob(".postgres*.partial"):
         part.unlink()
@@ -90,6 +100,12 @@ def _rotate(config: Config, newest: Path) -> int:
     """Delete what is older than it has to be, now that `newest` is good; returns how many backups are left."""
     backups = verified(config.backup_dir)
     old = expired(backups, config.backup_days)
+    remove(old, newest)
+    return len(backups) - len(old)
+
+
+def remove(old: Iterable[Backup], newest: Path) -> None:
+    """Delete backups, now that `newest` is good."""
     for backup in old:
         try:
             # The dump first: a manifest alone is no backup, and the next run clears it away.
@@ -99,4 +115,3 @@ def _rotate(config: Config, newest: Path) -> int:
             raise Problem(
                 f"Backup {newest} is good, but an old one could not be deleted: {backup.path}: {error.strerror}."
             ) from None
-    return len(backups) - len(old)

@@ -9,9 +9,9 @@
 and for deploy.py: it waits for a run that is going on, applies a changed .env to the version that runs, waits
 longer for CI, and always says what came of it.
 
-Logs: this program writes lines with a time to standard output and standard error, and to no file. Whoever starts it
-appends both: koprogo-gitops.service by `append:/var/log/koprogo-gitops.log` for each of them, the lines in
-/etc/cron.d/koprogo by `>> /var/log/koprogo-backup.log 2>&1` (and -health.log).
+Logs: this program writes lines with a time to standard output and standard error. Deploys write them to `log_file` too
+(/var/log/koprogo-gitops.log), whoever starts them; what koprogo-gitops.service prints is in the journal besides. The
+lines in /etc/cron.d/koprogo append theirs by `>> /var/log/koprogo-backup.log 2>&1` (and -health.log).
 
 It works as the owner of its state directory: started by root, it reads its configuration, which is root's, and becomes
 that user before it does anything else, so that neither git nor a file of the application is ever handled with root's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,23 @@ def parse_config(text: str) -> Project:
 def _replicas(spec: Mapping[str, Any]) -> int:
     replicas = (spec.get("deploy") or {}).get("replicas", spec.get("scale", 1))
     return int(replicas)
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """A name of an image, as `docker image ls` tells it: `<none>` is what it has not got."""
+
+    id: str
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def name(self) -> str | None:
+        """What to call it by to Docker; None if it has no name of its own."""
+        if "<none>" not in (self.repository, self.tag):
+            return f"{self.repository}:{self.tag}"
+        return None if "<none>" in (self.repository, self.digest) else f"{self.repository}@{self.digest}"
 
 
 class Compose:
@@ -164,6 +181,8 @@ class Docker:
     def pull(self, ref: str) -> str | None:
         """Bring an image here; returns what the registry or Docker complained about, or None."""
         result = self._run("pull", "--quiet", ref, timeout=PULL_TIMEOUT)
+        if result.code is None:
+            return f"it did not arrive within {PULL_TIMEOUT:.0f} s"
         return None if result.ok else complaint(result)
 
     def tag(self, image_id: str, ref: str) -> None:
@@ -171,6 +190,34 @@ class Docker:
         result = self._run("tag", image_id, ref)
         if not result.ok:
             raise Problem(f"docker tag {ref}: {complaint(result)}.")
+
+    def images(self) -> list[LocalImage]:
+        """Return every name that an image has on this server."""
+        form = "{{.ID}} {{.Repository}} {{.Tag}} {{.Digest}}"
+        result = self._run("image", "ls", "--digests", "--no-trunc", "--format", form)
+        if not result.ok:
+            raise Problem(f"docker image ls: {complaint(result)}.")
+        return [LocalImage(*line.split()) for line in result.out.splitlines()]
+
+    def used_images(self) -> set[str]:
+        """Return the IDs of the images that containers were made from, whoever made them and whether they run."""
+        listed = self._run("ps", "--all", "--quiet", "--no-trunc")
+        result = self._run("container", "inspect", "--format", "{{.Image}}", *listed.out.split())
+        if not listed.ok or (listed.out.split() and not result.ok):
+            raise Problem(f"docker ps: {complaint(result if listed.ok else listed)}.")
+        return set(result.out.split())
+
+    def remove_images(self, names: Iterable[str]) -> str | None:
+        """Take these names away, and images that have no other; returns what Docker complained about, or None."""
+        result = self._run("image", "rm", *names, timeout=300)
+        return None if result.ok else complaint(result)
+
+    def root(self) -> Path:
+        """Return the folder that Docker keeps everything in."""
+        result = self._run("info", "--format", "{{.DockerRootDir}}")
+        if not result.ok or not result.out.strip():
+            raise Problem(f"docker info: {complaint(result)}.")
+        return Path(result.out.strip())
 
     def execute(self, container: str, *command: str) -> Result:
         """Run a command in a running container."""

@@ -73,6 +73,7 @@ def load() -> Config:
 
 def parse(data: dict[str, Any]) -> Config:
     """Return the configuration in `data`; raises KeyError, TypeError or ValueError for what is missing or wrong."""
+    ca_file = _path(data, "tls_ca_file")
     config = Config(
         repository=_text(data, "repository"),
         branch=_text(data, "branch"),
@@ -85,7 +86,7 @@ def parse(data: dict[str, Any]) -> Config:
         backup_dir=Path(_text(data, "backup_dir")),
         backup_days=int(data["backup_days"]),
         state_dir=Path(_text(data, "state_dir")),
-        tls_ca_file=_path(data, "tls_ca_file"),
+        tls_ca_file=ca_file,
         image_wait=float(data.get("image_wait", 1800)),
         allow_rewrite=_choice(data, "allow_rewrite"),
         allowed_signers=_path(data, "allowed_signers"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from koprogo import decide, lock, log
+from koprogo import decide, lock, log, prune
 from koprogo.compose import Compose
 from koprogo.config import Config
 from koprogo.decide import Action, Recovery
@@ -26,6 +26,7 @@ def run(config: Config, *, asked: bool) -> int:
     `asked`: a person or deploy.py wants it now, as opposed to the timer: it waits for a run that is going on, applies
     changed settings to the version that runs, and says so when there was nothing to do.
     """
+    log.keep_in(config.log_file)
     path = config.state_dir / "deploy.lock"
     try:
         with lock.exclusive(path, wait=False) as held:
@@ -126,3 +127,4 @@ def _done(work: Work, prepared: Prepared, seconds: float) -> None:
         f"Deployed {prepared.commit[:7]} ({prepared.tag}) in {seconds:.0f} s: "
         f"{images} services healthy, {addresses} public addresses answer."
     )
+    prune.after(work)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,6 +33,9 @@ CONNECTS = b"\n\\connect "
 
 EDGE = 4096
 """How much of both ends of a dump is looked at, bytes."""
+
+LIMIT = 6 * 3600.0
+"""Seconds that a dump may take: one that hangs must not keep every later one from being made."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,10 @@ class Content:
         return None
 
 
-def write(argv: Sequence[str], directory: Path, origin: Origin, now: float) -> Path:
+def write(argv: Sequence[str], directory: Path, origin: Origin, now: float, *, limit: float = LIMIT) -> Path:
     """Run the pg_dumpall in `argv`, and keep what it prints as postgres_YYYYMMDD_HHMMSS.sql.gz in `directory`.
+
+    It may take `limit` seconds.
 
     The manifest, the same name with .json, is on the disk first: the appearance of the dump is what makes a set.
     Raises Problem when anything at all is wrong; then nothing of it counts. A full disk may leave part of the manifest
@@ -83,7 +91,7 @@ def write(argv: Sequence[str], directory: Path, origin: Origin, now: float) -> P
     """
     partial = directory / PARTIAL
     try:
-        digest = _stream(argv, partial)
+        digest = _stream(argv, partial, limit)
         content = inspect(partial)
         trouble = content.trouble()
         if trouble is not None:
@@ -132,7 +140,7 @@ def inspect(path: Path) -> Content:
     return content
 
 
-def _stream(argv: Sequence[str], partial: Path) -> str:
+def _stream(argv: Sequence[str], partial: Path, limit: float) -> str:
     """Compress what `argv` prints into `partial`, on the disk, 0600; returns the SHA-256 of the file."""
     with tempfile.TemporaryFile() as errors:
         try:
@@ -141,7 +149,10 @@ def _stream(argv: Sequence[str], partial: Path) -> str:
             )
         except OSError as error:
             raise Problem(f"Cannot start {argv[0]}: {error.strerror}.") from None
+        late = threading.Event()
+        watch = threading.Timer(limit, _give_up, (child, late))
         try:
+            watch.start()
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as target:
                 digest = _compress(child.stdout, target)
@@ -149,12 +160,21 @@ def _stream(argv: Sequence[str], partial: Path) -> str:
                 os.fsync(target.fileno())
             code = child.wait()
         finally:
+            watch.cancel()
             end_group(child)
+        if late.is_set():
+            raise Problem(f"pg_dumpall did not end within {limit:.0f} s.")
         if code != 0:
             errors.seek(0)
             words = one_line(errors.read(4000).decode("utf-8", "replace")) or "it says nothing"
             raise Problem(f"pg_dumpall failed (exit code {code}): {words.rstrip('.')}.")
     return digest
+
+
+def _give_up(child: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _compress(source: IO[bytes] | None, target: IO[bytes]) -> str:

@@ -1,13 +1,23 @@
 """Lines for the log: a time with its offset, then what happened.
 
-They go to standard output and standard error at once, unbuffered; the systemd unit and cron append both to a file.
+They go to standard output and standard error at once, unbuffered, and to a file where there is one for them. A line
+that cannot be written is lost: a full disk or a terminal that is gone must not end a deploy half-way.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
+
+_KEPT: list[Path] = []
+
+
+def keep_in(path: Path | None) -> None:
+    """Write lines to this file too from now on, or, without one, to none."""
+    _KEPT[:] = [] if path is None else [path]
 
 
 def say(text: str) -> None:
@@ -26,4 +36,10 @@ def stamp(seconds: float) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    print(stamp(time.time()), text, file=stream, flush=True)
+    line = f"{stamp(time.time())} {text}"
+    with suppress(OSError):
+        print(line, file=stream, flush=True)
+    for path in _KEPT:
+        # Opened for each line: it may be rotated away between two.
+        with suppress(OSError), path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(line + "\n")

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from koprogo import decide, log, verify
+from koprogo import decide, log, predump, rollout, space, verify
 from koprogo.compose import Compose, Invalid, Project, not_built_yet
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -58,6 +58,9 @@ def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
     work.reached(Step.CHECKED)
     _pull(work, commit, tag, project.images.values(), fresh=fresh)
     work.reached(Step.PULLED)
+    # Before the dump, and not only before the switch: a deploy that waits for memory need not dump every time.
+    rollout.require_memory(work, project)
+    predump.make(work, commit, project)
     return Prepared(commit, tag, project)
 
 
@@ -128,6 +131,7 @@ def _pull(work: Work, commit: str, tag: str, images: Collection[str], *, fresh: 
     )
     if not wanted:
         return
+    space.require(work)
     began = time.monotonic()
     ends = decide.wait_ends(
         first_seen=work.attempt.started,

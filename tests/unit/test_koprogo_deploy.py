@@ -20,6 +20,7 @@ from test_koprogo_git import COMPOSE, Upstream, clone
 
 VALID = json.dumps({"name": "production", "services": {"backend": {"image": "x/backend:1"}}})
 NOT_BUILT = f"""case "$*" in
+info*) echo / ;;
 *config*) echo '{VALID}' ;;
 pull*) echo 'x/backend:1: not found' >&2; exit 1 ;;
 *) exit 1 ;;
