@@ -1,0 +1,189 @@
+"""Which images may go, and that nothing else does."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from koprogo import prune
+from koprogo.compose import LocalImage
+from koprogo.prune import Version, following, surplus
+from koprogo.runner import Runner
+from koprogo.state import Attempt, Deployed, Image, State, Step
+from koprogo.work import Work
+from test_koprogo_deploy import Bench
+
+NONE = "<none>"
+
+
+def version(number: int, postgres: str = "15") -> Version:
+    images = {
+        "backend": Image(f"ghcr.io/x/backend:main-{number}", f"sha256:b{number}", None),
+        "postgres": Image(f"postgres:{postgres}", f"sha256:p{postgres}", None),
+    }
+    return Version(f"{number}" * 40, f"main-{number}", images)
+
+
+def here(*names: str, **others: str) -> list[LocalImage]:
+    """Images by `repository:tag=id`."""
+    found = []
+    for name in names:
+        ref, _, identity = name.partition("=")
+        repository, _, tag = ref.rpartition(":")
+        found.append(LocalImage(identity, repository, tag, others.get("digest", NONE)))
+    return found
+
+
+KEPT = [version(5), version(4), version(3)]
+
+
+def surplus_of(images: list[LocalImage], dropped: list[Version], **more: set[str]) -> list[str]:
+    return surplus(images, KEPT, dropped, used=more.get("used", set()), tags=more.get("tags", set()))
+
+
+def test_what_is_older_than_the_last_three_goes() -> None:
+    images = here(*(f"ghcr.io/x/backend:main-{n}=sha256:b{n}" for n in range(1, 6)))
+    assert surplus_of(images, []) == ["ghcr.io/x/backend:main-1", "ghcr.io/x/backend:main-2"]
+
+
+def test_a_failed_version_goes_and_one_under_way_stays() -> None:
+    images = here("ghcr.io/x/backend:main-sick=sha256:s", "ghcr.io/x/backend:main-next=sha256:n")
+    assert surplus_of(images, [], tags={"main-next"}) == ["ghcr.io/x/backend:main-sick"]
+
+
+def test_what_belongs_to_others_stays() -> None:
+    images = here(
+        "postgres:16=sha256:theirs",
+        "redis:7=sha256:r",
+        "ghcr.io/x/backend-tools:main-1=sha256:t",
+        "docker.io/ghcr.io/x/backend:main-1=sha256:u",
+        "<none>:<none>=sha256:layer",
+        "postgres:15=sha256:p15",
+    )
+    assert surplus_of(images, [version(2)]) == []
+
+
+def test_a_database_that_is_too_old_goes_unless_somebody_else_calls_it_by_another_name() -> None:
+    images = here("postgres:14=sha256:p14", "mine:14=sha256:p14", "postgres:15=sha256:p15", "postgres:13=sha256:p13")
+    assert surplus_of(images, [version(2, postgres="14")]) == ["postgres:14"]
+
+
+def test_what_a_container_needs_stays() -> None:
+    images = here("ghcr.io/x/backend:main-1=sha256:b1")
+    assert surplus_of(images, [], used={"sha256:b1"}) == []
+
+
+def test_what_lost_its_tag_goes_by_its_digest() -> None:
+    moved = [
+        LocalImage("sha256:old", "ghcr.io/x/backend", NONE, "sha256:d1"),
+        LocalImage("sha256:b3", "ghcr.io/x/backend", NONE, "sha256:d2"),
+        LocalImage("sha256:nameless", "ghcr.io/x/backend", NONE, NONE),
+    ]
+    assert surplus_of(moved, []) == ["ghcr.io/x/backend@sha256:d1"]
+
+
+def test_a_tag_that_moved_since_it_ran_stays() -> None:
+    """Whoever goes back to that version finds the image by its ID, and gives it its name again."""
+    images = here("ghcr.io/x/backend:main-3=sha256:other")
+    assert surplus_of(images, []) == []
+
+
+def deployed(number: int, images: Mapping[str, Image] | None = None) -> Deployed:
+    made = version(number)
+    return Deployed(made.commit, made.tag, 1.0, "hash", "production", made.images if images is None else images)
+
+
+def test_one_more_than_is_kept_is_remembered_for_its_images_to_go() -> None:
+    versions: list[Version] = []
+    for number in range(1, 7):
+        versions = following(versions, deployed(number))
+    assert [one.tag for one in versions] == ["main-6", "main-5", "main-4", "main-3"]
+    assert [one.tag for one in following(versions, deployed(5))] == ["main-5", "main-6", "main-4", "main-3"]
+
+
+class Server(Bench):
+    """A server whose images are listed in a file, and whose `docker` writes down what it is told to do."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.calls, self.listed = folder / "calls", folder / "images"
+        self.calls.touch()
+        self.listed.write_text("".join(f"sha256:b{n} ghcr.io/x/backend main-{n} <none>\n" for n in range(1, 6)))
+        self.answer("exit 0")
+
+    def answer(self, removal: str) -> None:
+        """Make `docker`, with this to say to a removal."""
+        self.docker(
+            f"""echo "$*" >> {self.calls}
+case "$*" in
+'ps --all'*) echo c1; echo c2 ;;
+'container inspect'*) echo sha256:b5; echo sha256:b1 ;;
+'image ls'*) /bin/cat {self.listed} ;;
+'image rm'*) {removal} ;;
+*) exit 9 ;;
+esac"""
+        )
+
+    def run(self, *numbers: int) -> Work:
+        """Deploy these versions, one after the other."""
+        for number in numbers:
+            self.store.save(State(deployed=deployed(number)))
+            work = Work(self.config, Runner(), asked=False)
+            prune.after(work)
+        return work
+
+    def removals(self) -> list[str]:
+        """What was to be removed."""
+        calls = self.calls.read_text().splitlines()
+        assert not any("prune" in call or "volume" in call or "--force" in call for call in calls)
+        return [call.removeprefix("image rm ") for call in calls if call.startswith("image rm")]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    made = Server(tmp_path)
+    monkeypatch.setenv("PATH", str(made.programs))
+    return made
+
+
+def test_nothing_goes_before_three_versions_are_known(server: Server) -> None:
+    server.run(4, 5)
+    assert server.calls.read_text() == ""
+    server.run(3)
+    assert server.removals() == ["ghcr.io/x/backend:main-2"]
+
+
+def test_the_versions_are_remembered(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.run(2, 3, 4, 5)
+    assert "Removed 1 old images." in capsys.readouterr().out
+    assert server.removals() == ["ghcr.io/x/backend:main-2"]
+    known = json.loads((server.config.state_dir / "versions.json").read_text())
+    assert [one["tag"] for one in known] == ["main-5", "main-4", "main-3", "main-2"]
+
+
+def test_a_deploy_under_way_keeps_its_images(server: Server) -> None:
+    work = server.run(3, 4, 5)
+    server.calls.write_text("")
+    server.listed.write_text("sha256:b6 ghcr.io/x/backend main-6666666 <none>\n")
+    work.save(attempt=Attempt("6" * 40, Step.CHECKED, 1.0))
+    prune.images(work)
+    assert server.removals() == []
+    work.save(attempt=None)
+    prune.images(work)
+    assert server.removals() == ["ghcr.io/x/backend:main-6666666"]
+
+
+def test_a_failure_is_one_line(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.answer("echo 'Error response from daemon: conflict: unable to delete' >&2; exit 1")
+    server.run(3, 4, 5)
+    out, err = capsys.readouterr()
+    assert out.split(" ", 1)[1] == "Old images were not removed: docker image rm: conflict: unable to delete.\n"
+    assert err == ""
+
+
+def test_a_list_that_is_damaged_removes_nothing(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.run(3, 4)
+    (server.config.state_dir / "versions.json").write_text("[1")
+    server.run(5)
+    assert "versions.json is damaged: which versions ran is counted anew." in capsys.readouterr().out
+    assert server.removals() == []
