@@ -31,7 +31,7 @@ demo-down: setup ## remove every trace of the demo
 test: setup ## all tests; without root those that can run, and it says what is left out
 	@$(PYTHON) -m pytest
 
-bench-deploys: setup ## what clients lose while a server deploys, and while the old script does; as root, half an hour
+bench-deploys: setup ## what clients lose while a server deploys, and while the old script does; as root, 25 min
 	@$(PYTHON) -m bench.deploys
 
 lint: setup ## ruff and mypy

@@ -135,7 +135,7 @@ def main(deploys: int, rate: int, keep: bool, file: Path | None) -> None:
         file.write_text(report.as_json(result), encoding="utf-8")
     report.show(result, console)
     for line in report.missed(result):
-        console.print(f"NOT MET: {line}")
+        console.print(f"NOT MET: {line}", soft_wrap=True)
     sys.exit(1 if report.missed(result) else 0)
 
 

@@ -149,14 +149,16 @@ def missed(result: Result) -> list[str]:
 
 def show(result: Result, console: Console) -> None:
     """Print the table: with lines on a terminal, in plain columns elsewhere."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=200, highlight=False)
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for number, title in enumerate(header(result)):
-        table.add_column(title, justify="right" if number else "left", no_wrap=not number)
+        table.add_column(title, justify="right" if number else "left")
     for each in result.ways:
         table.add_row(*cells(each))
     console.print(table)
     for line in notes(result):
-        console.print(line)
+        console.print(line, soft_wrap=not console.is_terminal)
 
 
 def markdown(result: Result) -> str:

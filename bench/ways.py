@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from koprogo_server import CHECKOUT, Server
+from koprogo_server import CHECKOUT, URLS, Server
 
 from bench.report import Cost
 from sandbox.errors import SandboxError
 from sandbox.world import within
 
 COMPOSE = "deploy/production/docker-compose.yml"
-SICK = "koprogo deploy of a sick version, rolled back"
-TRAEFIK = "koprogo deploy that changes Traefik's definition"
-POSTGRES = "koprogo deploy that changes Postgres' definition"
-DOWN = "the old script: docker compose down; pull; up -d"
-PLAIN = "docker compose pull; up -d"
+SICK = "… sick, rolled back"
+TRAEFIK = "… Traefik changed"
+POSTGRES = "… Postgres changed"
+DOWN = "compose down; pull; up -d"
+PLAIN = "compose pull; up -d"
 
 PATIENCE = 120
 """Seconds after which a version that does not answer is given up."""
@@ -93,9 +93,15 @@ def _by_script(server: Server, way: str) -> Deploy:
     began = time.monotonic()
     user = ["runuser", "-u", "koprogo", "--", "env", "HOME=/home/koprogo"]
     done = server.machine.run([*user, "sh", "-ec", _OLD + _COMMANDS[way], "old", CHECKOUT], check=False)
-    came = within(PATIENCE, lambda: server.version() == version, pause=0.2)
+    came = within(PATIENCE, lambda: server.version() == version and _page_shows(server, version), pause=0.2)
     fine = done.returncode == 0 and came
     return Deploy(way, time.monotonic() - began, "" if fine else _last(done.stdout, done.stderr))
+
+
+def _page_shows(server: Server, version: str) -> bool:
+    """Whether the frontend answers, with this version."""
+    command = ["curl", "-fsS", "-m", "5", "--cacert", "/etc/koprogo/tls-ca.pem", URLS[0]]
+    return f'id="version">{version}<' in server.machine.run(command, check=False).stdout
 
 
 def _files(server: Server, way: str) -> Mapping[str, str | None]:
