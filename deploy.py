@@ -42,7 +42,10 @@ ssh.ssh(state=state)
 dns.records(name="DNS records", names=site.names, ipv4=host.data.ipv4, ipv6=host.data.ipv6)
 repository.repository(state=state, url=source.repository_url, branch=source.branch)
 environment.environment(state=state, compose_file=source.compose_file, lines=lines)
-program.program(state=state, configuration=wanted.program_configuration(settings), authority=settings.site.tls_ca_file)
+program.program(
+    state=state, configuration=wanted.program_configuration(settings), authority=settings.site.tls_ca_file,
+    signers=source.allowed_signers,
+)  # fmt: skip
 public.names(site=site, pending=pending)
 program.application(needed=pending)
 gitops.gitops(state=state)

@@ -1,5 +1,6 @@
 """Checks of single values. Each returns the value to use, or raises ValueError saying what to put instead."""
 
+import base64
 import ipaddress
 import re
 import zoneinfo
@@ -229,6 +230,44 @@ def pem_file(path: Path) -> Path:
     except ValueError:
         raise ValueError("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
     return path
+
+
+def signers_file(path: Path) -> Path:
+    """A list of those who may sign commits, in the form that ssh-keygen(1) calls ALLOWED SIGNERS."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror}); put the path of a file, or leave it out") from None
+    except UnicodeDecodeError:
+        raise ValueError("is no text; each line of it is: you@koprogo.com ssh-ed25519 AAAA…") from None
+    if any("PRIVATE KEY" in line for line in lines):
+        raise ValueError("holds a private key, and would be copied to the server; put public keys only")
+    entries = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip() and line.strip()[0] != "#"}
+    for number, line in entries.items():
+        found = re.search(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/]{32,}=*)(?:\s|$)", line)
+        if found is None or not _is_key(found[1], found[2]):
+            raise ValueError(f"has no SSH public key in line {number}; it is like: you@koprogo.com ssh-ed25519 AAAA…")
+        if not line[: found.start()].strip():
+            raise ValueError(f"does not say in line {number} whose key it is; put you@koprogo.com before {found[1]}")
+    if not entries:
+        raise ValueError("names nobody: every new commit would be refused; add who may sign, or leave the setting out")
+    return path
+
+
+def _is_key(kind: str, text: str) -> bool:
+    """Whether a key is whole, and of the kind that it is said to be: fields, each behind its length (RFC 4253, 6.6)."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    fields = list[bytes]()
+    while content:
+        length = int.from_bytes(content[:4], "big")
+        field, content = content[4 : 4 + length], content[4 + length :]
+        if len(field) != length:
+            return False
+        fields.append(field)
+    return len(fields) > 1 and fields[0] == kind.encode()
 
 
 Domain = Annotated[str, AfterValidator(domain)]

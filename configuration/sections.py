@@ -200,6 +200,21 @@ class Source(Section):
     image_tag: check.ImageTag = Field(
         "main-{sha7}", alias="IMAGE_TAG", description="Tag for a commit, of {sha7} and {sha}; or a fixed one."
     )
+    allow_force_push: bool = Field(
+        False,
+        alias="GITOPS_ALLOW_FORCE_PUSH",
+        description="true deploys commits that do not follow the one that runs.",
+    )
+    allowed_signers: Path | None = Field(
+        None,
+        alias="GITOPS_ALLOWED_SIGNERS",
+        description="File of the SSH keys that every new commit has to be signed with; none when left out.",
+    )
+
+    @field_validator("allowed_signers")
+    @classmethod
+    def _signers(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        return None if value is None else check.signers_file(info.data["folder"] / check.at_home(value))
 
 
 class Server(Section):

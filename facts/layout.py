@@ -13,6 +13,7 @@ CONFIG = ETC / "config.json"
 SECRETS = ETC / "secrets.json"
 """Root's own copy of the secrets made on this server: a lost .env does not lose them."""
 AUTHORITY = "/etc/koprogo/tls-ca.pem"
+SIGNERS = "/etc/koprogo/allowed_signers"
 STATE = PurePosixPath("/var/lib/koprogo")
 GITOPS_LOG = PurePosixPath("/var/log/koprogo-gitops.log")
 BACKUP_LOG = PurePosixPath("/var/log/koprogo-backup.log")
@@ -35,7 +36,7 @@ CRON = "/etc/cron.d/koprogo"
 
 FILES = (
     APT, UNATTENDED, DOCKER_SOURCE, DAEMON, UFW_AFTER, UFW_AFTER6, JAIL, SSHD, TMPFILES, LOGROTATE, SERVICE, TIMER,
-    CRON, str(PROGRAM), str(CONFIG), AUTHORITY,
+    CRON, str(PROGRAM), str(CONFIG), AUTHORITY, SIGNERS,
 )  # fmt: skip
 """Files whose text is compared. Only these may be written with operations.files."""
 

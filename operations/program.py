@@ -46,8 +46,11 @@ def out_of_place(state: State) -> list[str]:
 
 
 @deploy("Program")
-def program(state: State, configuration: dict[str, Any], authority: Path | None) -> None:
-    """Files first, then what they need. `authority`: PEM that the public names are verified with, if not the usual."""
+def program(state: State, configuration: dict[str, Any], authority: Path | None, signers: Path | None) -> None:
+    """Files first, then what they need.
+
+    `authority`: PEM that the public names are verified with, if not the usual. `signers`: who may sign commits.
+    """
     code = package()
     library = layout.LIBRARY.parent
     launcher = files.File(str(layout.PROGRAM), files.render("launcher.sh", library=library), mode="755")
@@ -55,10 +58,14 @@ def program(state: State, configuration: dict[str, Any], authority: Path | None)
         name="koprogo, in /usr/local", state=state, wanted=[*code, launcher], absent=strays(state, code),
         then=f"python3 -m compileall -q {library}",
     )  # fmt: skip
-    settings = [files.File(str(layout.CONFIG), json.dumps(configuration, indent=2) + "\n")]
-    if authority:
-        settings.append(files.File(layout.AUTHORITY, authority.read_text()))
-    files.sync(name="Its configuration", state=state, wanted=settings, absent=[] if authority else [layout.AUTHORITY])
+    given = {layout.AUTHORITY: authority, layout.SIGNERS: signers}
+    settings = [files.File(path, source.read_text()) for path, source in given.items() if source]
+    files.sync(
+        name="Its configuration", state=state,
+        # Last, for it names the others.
+        wanted=[*settings, files.File(str(layout.CONFIG), json.dumps(configuration, indent=2) + "\n")],
+        absent=[path for path, source in given.items() if not source],
+    )  # fmt: skip
     files.sync(
         name="Its folders and logs, rotated", state=state,
         wanted=[
@@ -94,8 +101,7 @@ def needs_deploy(said: dict[str, Any] | None, changes: bool) -> bool:
 
 def _deploy(state: Run, host: Host) -> bool:
     """Run it and show what it says as it says it: images may take minutes to arrive."""
-    line = f"bash -o pipefail -c '{layout.PROGRAM} deploy 2>&1 | tee -a {layout.GITOPS_LOG}'"
-    done, _ = host.run_shell_command(StringCommand(line), print_output=True, _sudo=True)
+    done, _ = host.run_shell_command(StringCommand(f"{layout.PROGRAM} deploy"), print_output=True, _sudo=True)
     if not done:
         host.log(
             f"The deploy failed; its last lines above say why, and what runs. Later: sudo tail {layout.GITOPS_LOG}"

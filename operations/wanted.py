@@ -35,6 +35,9 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
         "backup_days": settings.server.backup_days,
         "state_dir": str(layout.STATE),
         "tls_ca_file": layout.AUTHORITY if settings.site.tls_ca_file else None,
+        "allow_rewrite": source.allow_force_push,
+        "allowed_signers": layout.SIGNERS if source.allowed_signers else None,
+        "log_file": str(layout.GITOPS_LOG),
     }
 
 

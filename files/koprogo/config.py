@@ -111,7 +111,7 @@ def _text(data: dict[str, Any], key: str) -> str:
 
 
 def _path(data: dict[str, Any], key: str) -> Path | None:
-    return Path(_text(data, key)) if data.get(key) else None
+    return None if data.get(key) is None else Path(_text(data, key))
 
 
 def _choice(data: dict[str, Any], key: str) -> bool:

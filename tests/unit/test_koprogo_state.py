@@ -91,6 +91,11 @@ def test_configuration() -> None:
     assert found.compose_path == "deploy/production/docker-compose.yml"
     assert found.health_urls == ("https://koprogo.test", "https://api.koprogo.test/api/v1/health")
     assert found.image_wait == 1800
+    assert (found.allow_rewrite, found.allowed_signers, found.log_file) == (False, None, None)
+    signers = "/etc/koprogo/allowed_signers"
+    strict = config.parse(GOOD | {"allow_rewrite": True, "allowed_signers": signers, "log_file": "/var/log/x.log"})
+    assert (strict.allow_rewrite, strict.allowed_signers) == (True, Path("/etc/koprogo/allowed_signers"))
+    assert strict.log_file == Path("/var/log/x.log")
     assert config.parse(GOOD | {"tls_ca_file": "/etc/koprogo/tls-ca.pem"}).tls_ca_file == Path(
         "/etc/koprogo/tls-ca.pem"
     )
@@ -106,6 +111,9 @@ def test_configuration() -> None:
         ({"health_urls": ["http://koprogo.test"]}, "http://koprogo.test is not an https:// address"),
         ({"health_urls": ["https://koprogo.test:0"]}, "is not an https:// address"),
         ({"health_urls": ["https://koprogo.test:x"]}, "Port could not be cast"),
+        ({"allow_rewrite": "false"}, "allow_rewrite has to be true or false"),
+        ({"allowed_signers": ""}, "allowed_signers has to be a text"),
+        ({"allowed_signers": []}, "allowed_signers has to be a text"),
     ],
 )
 def test_mistakes_in_the_configuration(file: Path, change: dict[str, Any], text: str) -> None:

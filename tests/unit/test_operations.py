@@ -439,6 +439,30 @@ def test_a_configuration_that_says_nothing_is_no_traceback_and_a_deploy(text: st
     assert wanted.deploy_needed(found, state) is True
 
 
+def test_who_may_sign_is_configuration_and_no_reason_to_deploy(folder: Path) -> None:
+    found = load(folder)
+    plain = wanted.program_configuration(found)
+    assert (plain["allow_rewrite"], plain["allowed_signers"]) == (False, None)
+    assert plain["log_file"] == "/var/log/koprogo-gitops.log"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8zH0bYq7tH0l4m1hPqkqv0m0e1yXl8kq3mJcQ8fC2N"
+    (folder / "signers").write_text(f"ann@x.be {key}\n")
+    strict = load(folder, GITOPS_ALLOWED_SIGNERS="signers", GITOPS_ALLOW_FORCE_PUSH="true")
+    changed = wanted.program_configuration(strict)
+    assert {name: changed[name] for name in changed if changed[name] != plain[name]} == {
+        "allow_rewrite": True,
+        "allowed_signers": "/etc/koprogo/allowed_signers",
+    }
+    assert wanted.deploy_needed(strict, deployed(found)) is False
+
+
+def test_the_service_keeps_its_lines_in_the_journal_and_may_write_its_log() -> None:
+    values = {"user": "koprogo", "home": "/home/koprogo", "state": "/s", "program": "/p", "log": "/var/log/x.log"}
+    unit = files.render("koprogo-gitops.service", **values).splitlines()
+    assert not [line for line in unit if line.startswith(("StandardOutput=", "StandardError=", "ProcSubset="))]
+    assert "ReadWritePaths=/s -/var/log/x.log" in unit
+    assert "User=koprogo" in unit
+
+
 def test_the_command_imports_nothing_from_the_folder_where_it_is_called(tmp_path: Path) -> None:
     package, here = tmp_path / "library" / "koprogo", tmp_path / "here"
     package.mkdir(parents=True)

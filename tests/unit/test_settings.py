@@ -213,6 +213,8 @@ def test_every_mistake_is_said_at_once(folder: Path) -> None:
         ("GITHUB_REPOSITORY", "Gilmry/KoproGo", "is not owner/name in lower case"),
         ("IMAGE_TAG", "main-{commit}", "knows only {sha7} and {sha} between braces"),
         ("IMAGE_TAG", "v 1", "is not a tag of an image"),
+        ("GITOPS_ALLOW_FORCE_PUSH", "sometimes", "is neither true nor false"),
+        ("GITOPS_ALLOWED_SIGNERS", "nobody", "cannot be read (No such file or directory); put the path of a file, or"),
         ("TIMEZONE", "Bruxelles", "is not a time zone; put one like Europe/Brussels or UTC"),
         ("BACKUP_DAYS", "0", "is below 1, the least"),
         ("SMTP_PORT", "70000", "is above 65535, the most"),
@@ -227,6 +229,43 @@ def test_one_wrong_value_is_one_line_that_names_it(folder: Path, name: str, valu
     found = mistakes(folder, **{name: value})
     assert len(found) == 1
     assert found[0].startswith(f"{name} ({value}): {said}")
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8zH0bYq7tH0l4m1hPqkqv0m0e1yXl8kq3mJcQ8fC2N"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names nobody: every new commit would be refused; add who may sign, or leave the setting out"),
+        ("# ann\n\n", "names nobody: every new commit would be refused; add who may sign, or leave the setting out"),
+        (f"# ann\n{KEY} ann", "does not say in line 2 whose key it is; put you@koprogo.com before ssh-ed25519"),
+        ("ann@x.be", "has no SSH public key in line 1; it is like: you@koprogo.com ssh-ed25519 AAAA…"),
+        (f"ann@x.be {KEY[:-9]}=", "has no SSH public key in line 1; it is like: you@koprogo.com ssh-ed25519 AAAA…"),
+        ("ann@x.be ssh-rsa " + KEY.split()[1], "has no SSH public key in line 1; it is like: you@koprogo.com"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "holds a private key, and would be copied to the server; put public"),
+    ],
+)
+def test_a_list_of_signers_that_would_not_work(folder: Path, text: str, said: str) -> None:
+    (folder / "signers").write_text(text)
+    (found,) = mistakes(folder, GITOPS_ALLOWED_SIGNERS="signers")
+    assert found.startswith(f"GITOPS_ALLOWED_SIGNERS (signers): {said}")
+
+
+def test_a_list_of_signers_that_is_no_text(folder: Path) -> None:
+    (folder / "signers").write_bytes(b"\xff\xfe")
+    (found,) = mistakes(folder, GITOPS_ALLOWED_SIGNERS="signers")
+    assert "is no text; each line of it is: you@koprogo.com ssh-ed25519 AAAA…" in found
+
+
+def test_a_list_of_signers(folder: Path) -> None:
+    (folder / "signers").write_text(
+        f'# who may\nann@x.be,bob@x.be {KEY} ann\'s laptop\n\n*@x.be namespaces="git",valid-before="20300101" {KEY}\n'
+    )
+    source = load(folder, GITOPS_ALLOWED_SIGNERS="signers", GITOPS_ALLOW_FORCE_PUSH="true").source
+    assert (source.allowed_signers, source.allow_force_push) == (folder / "signers", True)
+    source = load(folder).source
+    assert (source.allowed_signers, source.allow_force_push) == (None, False)
 
 
 def test_a_wrong_domain_is_not_complained_about_three_times(folder: Path) -> None:
