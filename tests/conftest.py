@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--keep-sandbox` leaves the sandbox and its server running, and starts from what an earlier such run left."""
     parser.addoption("--write-golden", action="store_true", help="write the golden files anew instead of comparing")
     parser.addoption("--keep-sandbox", action="store_true", help="reuse the tests' sandbox and leave it running")
+    parser.addoption("--every-cut", action="store_true", help="kill and cut the power at each step of a deploy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

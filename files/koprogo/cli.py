@@ -2,6 +2,13 @@
 
     koprogo status [--json]   what runs                                       exit 0
     koprogo deploy [--check]  bring the newest commit, or leave things alone  exit 0 done or nothing to do, 1 problem
+    koprogo diff              what the next deploy would change               exit 0
+    koprogo history [--json]  what was deployed, what failed                  exit 0
+    koprogo rollback [COMMIT] go back and stay there                          exit 0 done, 1 not
+    koprogo pause [REASON]    no deploys by themselves                        exit 0
+    koprogo resume            … again                                         exit 0
+    koprogo retry             try the newest commit although it failed        exit 0 done, 1 problem
+    koprogo logs [SERVICE]    the last lines                                  exit 0
     koprogo backup            dump and verify the database                    exit 0 done, 1 no backup
     koprogo health            look at everything                              exit 0 well, 1 not
 
@@ -24,12 +31,14 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from koprogo import config as settings
 from koprogo import log
 from koprogo.config import Config
 from koprogo.problem import Problem
+
+_DECISIONS = ("pause", "resume", "retry", "rollback", "diff", "history", "logs")
 
 UMASK = 0o022
 """Containers run as users of their own and have to read what the checkout mounts into them; what is secret says so."""
@@ -56,6 +65,8 @@ def _run(options: argparse.Namespace, config: Config) -> int:
         from koprogo import deploy  # noqa: PLC0415
 
         return deploy.run(config, asked=not options.check)
+    if options.command in _DECISIONS:
+        return _decide(options, config)
     if options.command == "backup":
         from koprogo import backup  # noqa: PLC0415
 
@@ -67,6 +78,21 @@ def _run(options: argparse.Namespace, config: Config) -> int:
     from koprogo import status  # noqa: PLC0415
 
     return status.run(config, as_json=options.json)
+
+
+def _decide(options: argparse.Namespace, config: Config) -> int:
+    from koprogo import operate  # noqa: PLC0415
+
+    calls: dict[str, Callable[[], int]] = {
+        "pause": lambda: operate.pause(config, " ".join(options.reason) or "paused by hand"),
+        "resume": lambda: operate.resume(config),
+        "retry": lambda: operate.retry(config),
+        "rollback": lambda: operate.rollback(config, options.commit, data_restored=options.data_restored),
+        "diff": lambda: operate.diff(config),
+        "history": lambda: operate.show_history(config, as_json=options.json),
+        "logs": lambda: operate.logs(config, options.service, options.lines),
+    }
+    return calls[options.command]()
 
 
 def become_owner(config: Config) -> None:
@@ -93,6 +119,19 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     deploy = commands.add_parser("deploy", help="bring the newest commit, go back if it is not healthy")
     deploy.add_argument("--check", action="store_true", help="as the timer does: quiet when there is nothing new")
+    commands.add_parser("diff", help="what the next deploy would change; touches nothing")
+    past = commands.add_parser("history", help="what was deployed here, and what failed")
+    past.add_argument("--json", action="store_true", help="for programs")
+    back = commands.add_parser("rollback", help="go back to the version before, or to COMMIT, and stay there")
+    back.add_argument("commit", nargs="?", default="", metavar="COMMIT", help="the beginning of its name")
+    back.add_argument("--data-restored", action="store_true", help="the database is as that version needs it")
+    wait = commands.add_parser("pause", help="no deploys by themselves until resume")
+    wait.add_argument("reason", nargs="*", metavar="REASON", help="for whoever looks at the status")
+    commands.add_parser("resume", help="end a pause or a rollback: the next check deploys the newest commit")
+    commands.add_parser("retry", help="try the newest commit again although it is in quarantine")
+    lines = commands.add_parser("logs", help="the last lines of the deploys' log, or of a service's containers")
+    lines.add_argument("service", nargs="?", default="", metavar="SERVICE")
+    lines.add_argument("-n", dest="lines", type=int, default=40, metavar="LINES")
     commands.add_parser("backup", help="dump the database, verify the dump, keep the last days")
     commands.add_parser("health", help="one line when all is well, else one for each problem")
     return parser

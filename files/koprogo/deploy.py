@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 
-from koprogo import decide, lock, log, prune
+from koprogo import decide, history, lock, log, prune
 from koprogo.compose import Compose
 from koprogo.config import Config
 from koprogo.decide import Action, Recovery
 from koprogo.prepare import Prepared, prepare, refuse_surprises
 from koprogo.problem import Problem
 from koprogo.runner import Runner
-from koprogo.state import Check, Step
+from koprogo.state import Check, Hold, Step
 from koprogo.switch import fail, go_back, switch
 from koprogo.work import NotYet, Work
 
@@ -45,9 +45,13 @@ def _locked(config: Config, held: int, *, asked: bool) -> int:
     seen = work.state.check.commit if work.state.check else None
     problem: str | None = None
     try:
-        _recover(work)
-        seen = work.repository.remote_head()
-        seen = _follow(work, seen)
+        history.note(config.state_dir, work.state, work.subject)
+        recover(work)
+        if work.state.hold is not None:
+            _keep(work, work.state.hold)
+        else:
+            seen = work.repository.remote_head()
+            seen = _follow(work, seen)
     except Problem as error:
         problem = str(error)
     except NotYet as error:
@@ -58,7 +62,17 @@ def _locked(config: Config, held: int, *, asked: bool) -> int:
         log.complain(problem)
         said_at = now
     work.save(check=Check(now, seen, problem, said_at))
+    history.note(config.state_dir, work.state, work.subject)
     return 0 if problem is None else 1
+
+
+def _keep(work: Work, hold: Hold) -> None:
+    """A person wants no deploys: only settings are applied, and those when a person asks."""
+    deployed = work.state.deployed
+    if work.asked and deployed is not None:
+        since = log.stamp(hold.at)
+        log.say(f"No deploys since {since} ({hold.reason}): only settings are applied, until koprogo resume.")
+        _deploy(work, deployed.commit)
 
 
 def _follow(work: Work, newest: str) -> str:
@@ -93,10 +107,10 @@ def _deploy(work: Work, commit: str) -> None:
         log.say(f"New commit {commit[:7]} on {work.config.branch} ({work.repository.subject(commit)}); {running}.")
     prepared = prepare(work, commit, fresh=fresh)
     switch(work, prepared)
-    _done(work, prepared, time.monotonic() - began)
+    done(work, prepared, time.monotonic() - began)
 
 
-def _recover(work: Work) -> None:
+def recover(work: Work) -> None:
     """Finish or undo what a run that was killed had begun to touch; the network is not needed for it."""
     recovery = decide.recovery(work.state)
     if recovery is Recovery.NONE:
@@ -118,10 +132,11 @@ def _recover(work: Work) -> None:
     tag = decide.tag_for(work.config.image_tag, attempt.commit)
     prepared = Prepared(attempt.commit, tag, Compose(work.config, work.runner, tag).project())
     switch(work, prepared)
-    _done(work, prepared, time.monotonic() - began)
+    done(work, prepared, time.monotonic() - began)
 
 
-def _done(work: Work, prepared: Prepared, seconds: float) -> None:
+def done(work: Work, prepared: Prepared, seconds: float) -> None:
+    """Say that a version is live, and take away what no longer is."""
     images, addresses = len(prepared.project.images), len(work.config.health_urls)
     log.say(
         f"Deployed {prepared.commit[:7]} ({prepared.tag}) in {seconds:.0f} s: "

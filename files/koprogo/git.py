@@ -80,6 +80,12 @@ class Repository:
             raise Problem(f"git merge-base: {reason(result)}.")
         return result.ok
 
+    def subjects(self, old: str | None, new: str, most: int) -> list[str]:
+        """Return the newest commits of `new` that `old` has not, at most so many: short name and first line."""
+        range_ = f"{old}..{new}" if old else new
+        out = self._out("log", f"--max-count={most}", "--format=%h %s", range_)
+        return [one_line(line, 100) for line in out.splitlines()]
+
     def subject(self, commit: str) -> str:
         """Return the first line of a commit's message, fit for a log."""
         return one_line(self._out("show", "--no-patch", "--format=%s", commit), 80)

@@ -11,6 +11,8 @@ DISK_LIMIT = 0.90
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 26
 """One night's backup and two hours."""
+HOLD_HOURS = 24
+"""After which a pause has been forgotten rather than meant."""
 CHECK_MINUTES = 15
 """Five checks that did not take place."""
 
@@ -59,7 +61,9 @@ def _containers(found: Report) -> list[str]:
 
 
 def _deploys(found: Report) -> list[str]:
-    state, wrong = found.state, []
+    state, wrong = found.state, list[str]()
+    if state.hold is not None and found.now - state.hold.at > HOLD_HOURS * 3600:
+        wrong.append(f"no deploys since {log.stamp(state.hold.at)} ({state.hold.reason}); to go on: koprogo resume")
     if state.check is None or found.now - state.check.at > CHECK_MINUTES * 60:
         when = f"since {log.stamp(state.check.at)}" if state.check else "ever"
         wrong.append(f"the branch was not looked at {when}; see `systemctl status koprogo-gitops.timer`")

@@ -87,10 +87,10 @@ def refuse_surprises(work: Work, commit: str) -> None:
         )
 
 
-def _validate(work: Work, commit: str, tag: str) -> Project:
-    """Read the compose file of `commit` from a copy of its files, with this server's .env.
+def read_project(work: Work, commit: str, tag: str) -> Project:
+    """Read the compose file of `commit` from a copy of its files, with this server's .env; nothing else is touched.
 
-    Only a wrong compose file is a reason to give the commit up: a full disk or a silent Docker is not its fault.
+    Raises Invalid where the compose file is wrong, Problem where that cannot be told.
     """
     # Compose names a project after its folder: this one has to be called like the real one.
     copy = work.config.state_dir / "candidate" / work.config.checkout.name
@@ -98,12 +98,18 @@ def _validate(work: Work, commit: str, tag: str) -> Project:
         work.repository.export(commit, copy)
         _lend_environment(work.config, copy)
         return Compose(work.config, work.runner, tag, copy / work.config.compose_path).project()
+    finally:
+        shutil.rmtree(copy.parent, ignore_errors=True)
+
+
+def _validate(work: Work, commit: str, tag: str) -> Project:
+    """Only a wrong compose file is a reason to give the commit up: a full disk or a silent Docker is not its fault."""
+    try:
+        return read_project(work, commit, tag)
     except Invalid as problem:
         raise work.refuse(commit, str(problem).rstrip(".")) from None
     except Problem as problem:
         raise Problem(f"{problem} What runs goes on running; the next check tries again.") from None
-    finally:
-        shutil.rmtree(copy.parent, ignore_errors=True)
 
 
 def _lend_environment(config: Config, copy: Path) -> None:

@@ -101,6 +101,16 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """A person wants no check to deploy anything, until `koprogo resume`."""
+
+    at: float
+    reason: str
+    commit: str = ""
+    """The version that was gone back to; "" for a pause."""
+
+
+@dataclass(frozen=True)
 class State:
     """All of it. Changed only by whoever holds the deploy lock; read by anyone at any time."""
 
@@ -109,6 +119,7 @@ class State:
     attempt: Attempt | None = None
     quarantine: tuple[Bad, ...] = ()
     check: Check | None = None
+    hold: Hold | None = None
 
     def runs(self, commit: str) -> bool:
         """Whether `commit` is the last version that was seen healthy."""
@@ -163,6 +174,7 @@ def decode(data: dict[str, Any]) -> State:
         attempt=None if attempt is None else Attempt(**attempt),
         quarantine=tuple(Bad(**bad) for bad in data["quarantine"]),
         check=None if check is None else Check(**check),
+        hold=Hold(**data["hold"]) if data.get("hold") else None,
     )
 
 

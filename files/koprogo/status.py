@@ -8,6 +8,7 @@ Keys of the JSON, which other programs may rely on:
   settings_applied     what runs was started with .env and the image tag as they are now; if not, `koprogo deploy`
                        applies them
   attempt              {commit, step, started} of a deploy that has not ended; null
+  hold                 {at, reason, commit} while no check deploys anything: paused, or rolled back to commit; null
   quarantine           [{commit, reason, at}]
   last_check           {at, commit, problem}; null
   containers           [{name, service, image, status, health, restarts}]
@@ -43,7 +44,7 @@ def run(config: Config, *, as_json: bool) -> int:
 
 def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
     """Return what `--json` prints."""
-    deployed, attempt, check = found.state.deployed, found.state.attempt, found.state.check
+    deployed, attempt, check, hold = found.state.deployed, found.state.attempt, found.state.check, found.state.hold
     last = found.backups[-1] if found.backups else None
     return {
         "running_commit": deployed.commit if deployed else None,
@@ -55,6 +56,7 @@ def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
         "attempt": {"commit": attempt.commit, "step": attempt.step.value, "started": attempt.started}
         if attempt
         else None,
+        "hold": {"at": hold.at, "reason": hold.reason, "commit": hold.commit or None} if hold else None,
         "quarantine": [{"commit": b.commit, "reason": b.reason, "at": b.at} for b in found.state.quarantine],
         "last_check": {"at": check.at, "commit": check.commit, "problem": check.problem} if check else None,
         "containers": [
@@ -122,6 +124,9 @@ def _deploys(found: Report) -> list[str]:
         lines = [f"Checked      {log.stamp(state.check.at)}{newest}"]
         if state.check.problem:
             lines.append(f"Problem      {state.check.problem}")
+    if state.hold is not None:
+        what = "Rolled back" if state.hold.commit else "Paused     "
+        lines.append(f"{what:<11}  {state.hold.reason} since {log.stamp(state.hold.at)}; to go on: koprogo resume")
     if state.attempt is not None:
         lines.append(f"In progress  {state.attempt.commit[:7]}: {state.attempt.step.value}")
     lines += [f"Quarantine   {bad.commit[:7]} since {log.stamp(bad.at)}: {bad.reason}" for bad in state.quarantine[-3:]]

@@ -94,7 +94,7 @@ def go_back(work: Work) -> NoReturn:
         raise AssertionError("nothing to go back to")
     work.reached(Step.ROLLING_BACK, tries=work.attempt.tries + 1)
     work.repository.check_out(deployed.commit)
-    _restore_images(work, deployed)
+    restore_images(work, deployed)
     compose = Compose(work.config, work.runner, deployed.tag)
     trouble = _start(work, compose.project()) or _other_images(work, deployed)
     if trouble is not None:
@@ -123,7 +123,7 @@ def _images(work: Work, containers: Sequence[Container]) -> dict[str, Image]:
     return {c.service: Image(c.image_ref, c.image_id, work.docker.digest(c.image_id, c.image_ref)) for c in containers}
 
 
-def _restore_images(work: Work, deployed: Deployed) -> None:
+def restore_images(work: Work, deployed: Deployed) -> None:
     """Make every image name of the last good version mean what it meant when that version ran."""
     for service, image in deployed.images.items():
         if work.docker.image_id(image.ref) == image.id:

@@ -58,6 +58,13 @@ class Work:
         """Note how far the deploy has come, before going further."""
         self.save(attempt=dataclasses.replace(self.attempt, step=step, **changes))
 
+    def subject(self, commit: str) -> str:
+        """Return the first line of a commit's message; "" for one that is not here."""
+        try:
+            return self.repository.subject(commit)
+        except Problem:
+            return ""
+
     def quarantined(self, commit: str, reason: str) -> tuple[Bad, ...]:
         """Return the quarantine with `commit` in it."""
         others = tuple(bad for bad in self.state.quarantine if bad.commit != commit)

@@ -98,6 +98,7 @@ def test_status_says_what_programs_rely_on() -> None:
             "step": "rolling back",
             "started": 1_794_999_900.0,
         },
+        "hold": None,
         "quarantine": [
             {
                 "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
@@ -140,6 +141,7 @@ def test_status_of_a_server_on_which_nothing_runs() -> None:
         "healthy": False,
         "settings_applied": False,
         "attempt": None,
+        "hold": None,
         "quarantine": [],
         "last_check": None,
         "containers": [],

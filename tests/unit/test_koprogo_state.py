@@ -225,6 +225,6 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> N
 
 
 def test_the_command_knows_its_commands() -> None:
-    assert run("rollback").returncode == 2
+    assert run("undo").returncode == 2
     for word in ("status", "deploy", "backup", "health"):
         assert word in run("--help").stdout
