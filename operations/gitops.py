@@ -16,20 +16,21 @@ def timer_commands(state: State) -> list[Command]:
     return commands.started(state, "koprogo-gitops.timer", failing)
 
 
+def service() -> str:
+    """The unit that does one look."""
+    return files.render(
+        "koprogo-gitops.service", user=layout.USER, home=layout.HOME, state=layout.STATE, program=layout.PROGRAM,
+        log=layout.GITOPS_LOG,
+    )  # fmt: skip
+
+
 @deploy("GitOps")
 def gitops(state: State) -> None:
     """Units, then the timer."""
-    values = {
-        "user": layout.USER,
-        "home": layout.HOME,
-        "state": layout.STATE,
-        "program": layout.PROGRAM,
-        "log": layout.GITOPS_LOG,
-    }
     files.sync(
         name="Service and timer", state=state,
         wanted=[
-            files.File(layout.SERVICE, files.render("koprogo-gitops.service", **values)),
+            files.File(layout.SERVICE, service()),
             files.File(layout.TIMER, files.render("koprogo-gitops.timer", minutes=MINUTES)),
         ],
         check=f"systemd-analyze verify {layout.SERVICE} {layout.TIMER}",

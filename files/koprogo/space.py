@@ -35,10 +35,7 @@ class Room:
         """Return what it lacks, or None."""
         wanted = min(FLOOR, self.size * SHARE)
         if self.free < wanted:
-            return (
-                f"{self.path} has {self.free / 1e6:.0f} MB of {self.size / 1e6:.0f} MB free, and a deploy wants "
-                f"{wanted / 1e6:.0f} MB"
-            )
+            return f"{self.path} has {_mb(self.free)} of {_mb(self.size)} MB free, and a deploy wants {_mb(wanted)}"
         wanted = min(INODES, self.files * SHARE)
         if self.files_free < wanted:
             return (
@@ -46,6 +43,10 @@ class Room:
                 f"{wanted:.0f}"
             )
         return None
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:.{0 if size >= FLOOR / 100 else 1}f}"
 
 
 def require(work: Work) -> None:

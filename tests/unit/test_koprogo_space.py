@@ -22,9 +22,9 @@ def room(size: int, free: int, files: int = 1_000_000, files_free: int = 500_000
     ("found", "expected"),
     [
         (room(25 * GB, GB), None),
-        (room(25 * GB, GB - 1), "/var/lib/docker has 1000 MB of 25000 MB free, and a deploy wants 1000 MB"),
+        (room(25 * GB, GB - 1), "/var/lib/docker has 1000 of 25000 MB free, and a deploy wants 1000"),
         (room(4 * GB, 200_000_000), None),
-        (room(4 * GB, 199_000_000), "/var/lib/docker has 199 MB of 4000 MB free, and a deploy wants 200 MB"),
+        (room(4 * GB, 199_000_000), "/var/lib/docker has 199 of 4000 MB free, and a deploy wants 200"),
         (room(2000 * GB, GB), None),
         (
             room(25 * GB, 20 * GB, 1_600_000, 9_999),
@@ -52,7 +52,7 @@ def test_a_folder_that_is_not_there_is_on_the_file_system_above_it(tmp_path: Pat
 def test_the_first_place_that_lacks_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     rooms = {"/a": room(GB, GB), "/b": Room(Path("/b"), GB, 5, 0, 0)}
     monkeypatch.setattr(space, "look", lambda path: rooms[str(path)])
-    assert space.shortage([Path("/a"), Path("/b")]) == "/b has 0 MB of 1000 MB free, and a deploy wants 50 MB"
+    assert space.shortage([Path("/a"), Path("/b")]) == "/b has 0.0 of 1000 MB free, and a deploy wants 50"
     assert space.shortage([Path("/a")]) is None
 
 
@@ -71,7 +71,7 @@ def test_a_full_disk_stops_a_deploy_before_anything_is_pulled(
     bench.upstream.commit({"a": "1"})
     assert deploy.run(bench.config, asked=False) == 1
     assert capsys.readouterr().err.split(" ", 1)[1] == (
-        "PROBLEM / has 300 MB of 25000 MB free, and a deploy wants 1000 MB. What runs goes on running; the next check "
+        "PROBLEM / has 300 of 25000 MB free, and a deploy wants 1000. What runs goes on running; the next check "
         "tries again. See what takes the room: `df -h`, `docker system df`.\n"
     )
     assert "pull" not in (tmp_path / "calls").read_text()

@@ -456,10 +456,9 @@ def test_who_may_sign_is_configuration_and_no_reason_to_deploy(folder: Path) -> 
 
 
 def test_the_service_keeps_its_lines_in_the_journal_and_may_write_its_log() -> None:
-    values = {"user": "koprogo", "home": "/home/koprogo", "state": "/s", "program": "/p", "log": "/var/log/x.log"}
-    unit = files.render("koprogo-gitops.service", **values).splitlines()
+    unit = gitops.service().splitlines()
     assert not [line for line in unit if line.startswith(("StandardOutput=", "StandardError=", "ProcSubset="))]
-    assert "ReadWritePaths=/s -/var/log/x.log" in unit
+    assert "ReadWritePaths=/var/lib/koprogo -/var/log/koprogo-gitops.log" in unit
     assert "User=koprogo" in unit
 
 
