@@ -3,10 +3,13 @@
 One server serves all of the tests; each begins in a state that a fixture brings about, and not in what another left.
 """
 
+import http.client
 import json
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import koprogo_server
 import pytest
@@ -139,10 +142,101 @@ def test_a_new_commit_goes_live_once_and_leaves_the_rest_alone(live: Server) -> 
     assert "Another deploy is at work; this check leaves it to it." in good(live.koprogo("deploy", "--check"))
     assert "waiting for it to end" in good(live.koprogo("deploy"))
     first.join()
-    assert "Started backend, frontend; left postgres, traefik alone" in good(results[0])
+    text = good(results[0])
+    assert "Passed backend on to a new container" in text
+    assert "Passed frontend on to a new container" in text
+    assert "Left postgres, traefik alone." in text
     assert (live.version(), live.head(), live.status()["running_commit"]) == (version, commit, commit)
     after = live.containers()
     assert {name for name in before if before[name] == after[name]} == {"koprogo-postgres", "koprogo-traefik"}
+
+
+class Visitor(threading.Thread):
+    """Asks both names again and again, half of the time on connections that stay open; remembers what went wrong."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._address, self._over = server.machine.ipv4, threading.Event()
+        self.good, self.lost = 0, list[str]()
+        self._context = ssl.create_default_context()
+        self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
+
+    def run(self) -> None:
+        """Ask until it is told to stop."""
+        kept: dict[str, http.client.HTTPSConnection] = {}
+        while not self._over.wait(0.02):
+            for url in koprogo_server.URLS:
+                parts = urlsplit(url)
+                self._ask(parts.hostname or "", parts.path or "/", kept.setdefault(url, self._connection()))
+                self._ask(parts.hostname or "", parts.path or "/", self._connection(), close=True)
+
+    def _connection(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._address, timeout=10, context=self._context)
+
+    def _ask(self, name: str, path: str, connection: http.client.HTTPSConnection, *, close: bool = False) -> None:
+        try:
+            connection.request("GET", path, headers={"Host": name})
+            answer = connection.getresponse()
+            answer.read()
+            self.good += answer.status == 200
+            self.lost += [f"{name}: {answer.status}"] * (answer.status != 200)
+        except (OSError, http.client.HTTPException) as error:
+            self.lost.append(f"{name}: {error!r}")
+            connection.close()
+        if close:
+            connection.close()
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        self.join()
+
+
+def test_nobody_who_asks_during_deploys_goes_without_an_answer(live: Server) -> None:
+    visitor = Visitor(live)
+    visitor.start()
+    live.push(live.other_version())
+    good(live.koprogo("deploy", "--check"))
+    live.push("sick")
+    bad(live.koprogo("deploy", "--check"))
+    visitor.stop()
+    assert visitor.lost == []
+    assert visitor.good > 200
+
+
+def test_a_rollback_stays_until_resume(live: Server) -> None:
+    before, version = live.head(), live.version()
+    commit, newest = live.push(live.other_version()), live.other_version()
+    good(live.koprogo("deploy"))
+    assert f"{before[:7]} stays until: koprogo resume" in good(live.koprogo("rollback"))
+    assert (live.version(), live.head(), quarantine(live)) == (version, before, [])
+    done = live.koprogo("deploy", "--check")
+    assert (done.returncode, said(done), live.head()) == (0, "", before)
+    assert live.status()["hold"]["commit"] == before
+    assert f"Rolled back  rolled back from {commit[:7]} since " in good(live.koprogo("status"))
+    assert good(live.koprogo("history")).splitlines()[-1].split()[2] == before[:7]
+    assert f"~ backend  ghcr.io/gilmry/koprogo/backend:main-{before[:7]} → " in good(live.koprogo("diff"))
+    good(live.koprogo("resume"))
+    good(live.koprogo("deploy", "--check"))
+    assert (live.version(), live.head(), live.status()["hold"]) == (newest, commit, None)
+
+
+def test_a_commit_that_changes_the_data_and_is_sick_goes_nowhere(live: Server) -> None:
+    running, version = live.head(), live.version()
+    text = live.in_clone(f"cat {COMPOSE}")
+    marked = text.replace("    labels:\n", "    labels:\n      - koprogo.schema=2\n", 1)
+    commit = live.push("sick", files={COMPOSE: marked})
+    said_so = bad(live.koprogo("deploy", "--check"))
+    assert "It changes the data (backend none → 2), so nothing goes back by itself" in said_so
+    assert (live.version(), quarantine(live)) == (version, [commit])
+    assert live.sh("docker ps --filter name=backend --format '{{.Image}}'").stdout.count("backend:main-") == 2
+    mended = live.push(version, files={COMPOSE: marked})
+    good(live.koprogo("deploy", "--check"))
+    assert (live.head(), len(live.containers())) == (mended, 4)
+    assert "works on data of another form (backend 2 → none)" in bad(live.koprogo("rollback", running[:7]))
+    assert live.head() == mended
+    live.push(version, files={COMPOSE: text})
+    good(live.koprogo("deploy", "--check"))
 
 
 def test_a_sick_commit_is_rolled_back_and_not_tried_again_until_a_newer_one_goes_live(live: Server) -> None:
@@ -239,7 +333,7 @@ def test_settings_are_applied_when_asked_for(live: Server) -> None:
     assert live.status()["settings_applied"] is False
     done = live.koprogo("deploy", "--check")
     assert (said(done), live.containers()) == ("", before)
-    assert "left postgres, traefik alone" in good(live.koprogo("deploy"))
+    assert "Left frontend, postgres, traefik alone." in good(live.koprogo("deploy"))
     assert live.status()["settings_applied"] is True
     environment = live.sh("docker exec koprogo-backend env").stdout
     assert "RUST_LOG=debug" in environment
