@@ -157,7 +157,6 @@ def test_a_disk_that_fills_stops_a_deploy_and_leaves_what_runs(server: Server) -
         server.sh(f"umount {small}")
         server.sql("drop table if exists noise")
     assert quarantine(server) == []
-    deployed(server, commit)
 
 
 def test_a_registry_that_hangs_or_dies_is_given_up_and_what_runs_goes_on(server: Server) -> None:
@@ -186,13 +185,14 @@ def test_a_registry_that_hangs_or_dies_is_given_up_and_what_runs_goes_on(server:
     deployed(server, commit)
 
 
-def test_after_five_versions_three_are_left_and_nothing_else_is_gone(server: Server) -> None:
+def test_after_four_versions_three_are_left_and_nothing_else_is_gone(server: Server) -> None:
     versions = [one["tag"] for one in json.loads(server.sh("cat /var/lib/koprogo/versions.json").stdout)]
+    assert len(versions) == 4
     names = server.sh("docker image ls --format '{{.Repository}}:{{.Tag}}'").stdout.split()
     for service in ("backend", "frontend"):
         repository = f"ghcr.io/gilmry/koprogo/{service}"
-        tags = [name.removeprefix(f"{repository}:") for name in names if name.startswith(f"{repository}:")]
-        assert sorted(tags) == sorted(versions[:3])
+        tags = {name.removeprefix(f"{repository}:") for name in names if name.startswith(f"{repository}:")}
+        assert tags == set(versions[:3])
     assert "others/postgres:15" in names
     assert sum(name.startswith(("traefik:", "postgres:")) for name in names) == 2
     assert server.sql("select line from ledger") == "before the deploy"
