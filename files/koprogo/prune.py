@@ -7,7 +7,7 @@ repository, that a version ran which is too old by now. Everything else belongs 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from koprogo import decide, log
@@ -20,6 +20,7 @@ KEPT = 3
 """How many of the last versions one can go back to without a registry, the one that runs included."""
 
 FILE = "versions.json"
+NONE = "<none>"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def images(work: Work) -> None:
 
 
 def surplus(
-    here: Iterable[LocalImage], kept: Sequence[Version], dropped: Sequence[Version], *, used: set[str], tags: set[str]
+    here: Collection[LocalImage], kept: Sequence[Version], dropped: Sequence[Version], *, used: set[str], tags: set[str]
 ) -> list[str]:
     """Return the names of images to take away, of those that are `here`.
 
@@ -78,11 +79,13 @@ def surplus(
         if image.ref.endswith(f":{version.tag}")
     }
     ran = {(image.id, repository_name(image.ref)) for version in dropped for image in version.images.values()}
+    # Of these another name stays: versions with the same content share an image, and then a name more is only a name.
+    called = {image.id for image in here if image.name in refs}
     found = {
         image.name
         for image in here
         if (image.repository in built or (image.id, image.repository) in ran)
-        and image.id not in needed
+        and (image.id not in needed or (image.id in called and image.tag != NONE))
         and image.tag not in tags
         and image.name not in refs
     }

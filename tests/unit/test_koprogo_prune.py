@@ -73,6 +73,11 @@ def test_what_a_container_needs_stays() -> None:
     assert surplus_of(images, [], used={"sha256:b1"}) == []
 
 
+def test_a_name_more_of_an_image_that_stays_goes() -> None:
+    images = here("ghcr.io/x/backend:main-3=sha256:b3", "ghcr.io/x/backend:main-same=sha256:b3")
+    assert surplus_of(images, [], used={"sha256:b3"}) == ["ghcr.io/x/backend:main-same"]
+
+
 def test_what_lost_its_tag_goes_by_its_digest() -> None:
     moved = [
         LocalImage("sha256:old", "ghcr.io/x/backend", NONE, "sha256:d1"),
