@@ -165,6 +165,7 @@ def logs(config: Config, service: str, lines: int) -> int:
 @contextmanager
 def _working(config: Config) -> Iterator[Work]:
     """Hold the lock, after a deploy that is going on."""
+    log.keep_in(config.log_file)
     path = config.state_dir / "deploy.lock"
     try:
         with lock.exclusive(path, wait=False) as held:

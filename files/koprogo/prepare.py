@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from koprogo import decide, log, predump, rollout, space, verify
+from koprogo import decide, log, predump, prune, rollout, space, verify
 from koprogo.compose import Compose, Invalid, Project, not_built_yet
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -128,11 +128,13 @@ def _inside(path: Path, directory: Path) -> str | None:
 
 def _pull(work: Work, commit: str, tag: str, images: Collection[str], *, fresh: bool) -> None:
     deployed = work.state.deployed
+    # A version that ran here is brought back as it was, also without a registry.
+    before = [version for version in prune.last(work) if version.commit == commit]
     wanted = decide.to_pull(
         images,
         tag,
-        same_commit=work.state.runs(commit),
-        ran=[image.ref for image in deployed.images.values()] if deployed else [],
+        same_commit=bool(before),
+        ran=[image.ref for version in (deployed, *before) if version for image in version.images.values()],
         here=[ref for ref in set(images) if work.docker.image_id(ref) is not None],
     )
     if not wanted:

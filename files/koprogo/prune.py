@@ -6,36 +6,23 @@ repository, that a version ran which is too old by now. Everything else belongs 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
 
-from koprogo import decide, log
+from koprogo import decide, history, log
 from koprogo.compose import LocalImage, repository_name
 from koprogo.problem import Problem
-from koprogo.state import Deployed, Image, write_durably
+from koprogo.state import Deployed
 from koprogo.work import Work
 
 KEPT = 3
 """How many of the last versions one can go back to without a registry, the one that runs included."""
 
-FILE = "versions.json"
 NONE = "<none>"
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version that ran, with the images of its services."""
-
-    commit: str
-    tag: str
-    images: Mapping[str, Image]
 
 
 def after(work: Work) -> None:
     """Clear up after a deploy that went well; a failure is a line, and no failure of the deploy."""
     try:
-        _note(work)
         images(work)
         work.repository.tidy()
     except Problem as problem:
@@ -44,16 +31,13 @@ def after(work: Work) -> None:
 
 def images(work: Work) -> None:
     """Remove old images, once so many versions are known as are kept. Raises Problem when Docker cannot be asked."""
-    versions = read(work)
+    versions = last(work)
     if len(versions) < KEPT:
         return
     kept, dropped = versions[:KEPT], versions[KEPT:]
     attempt = work.state.attempt
     tags = {decide.tag_for(work.config.image_tag, attempt.commit)} if attempt else set()
-    used = work.docker.used_images()
-    if work.state.deployed is not None:
-        used |= {image.id for image in work.state.deployed.images.values()}
-    names = surplus(work.docker.images(), kept, dropped, used=used, tags=tags)
+    names = surplus(work.docker.images(), kept, dropped, used=work.docker.used_images(), tags=tags)
     if not names:
         return
     error = work.docker.remove_images(names)
@@ -63,7 +47,12 @@ def images(work: Work) -> None:
 
 
 def surplus(
-    here: Collection[LocalImage], kept: Sequence[Version], dropped: Sequence[Version], *, used: set[str], tags: set[str]
+    here: Collection[LocalImage],
+    kept: Sequence[Deployed],
+    dropped: Sequence[Deployed],
+    *,
+    used: set[str],
+    tags: set[str],
 ) -> list[str]:
     """Return the names of images to take away, of those that are `here`.
 
@@ -92,27 +81,10 @@ def surplus(
     return sorted(name for name in found if name is not None)
 
 
-def following(versions: Sequence[Version], deployed: Deployed) -> list[Version]:
-    """Return the versions, newest first, now that this one runs; one more than is kept, for its images to go."""
-    others = [version for version in versions if version.commit != deployed.commit]
-    return [Version(deployed.commit, deployed.tag, deployed.images), *others][: KEPT + 1]
-
-
-def read(work: Work) -> list[Version]:
-    """Return the last versions that ran, newest first; [] where nobody knows."""
-    try:
-        data = json.loads((work.config.state_dir / FILE).read_text(encoding="utf-8"))
-        return [Version(v["commit"], v["tag"], {k: Image(**i) for k, i in v["images"].items()}) for v in data]
-    except FileNotFoundError:
+def last(work: Work) -> list[Deployed]:
+    """Return the versions that were live, newest first; the one that runs may not be in the history so far."""
+    deployed = work.state.deployed
+    if deployed is None:
         return []
-    except OSError as error:
-        raise Problem(f"{work.config.state_dir / FILE}: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        log.say(f"{work.config.state_dir / FILE} is damaged: which versions ran is counted anew.")
-        return []
-
-
-def _note(work: Work) -> None:
-    if work.state.deployed is not None:
-        versions = [asdict(version) for version in following(read(work), work.state.deployed)]
-        write_durably(work.config.state_dir / FILE, json.dumps(versions, indent=1).encode() + b"\n", 0o640)
+    known = history.versions(history.read(work.config.state_dir))
+    return [deployed, *(version for version in known if version.commit != deployed.commit)]

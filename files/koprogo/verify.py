@@ -8,11 +8,12 @@ clone have no say. Not only the newest commit counts: a signed merge can bring u
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from koprogo import prune
 from koprogo.git import ENVIRONMENT, reason
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner
@@ -23,6 +24,9 @@ TIMEOUT = 1200
 
 OWNER = 0
 """Whose the list of signers has to be: root's."""
+
+BASES = 50
+"""Of how many versions that ran here the commits are not looked at again: they were let in before, as on a way back."""
 
 GOOD = "G"
 MEANINGS = {
@@ -51,17 +55,20 @@ class Signature:
 
 
 def signatures(work: Work, commit: str) -> int:
-    """Raise Problem unless all that `commit` adds to the version that runs was signed, where the operator wants that.
+    """Raise Problem unless all that `commit` adds to what ran here was signed, where the operator wants that.
 
-    While nothing runs, the newest commit alone is looked at: who signed it vouches for all before it. Returns how many
+    While nothing ran, the newest commit alone is looked at: who signed it vouches for all before it. Returns how many
     commits were looked at.
     """
     signers, deployed = work.config.allowed_signers, work.state.deployed
-    if signers is None or work.state.runs(commit):
+    ran = [version.commit for version in prune.last(work)[:BASES]]
+    if signers is None or commit in ran:
         return 0
     require_roots(signers)
     base = deployed.commit if deployed else None
-    found = read(work, signers, commit, base)
+    found = read(work, signers, commit, ran)
+    if commit not in (signature.commit for signature in found):
+        raise Problem(f"The signature of {commit[:7]} cannot be found. What runs goes on running.")
     wrong = [signature for signature in found if signature.letter != GOOD]
     if wrong:
         raise work.refuse(commit, refusal(wrong, base))
@@ -85,8 +92,8 @@ def require_roots(signers: Path) -> None:
         )
 
 
-def read(work: Work, signers: Path, commit: str, base: str | None) -> list[Signature]:
-    """Return what Git says of every commit that `commit` has and `base` has not, newest first; without, of it alone.
+def read(work: Work, signers: Path, commit: str, bases: Sequence[str]) -> list[Signature]:
+    """Return what Git says of every commit that `commit` has and no one of `bases`, newest first; without, of it alone.
 
     Raises Problem when Git cannot tell.
     """
@@ -103,7 +110,8 @@ def read(work: Work, signers: Path, commit: str, base: str | None) -> list[Signa
         "core.commitGraph": "false",
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    which = [f"{base}..{commit}"] if base else ["--max-count=1", commit]
+    # Versions of a history that was rewritten since may be gone.
+    which = ["--ignore-missing", commit, *(f"^{base}" for base in bases)] if bases else ["--max-count=1", commit]
     with _apart(work.runner, work.config.state_dir / "verify", commit) as environment:
         command = ["git", *options, "log", "-z", "--format=%H %G? %s", *which, "--"]
         objects = {"GIT_OBJECT_DIRECTORY": str(work.config.checkout / ".git" / "objects")}

@@ -1,13 +1,11 @@
 """Which images may go, and that nothing else does."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from koprogo import prune
+from koprogo import history, prune
 from koprogo.compose import LocalImage
-from koprogo.prune import Version, following, surplus
+from koprogo.prune import surplus
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Image, State, Step
 from koprogo.work import Work
@@ -16,12 +14,12 @@ from test_koprogo_deploy import Bench
 NONE = "<none>"
 
 
-def version(number: int, postgres: str = "15") -> Version:
+def version(number: int, postgres: str = "15") -> Deployed:
     images = {
         "backend": Image(f"ghcr.io/x/backend:main-{number}", f"sha256:b{number}", None),
         "postgres": Image(f"postgres:{postgres}", f"sha256:p{postgres}", None),
     }
-    return Version(f"{number}" * 40, f"main-{number}", images)
+    return Deployed(f"{number}" * 40, f"main-{number}", float(number), "hash", "production", images)
 
 
 def here(*names: str, **others: str) -> list[LocalImage]:
@@ -37,7 +35,7 @@ def here(*names: str, **others: str) -> list[LocalImage]:
 KEPT = [version(5), version(4), version(3)]
 
 
-def surplus_of(images: list[LocalImage], dropped: list[Version], **more: set[str]) -> list[str]:
+def surplus_of(images: list[LocalImage], dropped: list[Deployed], **more: set[str]) -> list[str]:
     return surplus(images, KEPT, dropped, used=more.get("used", set()), tags=more.get("tags", set()))
 
 
@@ -93,19 +91,6 @@ def test_a_tag_that_moved_since_it_ran_stays() -> None:
     assert surplus_of(images, []) == []
 
 
-def deployed(number: int, images: Mapping[str, Image] | None = None) -> Deployed:
-    made = version(number)
-    return Deployed(made.commit, made.tag, 1.0, "hash", "production", made.images if images is None else images)
-
-
-def test_one_more_than_is_kept_is_remembered_for_its_images_to_go() -> None:
-    versions: list[Version] = []
-    for number in range(1, 7):
-        versions = following(versions, deployed(number))
-    assert [one.tag for one in versions] == ["main-6", "main-5", "main-4", "main-3"]
-    assert [one.tag for one in following(versions, deployed(5))] == ["main-5", "main-6", "main-4", "main-3"]
-
-
 class Server(Bench):
     """A server whose images are listed in a file, and whose `docker` writes down what it is told to do."""
 
@@ -132,9 +117,10 @@ esac"""
     def run(self, *numbers: int) -> Work:
         """Deploy these versions, one after the other."""
         for number in numbers:
-            self.store.save(State(deployed=deployed(number)))
+            self.store.save(State(deployed=version(number)))
             work = Work(self.config, Runner(), asked=False)
             prune.after(work)
+            history.note(self.config.state_dir, work.state, lambda _: "")
         return work
 
     def removals(self) -> list[str]:
@@ -158,12 +144,13 @@ def test_nothing_goes_before_three_versions_are_known(server: Server) -> None:
     assert server.removals() == ["ghcr.io/x/backend:main-2"]
 
 
-def test_the_versions_are_remembered(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    server.run(2, 3, 4, 5)
+def test_the_last_versions_are_those_of_the_history(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    work = server.run(1, 2, 3, 4, 5, 4)
+    assert [one.tag for one in prune.last(work)] == ["main-4", "main-5", "main-3", "main-2", "main-1"]
     assert "Removed 1 old images." in capsys.readouterr().out
-    assert server.removals() == ["ghcr.io/x/backend:main-2"]
-    known = json.loads((server.config.state_dir / "versions.json").read_text())
-    assert [one["tag"] for one in known] == ["main-5", "main-4", "main-3", "main-2"]
+    assert "ghcr.io/x/backend:main-2" in server.removals()
+    work.save(deployed=None)
+    assert prune.last(work) == []
 
 
 def test_a_deploy_under_way_keeps_its_images(server: Server) -> None:
@@ -184,11 +171,3 @@ def test_a_failure_is_one_line(server: Server, capsys: pytest.CaptureFixture[str
     out, err = capsys.readouterr()
     assert out.split(" ", 1)[1] == "Old images were not removed: docker image rm: conflict: unable to delete.\n"
     assert err == ""
-
-
-def test_a_list_that_is_damaged_removes_nothing(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    server.run(3, 4)
-    (server.config.state_dir / "versions.json").write_text("[1")
-    server.run(5)
-    assert "versions.json is damaged: which versions ran is counted anew." in capsys.readouterr().out
-    assert server.removals() == []

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, verify
+from koprogo import deploy, history, verify
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import State, Step
@@ -181,12 +181,12 @@ def test_a_history_that_is_cut_off_hides_nothing(bench: Signed) -> None:
     _cut_off(bench)
     work = Work(bench.config, Runner(), asked=False)
     tip = bench.upstream.git("rev-parse", "main")
-    found = verify.read(work, bench.signers, tip, bench.first)
+    found = verify.read(work, bench.signers, tip, [bench.first])
     assert [(one.commit, one.letter) for one in found] == [(tip, "G"), (hidden, "U")]
     path = bench.config.checkout / ".git" / "objects" / hidden[:2] / hidden[2:]
     path.unlink()
     with pytest.raises(Problem, match=f"The signatures of {tip[:7]} cannot be checked"):
-        verify.read(work, bench.signers, tip, bench.first)
+        verify.read(work, bench.signers, tip, [bench.first])
 
 
 def test_a_clone_of_one_commit_is_enough(bench: Signed) -> None:
@@ -198,7 +198,7 @@ def test_a_clone_of_one_commit_is_enough(bench: Signed) -> None:
     newest = bench.upstream.commit({"a": "2"})
     git(shallow, "fetch", "-q")
     work = Work(replace(bench.config, checkout=shallow), Runner(), asked=False)
-    assert [one.letter for one in verify.read(work, bench.signers, newest, first)] == ["G"]
+    assert [one.letter for one in verify.read(work, bench.signers, newest, [first])] == ["G"]
 
 
 def test_on_a_new_server_the_newest_commit_alone_is_looked_at(bench: Signed) -> None:
@@ -213,6 +213,26 @@ def test_on_a_new_server_the_newest_commit_alone_is_looked_at(bench: Signed) -> 
     assert f"commit {newest} (Change) has no signature that counts here; sign it and push that. Nothing was" in str(
         bench.store.load().check
     )
+
+
+def test_what_ran_here_before_the_way_back_need_not_be_signed_again(bench: Signed) -> None:
+    bench.sign_with(None)
+    second = bench.upstream.commit({"a": "1"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    state = bench.store.load()
+    assert state.deployed is not None
+    ran = replace(state, deployed=replace(state.deployed, commit=second))
+    history.note(bench.config.state_dir, ran, lambda _: "")
+    bench.sign_with("ours")
+    bench.upstream.commit({"a": "2"})
+    assert bench.passed()
+    gone = replace(state, deployed=replace(state.deployed, commit="e" * 40))
+    history.note(bench.config.state_dir, gone, lambda _: "")
+    bench.upstream.commit({"a": "3"})
+    assert bench.passed()
+    bench.sign_with(None)
+    bench.upstream.commit({"a": "4"})
+    assert not bench.passed()
 
 
 def test_without_the_setting_nobody_has_to_sign(bench: Signed) -> None:
