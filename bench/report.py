@@ -143,7 +143,7 @@ def missed(result: Result) -> list[str]:
     if max(result.check.cpu) > CPU_SECONDS:
         found.append(f"a check took {max(result.check.cpu):.2f} s of CPU, {CPU_SECONDS} are allowed")
     if not result.kept_rate:
-        found.append("the client could not keep the rate, so it may have missed losses: is this host busy?")
+        found.append("the client was too slow to ask as often and as punctually as it should: is this host busy?")
     return found
 
 
