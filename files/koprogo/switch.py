@@ -102,10 +102,11 @@ def go_back(work: Work) -> NoReturn:
             f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "
             f"See `docker ps` and `docker logs` now."
         )
+    dump = f" The database as it was before: {work.attempt.dump}" if work.attempt.dump else ""
     work.save(attempt=None)
     raise Problem(
         f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. "
-        f"{bad[:7]} is not tried again: push a newer commit."
+        f"{bad[:7]} is not tried again: push a newer commit.{dump}"
     )
 
 
