@@ -1,16 +1,19 @@
 """The command `koprogo`: its arguments, its exit codes, and nothing else.
 
-    koprogo status [--json]   what runs                                       exit 0
-    koprogo deploy [--check]  bring the newest commit, or leave things alone  exit 0 done or nothing to do, 1 problem
-    koprogo diff              what the next deploy would change               exit 0
-    koprogo history [--json]  what was deployed, what failed                  exit 0
-    koprogo rollback [COMMIT] go back and stay there                          exit 0 done, 1 not
-    koprogo pause [REASON]    no deploys by themselves                        exit 0
-    koprogo resume            … again                                         exit 0
-    koprogo retry             try the newest commit although it failed        exit 0 done, 1 problem
-    koprogo logs [SERVICE]    the last lines                                  exit 0
-    koprogo backup            dump and verify the database                    exit 0 done, 1 no backup
-    koprogo health            look at everything                              exit 0 well, 1 not
+    koprogo status [--json]     what runs, and what goes on                     exit 0
+    koprogo deploy [--check]    bring the newest commit, or leave things alone  exit 0 done or nothing to do, 1 problem
+    koprogo diff                what the next deploy would change               exit 0, 1 it would be refused
+    koprogo history [--json]    what was deployed, what failed                  exit 0
+    koprogo rollback [COMMIT]   go back and stay there                          exit 0 done, 1 not
+    koprogo pause [REASON]      no deploys by themselves                        exit 0, 1 rolled back already
+    koprogo resume              … again                                         exit 0
+    koprogo retry               try the newest commit although it failed        exit 0 done or nothing to do, 1 problem
+    koprogo logs [SERVICE]      the last lines                                  exit 0, 1 there are none
+    koprogo backup              dump and verify the database                    exit 0 done, 1 no backup
+    koprogo health              look at everything                              exit 0 well, 1 not
+
+Each ends with 1 too when the server cannot tell or do what was asked, and says why on standard error; with 2 when it
+was called in a way that there is not.
 
 `deploy --check` is what the timer starts: without a new commit it prints nothing. `deploy` without it is for people
 and for deploy.py: it waits for a run that is going on, applies a changed .env to the version that runs, waits
@@ -29,16 +32,16 @@ rights. The folder that it is started in may be closed to that user, and Python 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import pwd
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from koprogo import config as settings
 from koprogo import log
 from koprogo.config import Config
 from koprogo.problem import Problem
-
-_DECISIONS = ("pause", "resume", "retry", "rollback", "diff", "history", "logs")
 
 UMASK = 0o022
 """Containers run as users of their own and have to read what the checkout mounts into them; what is secret says so."""
@@ -55,44 +58,30 @@ def main(arguments: Sequence[str]) -> int:
     except Problem as problem:
         log.complain(str(problem))
     except KeyboardInterrupt:
-        log.complain("Interrupted. What was begun is taken up again by the next check.")
+        log.complain("Interrupted. What was begun to be switched is finished or undone by the next check.")
     return 1
 
 
 def _run(options: argparse.Namespace, config: Config) -> int:
     # Imported when needed: a check every three minutes should not load what it does not use.
-    if options.command == "deploy":
-        from koprogo import deploy  # noqa: PLC0415
-
-        return deploy.run(config, asked=not options.check)
-    if options.command in _DECISIONS:
-        return _decide(options, config)
-    if options.command == "backup":
-        from koprogo import backup  # noqa: PLC0415
-
-        return backup.run(config)
-    if options.command == "health":
-        from koprogo import health  # noqa: PLC0415
-
-        return health.run(config)
-    from koprogo import status  # noqa: PLC0415
-
-    return status.run(config, as_json=options.json)
-
-
-def _decide(options: argparse.Namespace, config: Config) -> int:
-    from koprogo import operate  # noqa: PLC0415
-
     calls: dict[str, Callable[[], int]] = {
-        "pause": lambda: operate.pause(config, " ".join(options.reason) or "paused by hand"),
-        "resume": lambda: operate.resume(config),
-        "retry": lambda: operate.retry(config),
-        "rollback": lambda: operate.rollback(config, options.commit, data_restored=options.data_restored),
-        "diff": lambda: operate.diff(config),
-        "history": lambda: operate.show_history(config, as_json=options.json),
-        "logs": lambda: operate.logs(config, options.service, options.lines),
+        "deploy": lambda: _module("deploy").run(config, asked=not options.check),
+        "retry": lambda: _module("deploy").run(config, asked=True, retry=True),
+        "rollback": lambda: _module("operate").go_back(config, options.commit, data_restored=options.data_restored),
+        "pause": lambda: _module("operate").pause(config, " ".join(options.reason) or "no reason given"),
+        "resume": lambda: _module("operate").resume(config),
+        "logs": lambda: _module("operate").logs(config, options.service, options.lines, follow=options.follow),
+        "diff": lambda: _module("diff").run(config),
+        "history": lambda: _module("history").run(config, as_json=options.json),
+        "status": lambda: _module("status").run(config, as_json=options.json),
+        "backup": lambda: _module("backup").run(config),
+        "health": lambda: _module("health").run(config),
     }
     return calls[options.command]()
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"koprogo.{name}")
 
 
 def become_owner(config: Config) -> None:
@@ -131,7 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("retry", help="try the newest commit again although it is in quarantine")
     lines = commands.add_parser("logs", help="the last lines of the deploys' log, or of a service's containers")
     lines.add_argument("service", nargs="?", default="", metavar="SERVICE")
-    lines.add_argument("-n", dest="lines", type=int, default=40, metavar="LINES")
+    lines.add_argument("-n", dest="lines", type=_count, default=20, metavar="LINES", help="how many (20)")
+    lines.add_argument("-f", "--follow", action="store_true", help="and further ones as they come, until Ctrl-C")
     commands.add_parser("backup", help="dump the database, verify the dump, keep the last days")
     commands.add_parser("health", help="one line when all is well, else one for each problem")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of lines")
+    return int(text)

@@ -31,6 +31,8 @@ class Recovery(Enum):
     NONE = "none"
     FORWARD = "forward"
     BACK = "back"
+    AGAIN = "again"
+    """Begin a rollback again: who asked for it may have gone to bed."""
     GIVE_UP = "give up"
 
 
@@ -44,11 +46,14 @@ def action(state: State, newest: str, *, asked: bool) -> Action:
 def recovery(state: State) -> Recovery:
     """Say what to do about an attempt that nobody ended.
 
-    One that had not touched anything is simply begun again, or overtaken by a newer commit.
+    One that had not touched anything is simply begun again, or overtaken by a newer commit. What went on beside it
+    (a pause, a newer commit) does not count: a switch that was begun is finished or undone first.
     """
     attempt = state.attempt
-    if attempt is None or not attempt.step.touched:
+    if attempt is None:
         return Recovery.NONE
+    if not attempt.step.touched:
+        return Recovery.AGAIN if attempt.rollback else Recovery.NONE
     if attempt.step is Step.ROLLING_BACK:
         return Recovery.BACK if attempt.tries < TRIES else Recovery.GIVE_UP
     if attempt.tries >= TRIES and state.fallback(attempt.commit) is not None:
@@ -62,6 +67,11 @@ def wait_ends(*, first_seen: float, committed: float, first_deploy: bool, patien
     On a new server nobody saw the push: CI had its time since the commit was made.
     """
     return (min(committed, first_seen) if first_deploy else first_seen) + patience
+
+
+def first_seen(started: float, now: float) -> float:
+    """Return when a commit was first seen: not in the future, as it seems to be once the clock was set back."""
+    return min(started, now)
 
 
 def worth_saying(last: Check | None, newest: str | None, problem: str, now: float) -> bool:

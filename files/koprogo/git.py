@@ -80,11 +80,15 @@ class Repository:
             raise Problem(f"git merge-base: {reason(result)}.")
         return result.ok
 
-    def subjects(self, old: str | None, new: str, most: int) -> list[str]:
-        """Return the newest commits of `new` that `old` has not, at most so many: short name and first line."""
-        range_ = f"{old}..{new}" if old else new
-        out = self._out("log", f"--max-count={most}", "--format=%h %s", range_)
-        return [one_line(line, 100) for line in out.splitlines()]
+    def between(self, old: str | None, new: str) -> list[tuple[str, str]]:
+        """Return the commits that `new` has and `old` has not, newest first: each with its first line."""
+        lines = self._out("log", "--format=%H %s", f"{old}..{new}" if old else new, "--").splitlines()
+        return [(sha, one_line(subject, 80)) for sha, _, subject in (line.partition(" ") for line in lines)]
+
+    def differing(self, old: str, new: str, folder: str) -> list[str]:
+        """Return the files below a folder that differ between two commits."""
+        out = self._out("diff", "--name-only", "-z", old, new, "--", folder)
+        return [name for name in out.split("\0") if name]
 
     def subject(self, commit: str) -> str:
         """Return the first line of a commit's message, fit for a log."""

@@ -6,6 +6,7 @@ from koprogo import log, report
 from koprogo.config import Config
 from koprogo.containers import judge
 from koprogo.report import Report
+from koprogo.state import Hold
 
 DISK_LIMIT = 0.90
 CERTIFICATE_DAYS = 14
@@ -40,7 +41,13 @@ def summary(found: Report) -> str:
     return (
         f"OK: {len(found.answers)} addresses{certificate}, {len(found.containers)} containers, "
         f"disk {found.disk_used:.0%}, {len(found.backups)} backups"
+        + (f"; {held(found.state.hold)}" if found.state.hold else "")
     )
+
+
+def held(hold: Hold) -> str:
+    """Say since when, why and for whom nothing is deployed."""
+    return f"no deploys since {log.stamp(hold.at)}" + (f" by {hold.by}" if hold.by else "") + f" ({hold.reason})"
 
 
 def _public(found: Report) -> list[str]:
@@ -63,8 +70,9 @@ def _containers(found: Report) -> list[str]:
 def _deploys(found: Report) -> list[str]:
     state, wrong = found.state, list[str]()
     if state.hold is not None and found.now - state.hold.at > HOLD_HOURS * 3600:
-        wrong.append(f"no deploys since {log.stamp(state.hold.at)} ({state.hold.reason}); to go on: koprogo resume")
-    if state.check is None or found.now - state.check.at > CHECK_MINUTES * 60:
+        wrong.append(f"{held(state.hold)}; to go on: koprogo resume")
+    # A check that seems to come from the future is one too: the clock was set back.
+    if state.check is None or abs(found.now - state.check.at) > CHECK_MINUTES * 60:
         when = f"since {log.stamp(state.check.at)}" if state.check else "ever"
         wrong.append(f"the branch was not looked at {when}; see `systemctl status koprogo-gitops.timer`")
     elif state.check.problem is not None:

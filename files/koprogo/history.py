@@ -1,7 +1,7 @@
-"""What was deployed here and what failed, newest last: one line of JSON each in history.jsonl.
+"""What became of every attempt: `koprogo history`, and what a rollback can go back to.
 
-The state is the truth; whatever outcome it holds and the history does not is written down after each run and before
-the next, so that a kill in between neither loses an entry nor doubles it.
+An attempt ends in the state first (see `ended`), and is then written to the history, a line each. A run that is killed
+between the two leaves the entry in the state; the next run writes it, unless its line is there already.
 """
 
 from __future__ import annotations
@@ -9,110 +9,240 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from koprogo import log
-from koprogo.problem import Problem
-from koprogo.state import Deployed, Image, State, write_durably
+from koprogo import decide, log
+from koprogo.problem import Problem, one_line
+from koprogo.state import (
+    Attempt,
+    Deployed,
+    Entry,
+    Hold,
+    Outcome,
+    State,
+    Step,
+    Store,
+    decode_entry,
+    sync_directory,
+    write_durably,
+)
 
+if TYPE_CHECKING:
+    from koprogo.config import Config
+    from koprogo.work import Work
+
+FILE = "history.jsonl"
 KEPT = 200
-"""Entries."""
-SHOWN = 15
+SPARE = 50
+"""How many lines more there may be before the file is written anew, with the last `KEPT` ones."""
+COLUMNS = 80
+LINES = 22
 
 
-def path(state_dir: Path) -> Path:
-    """Return where it is."""
-    return state_dir / "history.jsonl"
+def ended(before: State, after: State, now: float, seconds: float) -> State:
+    """Return `after` with what has to be remembered if an attempt ended between the two: its entry.
+
+    A version that somebody went back to stays from then on, and what is in quarantine is no better for it.
+    """
+    attempt = before.attempt
+    if attempt is None or (after.attempt is not None and identity(after.attempt) == identity(attempt)):
+        return after
+    result = _outcome(attempt, before, after)
+    if result is None:
+        return after
+    bad = after.bad(attempt.commit)
+    entry = Entry(
+        id=identity(attempt),
+        at=now,
+        commit=attempt.commit,
+        subject=attempt.subject,
+        by=attempt.by,
+        result=result,
+        seconds=round(seconds, 1),
+        reason=bad.reason if bad is not None and not result.ran else "",
+        version=after.deployed if result.ran else None,
+        dump=attempt.dump,
+    )
+    after = dataclasses.replace(after, unwritten=(*after.unwritten, entry))
+    if result is Outcome.WENT_BACK:
+        away = before.deployed.commit[:7] if before.deployed and not before.runs(attempt.commit) else "a failed deploy"
+        hold = Hold(now, f"rolled back from {away}", attempt.commit, attempt.by)
+        quarantine = tuple(bad for bad in before.quarantine if bad.commit != attempt.commit)
+        after = dataclasses.replace(after, hold=hold, quarantine=quarantine)
+    return after
 
 
-def read(state_dir: Path) -> list[dict[str, Any]]:
-    """Return the entries, oldest first; a line that a power cut left unfinished is none."""
+def identity(attempt: Attempt) -> str:
+    """Return the name of an attempt; one that a program of before began has only its beginning."""
+    return attempt.id or f"{attempt.commit[:12]}-{attempt.started}"
+
+
+def _outcome(attempt: Attempt, before: State, after: State) -> Outcome | None:
+    """How an attempt ended; None where nothing came of it and nobody gave it up."""
+    if after.deployed is not before.deployed and after.runs(attempt.commit):
+        lived = Outcome.APPLIED if before.runs(attempt.commit) else Outcome.DEPLOYED
+        return Outcome.WENT_BACK if attempt.rollback else lived
+    if attempt.step.touched:
+        undone = attempt.step is Step.ROLLING_BACK and attempt.tries <= decide.TRIES
+        return Outcome.UNDONE if undone else Outcome.FAILED
+    if after.attempt is not None:
+        return None if before.runs(attempt.commit) else Outcome.OVERTAKEN
+    return Outcome.REFUSED if after.bad(attempt.commit) or attempt.rollback else None
+
+
+def write(work: Work) -> None:
+    """Bring the history up to date; a history that cannot be written is a line in the log, and no failure."""
     try:
-        lines = path(state_dir).read_text(encoding="utf-8").splitlines()
+        if not work.state.unwritten:
+            if work.state.deployed is not None and not (work.config.state_dir / FILE).exists():
+                append(work.config.state_dir, [_first(work)])
+        else:
+            append(work.config.state_dir, work.state.unwritten)
+            work.save(unwritten=())
+    except Problem as problem:
+        log.say(f"The history lacks the last entry for now: {problem}")
+
+
+def stopped(work: Work, commit: str, problem: str) -> None:
+    """Note, once for each commit, that nothing was begun for this reason, which is no fault of the commit."""
+    name = f"stopped-{commit}"
+    if any(entry.id == name for entry in read(work.config.state_dir)):
+        return
+    subject, reason = work.repository.subject(commit), one_line(problem, 200)
+    entry = Entry(name, time.time(), commit, Outcome.REFUSED, subject, work.by, reason=reason)
+    work.save(unwritten=(*work.state.unwritten, entry))
+
+
+def explain(work: Work, problem: str) -> None:
+    """Give the entry that was just made, if nobody knows why it ended like that, this problem as its reason."""
+    entries = work.state.unwritten
+    if entries and not entries[-1].result.ran and not entries[-1].reason:
+        work.save(unwritten=(*entries[:-1], dataclasses.replace(entries[-1], reason=one_line(problem, 200))))
+
+
+def read(directory: Path) -> list[Entry]:
+    """Return the last entries, oldest first. A line that a power cut left unfinished is no entry."""
+    try:
+        lines = (directory / FILE).read_bytes().splitlines()
     except FileNotFoundError:
-        return []
+        lines = []
     except OSError as error:
-        raise Problem(f"{path(state_dir)}: {error.strerror}.") from None
-    return [entry for entry in map(_entry, lines) if entry is not None]
+        raise Problem(f"{directory / FILE}: {error.strerror}.") from None
+    entries: dict[str, Entry] = {}
+    for line in lines:
+        try:
+            entry = decode_entry(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        entries.setdefault(entry.id, entry)
+    return list(entries.values())[-KEPT:]
 
 
-def note(state_dir: Path, state: State, subject: Callable[[str], str]) -> None:
-    """Write down the outcomes that the state holds and the history does not; `subject` tells a commit's first line."""
-    entries = read(state_dir)
-    known = {entry["id"] for entry in entries}
-    found = [entry for entry in _outcomes(state) if entry["id"] not in known]
-    if not found:
+def known(directory: Path, state: State) -> list[Entry]:
+    """Return the last entries, oldest first, with those that are still to be written."""
+    entries = read(directory)
+    written = {entry.id for entry in entries}
+    return [*entries, *(entry for entry in state.unwritten if entry.id not in written)]
+
+
+def append(directory: Path, entries: Sequence[Entry]) -> None:
+    """Add entries that are not there yet; they are on the disk when this returns."""
+    path, there = directory / FILE, read(directory)
+    ids = {entry.id for entry in there}
+    new = [entry for entry in entries if entry.id not in ids]
+    if not new:
         return
-    for entry in found:
-        entry["subject"] = subject(entry["commit"])
-    if len(entries) + len(found) > KEPT:
-        kept = [*entries, *found][-KEPT // 2 :]
-        write_durably(path(state_dir), b"".join(map(_line, kept)), 0o640)
-        return
-    _append(path(state_dir), found)
-
-
-def versions(entries: Sequence[dict[str, Any]]) -> list[Deployed]:
-    """Return every version that was live, newest first, each commit once."""
-    found: dict[str, Deployed] = {}
-    for entry in reversed(entries):
-        if entry["result"] == "deployed" and entry["commit"] not in found:
-            data = entry["version"]
-            images = {name: Image(**image) for name, image in data["images"].items()}
-            found[entry["commit"]] = Deployed(**{**data, "images": images})
-    return list(found.values())
-
-
-def screen(entries: Sequence[dict[str, Any]], running: str | None) -> str:
-    """Return what a person sees."""
-    if not entries:
-        return "Nothing was deployed here so far."
-    lines = []
-    for entry in entries[-SHOWN:]:
-        mark = "*" if entry["commit"] == running and entry["result"] == "deployed" else " "
-        what = entry["reason"] or entry["subject"]
-        lines.append(f"{mark} {log.stamp(entry['at'])}  {entry['commit'][:7]}  {entry['result']:<9} {what}")
-    return "\n".join(line[:118] for line in lines)
-
-
-def _outcomes(state: State) -> list[dict[str, Any]]:
-    found = []
-    if (live := state.deployed) is not None:
-        version = dataclasses.asdict(live)
-        found.append(_made(live.commit, live.since, "deployed", "", version))
-    found += [_made(bad.commit, bad.at, "failed", bad.reason, None) for bad in state.quarantine]
-    return sorted(found, key=lambda entry: float(entry["at"]))
-
-
-def _made(commit: str, at: float, result: str, reason: str, version: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "id": f"{commit} {at}", "at": at, "commit": commit, "result": result, "reason": reason, "version": version,
-    }  # fmt: skip
-
-
-def _entry(line: str) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and {"id", "at", "commit", "result"} <= entry.keys() else None
-
-
-def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry).encode() + b"\n"
-
-
-def _append(file: Path, entries: Sequence[dict[str, Any]]) -> None:
-    try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        with os.fdopen(handle, "rb+") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            # Half a line of a power cut must not swallow the next one.
-            broken = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
-            stream.write((b"\n" if broken else b"") + b"".join(map(_line, entries)))
+        before = path.read_bytes() if path.exists() else b""
+        if before.count(b"\n") + len(new) > KEPT + SPARE:
+            write_durably(path, _lines([*there, *new][-KEPT:]), 0o640)
+            return
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        with os.fdopen(handle, "ab") as stream:
+            # After a power cut in the middle of a line, the next one must not become part of it.
+            stream.write((b"" if before.endswith(b"\n") or not before else b"\n") + _lines(new))
             stream.flush()
             os.fsync(stream.fileno())
+        sync_directory(directory)
     except OSError as error:
-        raise Problem(f"{file}: {error.strerror}.") from None
+        raise Problem(f"{path}: {error.strerror}.") from None
+
+
+def _lines(entries: Sequence[Entry]) -> bytes:
+    return b"".join(json.dumps(dataclasses.asdict(entry)).encode() + b"\n" for entry in entries)
+
+
+def _first(work: Work) -> Entry:
+    """The version that a program without a history deployed: one has to be able to go back to it."""
+    running = work.state.deployed
+    if running is None:
+        raise AssertionError("nothing runs")
+    try:
+        subject = work.repository.subject(running.commit)
+    except Problem:
+        subject = ""
+    name = f"{running.commit[:12]}-{running.since}"
+    return Entry(name, running.since, running.commit, Outcome.DEPLOYED, subject, version=running)
+
+
+def choices(entries: Sequence[Entry], running: str) -> list[Entry]:
+    """Return the versions to go back to, newest first, as they ran the last time; not the one that is `running`."""
+    last: dict[str, Entry] = {}
+    for entry in reversed(entries):
+        if entry.version is not None and entry.commit != running:
+            last.setdefault(entry.commit, entry)
+    return list(last.values())
+
+
+def versions(entries: Sequence[Entry]) -> list[Deployed]:
+    """Return every version that was live, newest first, each commit once."""
+    return [entry.version for entry in choices(entries, "") if entry.version is not None]
+
+
+def disturbed(entries: Sequence[Entry]) -> bool:
+    """Whether the last deploy that touched anything failed and was left as it is: who knows what runs now."""
+    touched = [entry.result for entry in entries if entry.result not in (Outcome.REFUSED, Outcome.OVERTAKEN)]
+    return touched[-1:] == [Outcome.FAILED]
+
+
+def previous(entries: Sequence[Entry], running: str) -> Deployed | None:
+    """Return the version that ran before the one that is `running`; None if there is none.
+
+    Going back twice goes back twice: that somebody went back to a version is not when it was deployed.
+    """
+    order = [entry.commit for entry in entries if entry.result is Outcome.DEPLOYED]
+    at = max((index for index, commit in enumerate(order) if commit == running), default=len(order))
+    older = {commit: index for index, commit in enumerate(order[:at]) if commit != running}
+    found = [version for version in versions(entries) if version.commit in older]
+    return max(found, key=lambda version: older[version.commit], default=None)
+
+
+def run(config: Config, *, as_json: bool) -> int:
+    """Print the history, newest last; returns the exit code."""
+    entries = known(config.state_dir, Store(config.state_dir).load())
+    print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=1) if as_json else screen(entries))
+    return 0
+
+
+def screen(entries: Sequence[Entry]) -> str:
+    """Return what a person sees: as many of the last entries as fit on a screen."""
+    lines: list[str] = []
+    for number, entry in enumerate(reversed(entries)):
+        more = _shown(entry)
+        if len(lines) + len(more) > LINES:
+            return "\n".join([f"{len(entries) - number} older ones: koprogo history --json", *lines])
+        lines = more + lines
+    return "\n".join(lines) or "Nothing was deployed here so far."
+
+
+def _shown(entry: Entry) -> list[str]:
+    seconds = f"{entry.seconds:.0f} s" if entry.seconds else ""
+    head = f"{log.minute(entry.at)} {entry.commit[:7]} {entry.result.value:<9} {seconds:>6} {one_line(entry.by, 9):<9}"
+    return [_cut(f"{head} {entry.subject}"), *([_cut(f"{'':17}{entry.reason}")] if entry.reason else [])]
+
+
+def _cut(line: str) -> str:
+    return line.rstrip() if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…"

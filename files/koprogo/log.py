@@ -35,6 +35,11 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
 
 
+def minute(seconds: float) -> str:
+    """Return a moment for a table, in this server's own time zone: 2026-11-22 02:00."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
 def _write(stream: TextIO, text: str) -> None:
     line = f"{stamp(time.time())} {text}"
     with suppress(OSError):

@@ -1,177 +1,101 @@
-"""What a person decides about deploys: wait, go on, go back to another version, try again, look first."""
+"""What a person decides about deploys: wait, go on, go back to another version; and where to read what happened."""
 
 from __future__ import annotations
 
-import json
-import subprocess
+import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
-from koprogo import decide, deploy, history, lock, log, rollout
-from koprogo.compose import Invalid, Project
+from koprogo import history, log, rollback, session
+from koprogo.compose import Docker
 from koprogo.config import Config
-from koprogo.prepare import prepare, read_project
-from koprogo.problem import Problem
+from koprogo.problem import Problem, one_line
+from koprogo.recover import recover
 from koprogo.runner import Runner
-from koprogo.state import Deployed, Hold
-from koprogo.switch import restore_images, switch
-from koprogo.work import Work
+from koprogo.state import Hold, Store
 
-LOG = "/var/log/koprogo-gitops.log"
-COMMITS_SHOWN = 12
+JOURNAL = "journalctl --unit koprogo-gitops"
 
 
 def pause(config: Config, reason: str) -> int:
-    """Let the checks deploy nothing until `resume`."""
-    with _working(config) as work:
-        work.save(hold=Hold(time.time(), reason))
-    print("Paused: no check deploys anything. What runs goes on running. To go on: koprogo resume")
+    """Let the checks fetch and deploy nothing until `resume`; returns the exit code, as all of these."""
+    with session.alone(config, asked=True) as work:
+        hold = work.state.hold
+        if hold is not None and hold.commit:
+            raise Problem(
+                f"Nothing is deployed anyway: {hold.commit[:7]} stays since {log.stamp(hold.at)} ({hold.reason}), "
+                f"until koprogo resume."
+            )
+        since = hold.at if hold is not None else time.time()
+        work.save(hold=Hold(since, one_line(reason, 100), by=work.by))
+        log.say(f"Paused by {work.by} ({one_line(reason, 100)}): no check deploys anything until koprogo resume.")
+        if work.state.attempt is not None and work.attempt.step.touched:
+            log.say(
+                f"A run ended in the middle of {work.attempt.commit[:7]}; the next check still finishes or undoes it."
+            )
     return 0
 
 
 def resume(config: Config) -> int:
     """Let the checks deploy again, beginning with the next one."""
-    with _working(config) as work:
-        if work.state.hold is None:
-            print("Nothing is paused or rolled back.")
+    with session.alone(config, asked=True) as work:
+        attempt = work.state.attempt
+        begun = attempt is not None and attempt.rollback and not attempt.step.touched
+        if work.state.hold is None and not begun:
+            log.say("Nothing is paused or rolled back.")
             return 0
-        work.save(hold=None)
-    print("The next check deploys the newest commit, unless it is in quarantine. At once: koprogo deploy")
+        # Both at once: a rollback that was killed before it touched anything is not wanted any more either.
+        work.save(hold=None, **({"attempt": None} if begun else {}))
+        check = work.state.check
+        newest = f" ({check.commit[:7]} at the last check)" if check and check.commit else ""
+        log.say(
+            f"Resumed by {work.by}. The next check brings the newest commit{newest}, unless it is in quarantine. "
+            f"First see what that changes: koprogo diff. At once: koprogo deploy"
+        )
     return 0
 
 
-def retry(config: Config) -> int:
-    """Take the newest commit out of quarantine, and try it."""
-    with _working(config) as work:
-        newest = work.repository.remote_head()
-        if work.state.bad(newest) is None:
-            print(f"{newest[:7]} is not in quarantine.")
-            return 0
-        work.save(quarantine=tuple(bad for bad in work.state.quarantine if bad.commit != newest))
-    return deploy.run(config, asked=True)
-
-
-def rollback(config: Config, name: str, *, data_restored: bool) -> int:
+def go_back(config: Config, name: str, *, data_restored: bool) -> int:
     """Go to a version that ran before, and stay there until `resume`."""
-    with _working(config) as work:
-        deploy.recover(work)
+    with session.alone(config, asked=True) as work:
+        recover(work)
         running = work.state.deployed
         if running is None:
             raise Problem("Nothing was deployed here so far.")
-        target = choose(history.versions(history.read(config.state_dir)), running, name)
-        hold = Hold(time.time(), f"rolled back from {running.commit[:7]}", target.commit)
-        log.say(f"Going back from {running.commit[:7]} to {target.commit[:7]}, as asked.")
-        began = time.monotonic()
-        before = work.state.hold
-        # First: cut off from here on, the next run brings this to its end, and no check deploys over it.
-        work.save(hold=hold)
-        try:
-            work.begin(target.commit)
-            restore_images(work, target)
-            prepared = prepare(work, target.commit, fresh=True)
-            _require_same_data(work, prepared.project, data_restored)
-            switch(work, prepared)
-        except Problem:
-            work.save(hold=before)
-            raise
-        deploy.done(work, prepared, time.monotonic() - began)
-        history.note(config.state_dir, work.state, work.subject)
-    print(f"{target.commit[:7]} stays until: koprogo resume")
+        version = rollback.choose(history.known(config.state_dir, work.state), running, name)
+        rollback.go(work, version, data_restored=data_restored)
     return 0
 
 
-def choose(versions: Sequence[Deployed], running: Deployed, name: str) -> Deployed:
-    """Return the version that `name` (the beginning of a commit; "" for the one before) means. Raises Problem."""
-    others = [version for version in versions if version.commit != running.commit]
-    found = [version for version in others if version.commit.startswith(name)] if name else others[:1]
-    if len(found) == 1:
-        return found[0]
-    there_is = ", ".join(version.commit[:7] for version in others[:8]) or "none"
-    what = f"No version {name} ran here" if name else "No other version ran here"
-    raise Problem(f"{'More than one version begins with ' + name if found else what}. There is: {there_is}.")
-
-
-def _require_same_data(work: Work, project: Project, data_restored: bool) -> None:
-    schema = rollout.new_schema(work, project)
-    if schema and not data_restored:
-        work.save(attempt=None)
-        raise Problem(
-            f"That version works on data of another form ({schema}). Restore the dump of before that deploy, which is "
-            f"among the backups; then: koprogo rollback --data-restored. Nothing was changed."
-        )
-
-
-def diff(config: Config) -> int:
-    """Show what the next deploy would change; nothing is touched."""
-    with _working(config) as work:
-        newest = work.repository.fetch()
-        deployed = work.state.deployed
-        if deployed is not None and deployed.commit == newest:
-            print(f"{newest[:7]} is the newest commit, and runs.")
-            return 0
-        commits = work.repository.subjects(deployed.commit if deployed else None, newest, COMMITS_SHOWN + 1)
-        print(f"{deployed.commit[:7] if deployed else 'nothing'} → {newest[:7]}")
-        for line in commits[:COMMITS_SHOWN]:
-            print(f"  {line[:100]}")
-        if len(commits) > COMMITS_SHOWN:
-            print("  …")
-        try:
-            project = read_project(work, newest, decide.tag_for(config.image_tag, newest))
-        except Invalid as error:
-            raise Problem(f"It would be refused: {error}") from None
-        for line in moves(work, project):
-            print(line)
-    return 0
-
-
-def moves(work: Work, project: Project) -> Iterator[str]:
-    """Say of each service what a deploy of this project does with it."""
-    containers = work.docker.containers(project.name)
-    for target in rollout.targets(work, project):
-        mine = [c for c in containers if c.service == target.service]
-        if target.is_met_by(mine):
-            yield f"= {target.service}"
-            continue
-        image, old = target.spec["image"], mine[-1].image_ref if mine else None
-        what = f"{old} → {image}" if old and old != image else f"{image}, another definition" if old else image
-        how = f"in place, since {target.in_place}" if target.in_place else "no request is lost"
-        yield f"{'~' if old else '+'} {target.service}  {what}  ({how})" if old else f"+ {target.service}  {what}"
-    yield from (f"- {c.service}" for c in containers if c.service not in project.images)
-
-
-def show_history(config: Config, *, as_json: bool) -> int:
-    """Print what was deployed and what failed."""
-    entries = history.read(config.state_dir)
-    deployed = Work(config, Runner(), asked=True).state.deployed
-    print(json.dumps(entries, indent=1) if as_json else history.screen(entries, deployed.commit if deployed else None))
-    return 0
-
-
-def logs(config: Config, service: str, lines: int) -> int:
-    """Print the last lines of the deploys' log, or of the containers of a service."""
-    if not service:
-        return subprocess.run(["tail", f"--lines={lines}", LOG], check=False).returncode
-    deployed = Work(config, Runner(), asked=True).state.deployed
-    work = Work(config, Runner(), asked=True)
-    found = [c for c in work.docker.containers(deployed.project) if c.service == service] if deployed else []
-    if not found:
-        raise Problem(f"There is no container of {service}; see `koprogo status`.")
-    for container in found:
-        print(work.docker.logs(container.id, lines), end="")
-    return 0
-
-
-@contextmanager
-def _working(config: Config) -> Iterator[Work]:
-    """Hold the lock, after a deploy that is going on."""
-    log.keep_in(config.log_file)
-    path = config.state_dir / "deploy.lock"
+def logs(config: Config, service: str, lines: int, *, follow: bool) -> int:
+    """Print the last lines of the deploys' log, or of the containers of a service; and further ones as they come."""
+    if service:
+        return _service_logs(config, service, lines, follow=follow)
+    if config.log_file is None:
+        raise Problem(f"This server's configuration names no log of deploys. See: {JOURNAL}")
+    if follow:
+        os.execvp("tail", ["tail", f"--lines={lines}", "--follow=name", "--retry", str(config.log_file)])  # noqa: S606
     try:
-        with lock.exclusive(path, wait=False) as held:
-            yield Work(config, Runner(held=[held]), asked=True)
-            return
-    except lock.Busy:
-        log.say("A deploy is at work; waiting for it to end.")
-    with lock.exclusive(path, wait=True) as held:
-        yield Work(config, Runner(held=[held]), asked=True)
+        text = config.log_file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise Problem(f"{config.log_file}: {error.strerror}. See: {JOURNAL}") from None
+    print("\n".join(text.splitlines()[-lines:]) or "Nothing so far.")
+    print(f"More: {config.log_file} and older ones beside it; {JOURNAL}; koprogo logs SERVICE; what failed last: "
+          f"{config.state_dir / 'failed.log'}")  # fmt: skip
+    return 0
+
+
+def _service_logs(config: Config, service: str, lines: int, *, follow: bool) -> int:
+    deployed = Store(config.state_dir).load().deployed
+    docker = Docker(Runner())
+    containers = docker.containers(deployed.project) if deployed is not None else []
+    found = [container for container in containers if container.service == service]
+    if not found:
+        names = ", ".join(sorted({container.service for container in containers})) or "none"
+        raise Problem(f"{service} has no container. There is: {names}.")
+    if follow:
+        os.execvp("docker", ["docker", "logs", "--follow", "--timestamps", "--tail", str(lines), found[-1].id])  # noqa: S606
+    for container in found:
+        if len(found) > 1:
+            print(f"== {container.name} ({container.image_ref})")
+        print(docker.logs(container.id, lines), end="")
+    return 0

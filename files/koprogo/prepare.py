@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from koprogo import decide, log, predump, prune, rollout, space, verify
@@ -79,6 +80,11 @@ def refuse_surprises(work: Work, commit: str) -> None:
             )
         if work.state.attempt is None or work.state.attempt.commit != commit:
             log.say(f"{rewritten} {deployed.commit[:7]}; GITOPS_ALLOW_FORCE_PUSH lets it pass.")
+    refuse_changes(work)
+
+
+def refuse_changes(work: Work) -> None:
+    """Raise Problem when somebody edited a file here, which going to another version would throw away."""
     changed = work.repository.local_changes()
     if changed:
         raise Problem(
@@ -97,9 +103,12 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
     try:
         work.repository.export(commit, copy)
         _lend_environment(work.config, copy)
-        return Compose(work.config, work.runner, tag, copy / work.config.compose_path).project()
+        project = Compose(work.config, work.runner, tag, copy / work.config.compose_path).project()
     finally:
         shutil.rmtree(copy.parent, ignore_errors=True)
+    # What would be mounted from the copy is going to be mounted from the checkout.
+    text = json.dumps(project.config).replace(f"{copy}/", f"{work.config.checkout}/")
+    return replace(project, config=json.loads(text))
 
 
 def _validate(work: Work, commit: str, tag: str) -> Project:

@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from koprogo import web
+from koprogo import history, lock, timer, web
 from koprogo.compose import Docker
 from koprogo.config import Config
 from koprogo.containers import Container
 from koprogo.problem import Problem
 from koprogo.retention import Backup, verified
 from koprogo.runner import Runner
-from koprogo.state import State, Store
+from koprogo.session import LOCK
+from koprogo.state import Entry, State, Store
 from koprogo.web import Answer
 
 STATUS_TIMEOUT = 4
@@ -39,6 +40,14 @@ class Report:
     """Of the file system that fills first, 0 to 1."""
     disk_free: int
     """On that file system, bytes."""
+    entries: tuple[Entry, ...] = ()
+    """The history, oldest first."""
+    next_check: float | None = None
+    """When the timer starts the next check; None where nobody knows."""
+    timer_trouble: str | None = None
+    """Why there will be none."""
+    at_work: bool = False
+    """Whether somebody holds the deploy lock."""
 
 
 def collect(config: Config, *, public: bool) -> Report:
@@ -46,6 +55,7 @@ def collect(config: Config, *, public: bool) -> Report:
     state = Store(config.state_dir).load()
     containers, docker_trouble = _containers(state)
     backups, backups_trouble = _backups(config)
+    next_check, timer_trouble = (None, None) if public else timer.ask(Runner())
     used, free = _disk(Path("/"), Path("/var/lib/docker"), config.state_dir, config.backup_dir)
     return Report(
         now=time.time(),
@@ -57,7 +67,18 @@ def collect(config: Config, *, public: bool) -> Report:
         backups_trouble=backups_trouble,
         disk_used=used,
         disk_free=free,
+        entries=_entries(config, state),
+        next_check=next_check,
+        timer_trouble=timer_trouble,
+        at_work=lock.held(config.state_dir / LOCK),
     )
+
+
+def _entries(config: Config, state: State) -> tuple[Entry, ...]:
+    try:
+        return tuple(history.known(config.state_dir, state))
+    except Problem:
+        return state.unwritten
 
 
 def _ask(url: str, ca_file: Path | None, public: bool) -> Answer:

@@ -27,6 +27,8 @@ SCHEMA = "koprogo.schema"
 HEADER = "X-Koprogo-Generation"
 """With it a container's router marks what it answered."""
 
+NO_HEALTH_CHECK = "it has no health check"
+
 _SCALE = 1_000_000
 """Room for generations between two priorities that the compose file tells apart."""
 _PREFIX = "traefik.http."
@@ -49,7 +51,7 @@ def in_place(spec: Spec, *, has_health_check: bool) -> str | None:
         "it publishes ports": bool(spec.get("ports")),
         "it has the network of something else": bool(spec.get("network_mode")),
         "it has a fixed address": any(_fixed(net) for net in (spec.get("networks") or {}).values()),
-        "it has no health check": not has_health_check,
+        NO_HEALTH_CHECK: not has_health_check,
         "it has more than one replica": _replicas(spec) != 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -79,6 +79,14 @@ class Attempt:
     """How the form of the data changes with it (see `rollout.new_schema`): then there is no way back."""
     dump: str = ""
     """The path of the database as it was before, where this deploy made a dump of it."""
+    id: str = ""
+    """Made at its beginning; "" for one that a program of before began."""
+    by: str = ""
+    """Who asked for it: the timer, or a person's name."""
+    subject: str = ""
+    """The first line of the commit's message."""
+    rollback: bool = False
+    """Whether a person asked for this older version: it then stays until `koprogo resume`."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,52 @@ class Hold:
     reason: str
     commit: str = ""
     """The version that was gone back to; "" for a pause."""
+    by: str = ""
+    """Who wanted that."""
+
+
+class Outcome(str, Enum):
+    """How an attempt ended."""
+
+    DEPLOYED = "deployed"
+    APPLIED = "settings"
+    """The version that ran was started again with the settings of then."""
+    WENT_BACK = "rollback"
+    """A person asked for an older version, and it runs."""
+    UNDONE = "undone"
+    """It did not become healthy, and the version of before runs again."""
+    REFUSED = "refused"
+    """It was given up before anything was touched."""
+    FAILED = "failed"
+    """It did not become healthy, and nothing went back."""
+    OVERTAKEN = "overtaken"
+    """It waited for CI, and a newer commit came."""
+
+    @property
+    def ran(self) -> bool:
+        """Whether the commit ran in the end and was seen healthy."""
+        return self in (Outcome.DEPLOYED, Outcome.APPLIED, Outcome.WENT_BACK)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one attempt ended: a line of the history."""
+
+    id: str
+    """Of the attempt; there is one entry for each."""
+    at: float
+    commit: str
+    result: Outcome
+    subject: str = ""
+    by: str = ""
+    seconds: float = 0
+    """That the run which ended it worked on it."""
+    reason: str = ""
+    """Why it did not run in the end."""
+    version: Deployed | None = None
+    """What ran in the end, if it was this."""
+    dump: str = ""
+    """The path of the database as it was before, where the deploy made a dump."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +174,8 @@ class State:
     quarantine: tuple[Bad, ...] = ()
     check: Check | None = None
     hold: Hold | None = None
+    unwritten: tuple[Entry, ...] = ()
+    """What the history lacks so far: it is noted here, at once with what it tells, and written there afterwards."""
 
     def runs(self, commit: str) -> bool:
         """Whether `commit` is the last version that was seen healthy."""
@@ -161,21 +217,30 @@ class Store:
 
 def decode(data: dict[str, Any]) -> State:
     """Return the State that `data` was made from by `dataclasses.asdict`."""
-    deployed = data["deployed"]
     attempt = data["attempt"]
     check = data["check"]
-    if deployed is not None:
-        deployed = {**deployed, "images": {k: Image(**v) for k, v in deployed["images"].items()}}
     if attempt is not None:
         attempt = {**attempt, "step": Step(attempt["step"]), "lenient": tuple(attempt["lenient"])}
     return State(
-        deployed=None if deployed is None else Deployed(**deployed),
+        deployed=_decode_deployed(data["deployed"]),
         first_deployed=data["first_deployed"],
         attempt=None if attempt is None else Attempt(**attempt),
         quarantine=tuple(Bad(**bad) for bad in data["quarantine"]),
         check=None if check is None else Check(**check),
         hold=Hold(**data["hold"]) if data.get("hold") else None,
+        unwritten=tuple(decode_entry(entry) for entry in data.get("unwritten", ())),
     )
+
+
+def decode_entry(data: dict[str, Any]) -> Entry:
+    """Return the Entry that `data` was made from by `dataclasses.asdict`."""
+    return Entry(**{**data, "result": Outcome(data["result"]), "version": _decode_deployed(data["version"])})
+
+
+def _decode_deployed(data: dict[str, Any] | None) -> Deployed | None:
+    if data is None:
+        return None
+    return Deployed(**{**data, "images": {service: Image(**image) for service, image in data["images"].items()}})
 
 
 def write_durably(path: Path, content: bytes, mode: int) -> None:

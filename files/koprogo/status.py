@@ -7,10 +7,14 @@ Keys of the JSON, which other programs may rely on:
   healthy              every container of the version runs and is healthy, and every public address answers
   settings_applied     what runs was started with .env and the image tag as they are now; if not, `koprogo deploy`
                        applies them
-  attempt              {commit, step, started} of a deploy that has not ended; null
-  hold                 {at, reason, commit} while no check deploys anything: paused, or rolled back to commit; null
+  deployed_by          who asked for that version: "timer" or a person's name; null where nobody knows
+  previous_commit      where `koprogo rollback` goes; null if there is no such version
+  attempt              {commit, step, started, service, by, rollback, tries, at_work} of a deploy that has not ended;
+                       at_work: a program is at it now, and does not wait for the next check; null
+  hold                 {at, reason, commit, by} while no check deploys anything: paused, or rolled back to commit; null
   quarantine           [{commit, reason, at}]
   last_check           {at, commit, problem}; null
+  next_check           in seconds since 1970; null where nobody knows, and while a check is at work
   containers           [{name, service, image, status, health, restarts}]
   addresses            [{url, trouble, certificate_days}], trouble null when it answers
   last_backup          {file, size, at}; null
@@ -21,13 +25,18 @@ Keys of the JSON, which other programs may rely on:
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
-from koprogo import decide, log, report, work
+from koprogo import decide, diff, history, log, report, work
 from koprogo.config import Config
 from koprogo.containers import Container, judge
 from koprogo.problem import Problem
 from koprogo.report import Report
+from koprogo.state import Attempt
+
+COLUMNS = 80
+INDENT = 13
 
 
 def run(config: Config, *, as_json: bool) -> int:
@@ -53,12 +62,15 @@ def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
         "wanted_commit": check.commit if check else None,
         "healthy": healthy(found),
         "settings_applied": settings_applied,
-        "attempt": {"commit": attempt.commit, "step": attempt.step.value, "started": attempt.started}
-        if attempt
+        "deployed_by": _by(found) or None,
+        "previous_commit": _previous(found),
+        "attempt": _attempt(found, attempt) if attempt else None,
+        "hold": {"at": hold.at, "reason": hold.reason, "commit": hold.commit or None, "by": hold.by or None}
+        if hold
         else None,
-        "hold": {"at": hold.at, "reason": hold.reason, "commit": hold.commit or None} if hold else None,
         "quarantine": [{"commit": b.commit, "reason": b.reason, "at": b.at} for b in found.state.quarantine],
         "last_check": {"at": check.at, "commit": check.commit, "problem": check.problem} if check else None,
+        "next_check": found.next_check,
         "containers": [
             {
                 "name": c.name,
@@ -85,17 +97,48 @@ def healthy(found: Report) -> bool:
     return containers.healthy and all(answer.trouble is None for answer in found.answers)
 
 
+def _attempt(found: Report, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "commit": attempt.commit,
+        "step": attempt.step.value,
+        "started": attempt.started,
+        "service": attempt.service or None,
+        "by": attempt.by or None,
+        "rollback": attempt.rollback,
+        "tries": attempt.tries,
+        "at_work": found.at_work,
+    }
+
+
+def _by(found: Report) -> str:
+    """Who asked for the version that runs; "" where nobody knows."""
+    return next((e.by for e in reversed(found.entries) if e.result.ran and found.state.runs(e.commit)), "")
+
+
+def _previous(found: Report) -> str | None:
+    deployed = found.state.deployed
+    version = history.previous(found.entries, deployed.commit) if deployed else None
+    return version.commit if version else None
+
+
 def screen(found: Report, data: dict[str, Any]) -> str:
-    """Return what a person sees."""
+    """Return what a person sees: at most 24 lines of 80 characters, for four services."""
     lines = [*_version(found, data), ""]
-    lines += [f"  {c.name:<24} {_state(c):<22} {c.image_ref}" for c in found.containers]
+    for container in found.containers:
+        lines.append(f"  {container.name:<19} {_state(container):<19} {diff.short(container.image_ref)}")
     if found.docker_trouble:
-        lines.append(f"  {found.docker_trouble}")
+        lines += _field("Docker", found.docker_trouble)
     for answer in found.answers:
         days = f", certificate {answer.days_left:.0f} days" if answer.days_left is not None else ""
-        lines.append(f"  {answer.url:<47} {(answer.trouble or 'answers') + days}")
+        lines.append(f"  {answer.url:<39} {(answer.trouble or 'answers') + days}")
     lines += ["", *_deploys(found), *_rest(found)]
-    return "\n".join(lines)
+    return "\n".join(line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…" for line in lines)
+
+
+def _field(name: str, text: str, most: int = 1) -> list[str]:
+    """Return a name and a text beside it, on at most so many lines."""
+    words = textwrap.wrap(text, COLUMNS - INDENT, max_lines=most, placeholder=" …") or [""]
+    return [f"{name if not number else '':<{INDENT}}{line}" for number, line in enumerate(words)]
 
 
 def _version(found: Report, data: dict[str, Any]) -> list[str]:
@@ -104,8 +147,11 @@ def _version(found: Report, data: dict[str, Any]) -> list[str]:
         return ["Nothing was deployed successfully so far."]
     word = "healthy" if data["healthy"] else "NOT HEALTHY"
     lines = [f"{deployed.commit[:7]} ({deployed.tag}) runs since {log.stamp(deployed.since)}: {word}"]
+    if by := _by(found):
+        back = f"; koprogo rollback goes to {data['previous_commit'][:7]}" if data["previous_commit"] else ""
+        lines.append(f"deployed by {by}{back}")
     if not data["settings_applied"]:
-        lines.append("The settings differ from those it was started with: `koprogo deploy` applies them.")
+        lines.append("The settings differ from those it was started with: `koprogo deploy`.")
     return lines
 
 
@@ -116,21 +162,48 @@ def _state(container: Container) -> str:
 
 
 def _deploys(found: Report) -> list[str]:
-    state = found.state
+    state, lines = found.state, list[str]()
+    if state.hold is not None:
+        what = "Rolled back" if state.hold.commit else "Paused"
+        by = f" by {state.hold.by}" if state.hold.by else ""
+        lines += _field(
+            what, f"since {log.stamp(state.hold.at)}{by} ({state.hold.reason}); to go on: koprogo resume", 2
+        )
     if state.check is None:
-        lines = ["Checked      never"]
+        lines += _field("Checked", "never" + _next(found))
     else:
         newest = f", newest commit {state.check.commit[:7]}" if state.check.commit else ""
-        lines = [f"Checked      {log.stamp(state.check.at)}{newest}"]
+        lines += _field("Checked", f"{log.stamp(state.check.at)}{newest}{_next(found)}", 2)
         if state.check.problem:
-            lines.append(f"Problem      {state.check.problem}")
-    if state.hold is not None:
-        what = "Rolled back" if state.hold.commit else "Paused     "
-        lines.append(f"{what:<11}  {state.hold.reason} since {log.stamp(state.hold.at)}; to go on: koprogo resume")
+            lines += _field("Problem", state.check.problem, 3)
     if state.attempt is not None:
-        lines.append(f"In progress  {state.attempt.commit[:7]}: {state.attempt.step.value}")
-    lines += [f"Quarantine   {bad.commit[:7]} since {log.stamp(bad.at)}: {bad.reason}" for bad in state.quarantine[-3:]]
+        lines += _field("In progress", _progress(found, state.attempt))
+    for bad in state.quarantine[-1:]:
+        lines += _field("Quarantine", f"{bad.commit[:7]} since {log.stamp(bad.at)}: {bad.reason}", 2)
+    if len(state.quarantine) > 1:
+        lines += _field("", f"and {len(state.quarantine) - 1} before it: koprogo history")
     return lines
+
+
+def _next(found: Report) -> str:
+    if found.timer_trouble:
+        return f"; {found.timer_trouble}"
+    if found.next_check is None:
+        return "; one is at work" if found.at_work else ""
+    return f"; next in {max(found.next_check - found.now, 0):.0f} s"
+
+
+def _progress(found: Report, attempt: Attempt) -> str:
+    service = f" ({attempt.service})" if attempt.service else ""
+    if found.at_work:
+        goes = ""
+    elif attempt.step.touched:
+        goes = "; interrupted, the next check takes it up"
+    else:
+        goes = "; the next check goes on"
+    tries = f", try {attempt.tries}" if attempt.tries > 1 else ""
+    back = "back to " if attempt.rollback else ""
+    return f"{back}{attempt.commit[:7]}: {attempt.step.value}{service}{tries}{goes}"
 
 
 def _rest(found: Report) -> list[str]:
@@ -140,4 +213,4 @@ def _rest(found: Report) -> list[str]:
     else:
         text = found.backups_trouble or "none yet"
     disk = f"{found.disk_used:.0%} used, {found.disk_free / 1e9:.1f} GB free"
-    return [f"Backup       {text}", f"Disk         {disk}"]
+    return [*_field("Backup", text), *_field("Disk", disk)]

@@ -68,7 +68,8 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
             f"its containers are left as they are.{kept}"
         )
-    if work.attempt.schema and work.attempt.step is not Step.SWITCHING:
+    # A run that was killed may have started what it did not note.
+    if work.attempt.schema and (work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1):
         raise _no_way_back(work, commit, trouble, kept)
     attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0)
     work.save(quarantine=work.quarantined(commit, trouble), attempt=attempt)
@@ -106,7 +107,7 @@ def go_back(work: Work) -> NoReturn:
     work.save(attempt=None)
     raise Problem(
         f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. "
-        f"{bad[:7]} is not tried again: push a newer commit.{dump}"
+        f"{bad[:7]} is not tried again: push a newer commit, or `koprogo retry`.{dump}"
     )
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import pwd
 import time
 from typing import Any
 
+from koprogo import history
 from koprogo.compose import Docker
 from koprogo.config import Config
 from koprogo.gate import Gate
 from koprogo.git import Repository
-from koprogo.problem import Problem
+from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Bad, State, Step, Store
+
+TIMER = "timer"
 
 
 class NotYet(Exception):
@@ -28,6 +33,9 @@ class Work:
         self.runner = runner
         self.asked = asked
         """Whether a person waits for the outcome."""
+        self.by = person() if asked else TIMER
+        """Who wants this run."""
+        self._began = time.monotonic()
         self.repository = Repository(config, runner)
         self.docker = Docker(runner)
         self.gate = Gate(config, self.docker)
@@ -36,15 +44,22 @@ class Work:
 
     def save(self, **changes: Any) -> None:
         """Replace parts of the state, all at once."""
-        self.state = dataclasses.replace(self.state, **changes)
+        after = dataclasses.replace(self.state, **changes)
+        self.state = history.ended(self.state, after, time.time(), time.monotonic() - self._began)
         self._store.save(self.state)
 
-    def begin(self, commit: str) -> bool:
-        """Note that `commit` is being deployed; returns whether that is new, or goes on from an earlier run."""
+    def begin(self, commit: str, *, rollback: bool = False) -> bool:
+        """Note that `commit` is being deployed; returns whether that is new, or goes on from an earlier run.
+
+        `rollback`: somebody goes back to it, and wants it to stay.
+        """
         attempt = self.state.attempt
-        if attempt is not None and attempt.commit == commit:
+        if attempt is not None and (attempt.commit, attempt.rollback) == (commit, rollback):
             return False
-        self.save(attempt=Attempt(commit, Step.SEEN, time.time()))
+        self._began = time.monotonic()
+        name, subject = os.urandom(6).hex(), self.repository.subject(commit)
+        attempt = Attempt(commit, Step.SEEN, time.time(), id=name, by=self.by, subject=subject, rollback=rollback)
+        self.save(attempt=attempt)
         return True
 
     @property
@@ -57,13 +72,6 @@ class Work:
     def reached(self, step: Step, **changes: Any) -> None:
         """Note how far the deploy has come, before going further."""
         self.save(attempt=dataclasses.replace(self.attempt, step=step, **changes))
-
-    def subject(self, commit: str) -> str:
-        """Return the first line of a commit's message; "" for one that is not here."""
-        try:
-            return self.repository.subject(commit)
-        except Problem:
-            return ""
 
     def quarantined(self, commit: str, reason: str) -> tuple[Bad, ...]:
         """Return the quarantine with `commit` in it."""
@@ -82,8 +90,13 @@ class Work:
         self.save(attempt=None, quarantine=self.quarantined(commit, reason))
         return Problem(
             f"Cannot deploy {commit[:7]}: {reason}. {fallback.commit[:7]} goes on running, untouched. "
-            f"{commit[:7]} is not tried again: push a newer commit."
+            f"{commit[:7]} is not tried again: push a newer commit, or `koprogo retry`."
         )
+
+
+def person() -> str:
+    """Return the name of whoever started this program."""
+    return one_line(os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name, 32)
 
 
 def environment_hash(config: Config) -> str:

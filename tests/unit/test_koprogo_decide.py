@@ -29,15 +29,30 @@ def test_a_bad_commit_is_left_alone_and_a_newer_one_is_not() -> None:
     assert decide.action(state, NEWER, asked=False) is Action.DEPLOY
 
 
-@pytest.mark.parametrize("step", [Step.SEEN, Step.FETCHED, Step.CHECKED, Step.PULLED])
+UNTOUCHED = [Step.SEEN, Step.FETCHED, Step.VERIFIED, Step.CHECKED, Step.PULLED, Step.DUMPED]
+SWITCHING = [Step.SWITCHING, Step.STARTED, Step.HEALTHY, Step.SWITCHED, Step.DRAINED]
+
+
+def test_every_step_is_one_of_these() -> None:
+    assert [*UNTOUCHED, *SWITCHING, Step.ROLLING_BACK] == list(Step)
+
+
+@pytest.mark.parametrize("step", UNTOUCHED)
 def test_a_run_killed_before_it_touched_anything_is_begun_again(step: Step) -> None:
     assert decide.recovery(State(deployed=RUNNING, attempt=Attempt(NEW, step, 300.0))) is Recovery.NONE
 
 
-@pytest.mark.parametrize("step", [Step.SWITCHING, Step.STARTED])
-def test_a_run_killed_while_switching_goes_on_until_it_was_killed_too_often(step: Step) -> None:
+@pytest.mark.parametrize("step", UNTOUCHED)
+def test_a_rollback_that_was_killed_before_it_touched_anything_is_begun_again(step: Step) -> None:
+    attempt = Attempt(NEW, step, 300.0, rollback=True)
+    assert decide.recovery(State(deployed=RUNNING, attempt=attempt)) is Recovery.AGAIN
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+@pytest.mark.parametrize("step", SWITCHING)
+def test_a_run_killed_while_switching_goes_on_until_it_was_killed_too_often(step: Step, rollback: bool) -> None:
     for tries, expected in [(1, Recovery.FORWARD), (2, Recovery.FORWARD), (3, Recovery.BACK)]:
-        state = State(deployed=RUNNING, attempt=Attempt(NEW, step, 300.0, tries))
+        state = State(deployed=RUNNING, attempt=Attempt(NEW, step, 300.0, tries, rollback=rollback))
         assert decide.recovery(state) is expected
 
 
@@ -58,6 +73,11 @@ def test_ci_has_its_time_from_when_a_push_was_seen_but_on_a_new_server_from_the_
     assert decide.wait_ends(first_seen=5000, committed=1000, first_deploy=True, patience=1800) == 2800
     # A committer whose clock is ahead does not make us wait for that.
     assert decide.wait_ends(first_seen=5000, committed=90000, first_deploy=True, patience=1800) == 6800
+
+
+def test_a_commit_was_not_seen_in_the_future() -> None:
+    assert decide.first_seen(5000, 6000) == 5000
+    assert decide.first_seen(91400, 6000) == 6000
 
 
 def test_the_same_problem_is_said_once_an_hour() -> None:

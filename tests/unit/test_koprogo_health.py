@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import health, status
+from koprogo import health, lock, status, timer
 from koprogo.containers import Container
 from koprogo.report import Report
 from koprogo.retention import Backup
-from koprogo.state import Attempt, Bad, Check, Deployed, Image, State, Step
+from koprogo.runner import Runner
+from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Hold, Image, Outcome, State, Step
 from koprogo.web import Answer
 
 NOW = 1_795_000_000.0
@@ -28,6 +29,14 @@ WELL = Report(
     backups_trouble=None,
     disk_used=0.31,
     disk_free=17_000_000_000,
+)
+
+
+PAST = tuple(
+    Entry(
+        commit, NOW - 90000, commit, Outcome.DEPLOYED, "Subject", "timer", 42, version=replace(DEPLOYED, commit=commit)
+    )
+    for commit in ("c" * 40, COMMIT)
 )
 
 
@@ -51,6 +60,9 @@ def test_one_line_when_all_is_well() -> None:
         (of_state(deployed=None), "nothing was deployed successfully so far"),
         (of_state(check=None), "the branch was not looked at ever"),
         (of_state(check=Check(NOW - 901, COMMIT)), "the branch was not looked at since 20"),
+        (of_state(check=Check(NOW + 86400, COMMIT)), "the branch was not looked at since 20"),
+        (of_state(hold=Hold(NOW - 86401, "audit", by="marie")), "no deploys since 20"),
+        (of_state(hold=Hold(NOW - 86401, "rolled back from x", "c")), "no deploys since 20"),
         (of_state(check=Check(NOW, None, "Git server: down")), "deploy: Git server: down"),
         (
             of_state(check=Check(NOW, BAD), quarantine=(Bad(BAD, "backend: unhealthy", NOW),)),
@@ -81,12 +93,16 @@ def test_a_bad_commit_that_a_newer_one_followed_is_no_problem() -> None:
 def test_status_says_what_programs_rely_on() -> None:
     state = replace(
         WELL.state,
-        attempt=Attempt(BAD, Step.ROLLING_BACK, 1_794_999_900.0, 2, ("https://koprogo.test",)),
+        attempt=Attempt(
+            BAD, Step.ROLLING_BACK, 1_794_999_900.0, 2, ("https://koprogo.test",), service="backend", by="marie"
+        ),
+        hold=Hold(1_794_999_000.0, "audit", by="marie"),
         quarantine=(Bad(BAD, "backend: unhealthy", 1_794_999_950.0),),
         check=Check(1_794_999_940.0, BAD, "bbbbbbb was rolled back", 1_794_999_930.0),
     )
     answers = (*WELL.answers, Answer("https://api.koprogo.test", "HTTP 503"))
-    assert status.facts(replace(WELL, state=state, answers=answers), settings_applied=True) == {
+    found = replace(WELL, state=state, answers=answers, entries=PAST, next_check=NOW + 120, at_work=True)
+    assert status.facts(found, settings_applied=True) == {
         "running_commit": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "image_tag": "main-aaaaaaa",
         "since": 1_794_910_000.0,
@@ -97,8 +113,15 @@ def test_status_says_what_programs_rely_on() -> None:
             "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
             "step": "rolling back",
             "started": 1_794_999_900.0,
+            "service": "backend",
+            "by": "marie",
+            "rollback": False,
+            "tries": 2,
+            "at_work": True,
         },
-        "hold": None,
+        "deployed_by": "timer",
+        "previous_commit": "cccccccccccccccccccccccccccccccccccccccc",
+        "hold": {"at": 1_794_999_000.0, "reason": "audit", "commit": None, "by": "marie"},
         "quarantine": [
             {
                 "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
@@ -111,6 +134,7 @@ def test_status_says_what_programs_rely_on() -> None:
             "commit": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
             "problem": "bbbbbbb was rolled back",
         },
+        "next_check": 1_795_000_120.0,
         "containers": [
             {
                 "name": "koprogo-backend",
@@ -141,9 +165,12 @@ def test_status_of_a_server_on_which_nothing_runs() -> None:
         "healthy": False,
         "settings_applied": False,
         "attempt": None,
+        "deployed_by": None,
+        "previous_commit": None,
         "hold": None,
         "quarantine": [],
         "last_check": None,
+        "next_check": None,
         "containers": [],
         "addresses": [],
         "last_backup": None,
@@ -169,17 +196,68 @@ def test_not_healthy(changes: dict[str, Any]) -> None:
     assert status.facts(replace(WELL, **changes), settings_applied=True)["healthy"] is False
 
 
+def test_a_hold_of_less_than_a_day_is_no_problem_and_is_said() -> None:
+    for at in (NOW - 86399, NOW + 86400):
+        held = replace(WELL, **of_state(hold=Hold(at, "audit", by="marie")))
+        assert health.problems(held) == []
+        assert "1 backups; no deploys since 20" in health.summary(held)
+        assert health.summary(held).endswith(" by marie (audit)")
+
+
+LONG = "traefik: " + "something went wrong with the certificate resolver " * 9
+WORST = replace(
+    WELL,
+    containers=tuple(
+        replace(BACKEND, name=f"koprogo-{name}", service=name, image_ref=f"ghcr.io/gilmry/koprogo/{name}:main-aaaaaaa")
+        for name in ("backend", "frontend", "postgres", "traefik")
+    ),
+    answers=(*WELL.answers, Answer(f"https://api.{'long' * 9}.koprogo.test/api/v1/health", LONG)),
+    state=replace(
+        WELL.state,
+        attempt=Attempt(BAD, Step.STARTED, NOW, 2, service="backend"),
+        quarantine=tuple(Bad(commit * 40, LONG, NOW) for commit in "123"),
+        check=Check(NOW, BAD, LONG),
+        hold=Hold(NOW, LONG[:100], by="marie"),
+    ),
+    entries=PAST,
+    timer_trouble="koprogo-gitops.timer is inactive: systemctl start koprogo-gitops.timer",
+)
+
+
 def test_the_screen_has_what_matters_and_fits() -> None:
     state = replace(
-        WELL.state, attempt=Attempt(BAD, Step.STARTED, NOW), quarantine=(Bad(BAD, "backend: unhealthy", NOW),)
+        WELL.state,
+        attempt=Attempt(BAD, Step.STARTED, NOW, service="backend"),
+        quarantine=(Bad(BAD, "backend: unhealthy", NOW),),
     )
-    found = replace(WELL, state=state)
+    found = replace(WELL, state=state, entries=PAST, next_check=NOW + 95)
     text = status.screen(found, status.facts(found, settings_applied=False))
     for part in ("aaaaaaa (main-aaaaaaa) runs since", ": healthy", "koprogo deploy", "running (healthy)",
-                 "certificate 60 days", "In progress  bbbbbbb: started", "Quarantine   bbbbbbb", "5.0 MB, 1 kept",
-                 "31% used, 17.0 GB free"):  # fmt: skip
+                 "deployed by timer; koprogo rollback goes to ccccccc", "certificate 60 days", "; next in 95 s",
+                 "In progress  bbbbbbb: started (backend); interrupted, the next check takes it up",
+                 "Quarantine   bbbbbbb", "5.0 MB, 1 kept", "31% used, 17.0 GB free"):  # fmt: skip
         assert part in text
-    assert len(text.splitlines()) <= 24
+    at_work = replace(found, at_work=True, next_check=None)
+    text = status.screen(at_work, status.facts(at_work, settings_applied=False))
+    assert "; one is at work\n" in text
+    assert "bbbbbbb: started (backend)\n" in text
+
+
+def test_however_much_is_wrong_it_fits_on_a_screen() -> None:
+    lines = status.screen(WORST, status.facts(WORST, settings_applied=False)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 24
+    assert [line[:11].strip() for line in lines[11:] if not line.startswith(" ")] == [
+        "Paused", "Checked", "Problem", "In progress", "Quarantine", "Backup", "Disk",
+    ]  # fmt: skip
+    assert any("systemctl start" in line for line in lines)
+
+
+def test_rolled_back_is_said() -> None:
+    found = replace(WELL, **of_state(hold=Hold(NOW, "rolled back from bbbbbbb", COMMIT, "marie")))
+    text = status.screen(found, status.facts(found, settings_applied=True))
+    assert "Rolled back  since 20" in text
+    assert "by marie (rolled back from bbbbbbb); to go on: koprogo resume" in " ".join(text.split())
 
 
 def test_the_screen_of_a_server_on_which_nothing_runs() -> None:
@@ -187,3 +265,39 @@ def test_the_screen_of_a_server_on_which_nothing_runs() -> None:
     text = status.screen(empty, status.facts(empty, settings_applied=False))
     assert "Nothing was deployed successfully so far." in text
     assert "never" in text
+
+
+TIMER = "LoadState=loaded\nActiveState=active\nNextElapseUSecMonotonic={}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (TIMER.format("1h 3min 12.500000s"), (1000 + 3792.5, None)),
+        (TIMER.format("2w 1d 5ms"), (1000 + 1296000.005, None)),
+        (TIMER.format("infinity"), (None, None)),
+        (TIMER.format(""), (None, None)),
+        (
+            TIMER.format("").replace("=active", "=inactive"),
+            (None, "koprogo-gitops.timer is inactive: systemctl start koprogo-gitops.timer"),
+        ),
+        ("LoadState=not-found\nActiveState=inactive\n", (None, "there is no koprogo-gitops.timer")),
+        ("", (None, None)),
+    ],
+)
+def test_when_the_next_check_comes(text: str, expected: tuple[float | None, str | None]) -> None:
+    assert timer.read(text, booted=1000.0) == expected
+
+
+def test_without_systemd_nobody_knows_when_the_next_check_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert timer.ask(Runner()) == (None, None)
+
+
+def test_whether_somebody_is_at_work(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.lock"
+    assert not lock.held(path)
+    with lock.exclusive(path, wait=False):
+        assert lock.held(path)
+    assert path.exists()
+    assert not lock.held(path)

@@ -1,162 +1,465 @@
-"""What a person decides about deploys, and what is remembered of them: real repositories, a `docker` of a few lines."""
+"""What a person decides about deploys: rollback, pause, resume, retry."""
 
 import json
-import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from koprogo import deploy, history, operate
+from koprogo import deploy, history, operate, work
 from koprogo.problem import Problem
-from koprogo.state import Bad, Deployed, Hold, Image, State, Store
-from test_koprogo_git import COMPOSE, Upstream, clone
+from koprogo.state import Attempt, Bad, Deployed, Hold, State, Step
+from koprogo_bench import Bench, Cut, Snapshot, told
+from test_koprogo_git import git
 
 
-class Bench:
-    """A server on which the first commit runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.upstream = Upstream(folder / "upstream")
-        self.first = self.upstream.commit({COMPOSE: "services: {}\n"})
-        self.config = clone(self.upstream, folder)
-        self.store = Store(self.config.state_dir)
-        self.version = Deployed(self.first, "main-1", 1.0, "hash", "production", {"backend": Image("x:1", "i1", None)})
-        self.store.save(State(deployed=self.version))
-        programs = folder / "bin"
-        programs.mkdir()
-        for name in ("git", "tail", "sh"):
-            (programs / name).symlink_to(shutil.which(name) or name)
-        valid = json.dumps({"name": "production", "services": {"backend": {"image": "x/backend:2"}}})
-        script = f"case \"$*\" in *config*) echo '{valid}' ;; ps* | info*) ;; *) exit 1 ;; esac"
-        (programs / "docker").write_text(f"#!/bin/sh\n{script}\n")
-        (programs / "docker").chmod(0o755)
-        self.path = str(programs)
-
-    def state(self) -> State:
-        """What is remembered."""
-        return self.store.load()
-
-    def entries(self) -> list[tuple[str, str]]:
-        """The history: (commit, result)."""
-        return [(entry["commit"], entry["result"]) for entry in history.read(self.config.state_dir)]
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    return Snapshot(tmp_path_factory.mktemp("three"))
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path)
-    monkeypatch.setenv("PATH", made.path)
-    return made
+def bench(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """With three commits deployed, one after the other."""
+    return snapshot.restored(monkeypatch)
+
+
+def commits(bench: Bench) -> tuple[str, str, str]:
+    return bench.first, bench.second, bench.third
+
+
+def rollback(bench: Bench, name: str = "", *, data_restored: bool = False) -> int:
+    return operate.go_back(bench.config, name, data_restored=data_restored)
+
+
+def said(text: str) -> list[str]:
+    """Lines of the log without their times."""
+    return [line.split(" ", 1)[1] for line in text.splitlines()]
+
+
+def test_a_rollback_stays_with_the_images_that_ran_until_resume(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _first, second, third = commits(bench)
+    tag = f"x/backend:main-{second[:7]}"
+    ran = bench.image(tag)
+    # CI pushed another image under its name meanwhile, and it was pulled: not what ran.
+    (bench.docker / "images" / tag.replace("/", "_")).write_text("i-other")
+    (bench.docker / "images" / "registry").touch()
+    assert rollback(bench) == 0
+    deployed, stays = said(capsys.readouterr().out)[-2:]
+    assert deployed.startswith(f"Deployed {second[:7]} (main-{second[:7]}) in ")
+    assert stays == f"{second[:7]} stays until: koprogo resume"
+    assert bench.running_commit() == second
+    assert bench.running() == [ran, "i-postgres"]
+    assert not any(call.startswith("pull") for call in bench.calls())
+    hold = bench.state.hold
+    assert hold is not None
+    assert (hold.commit, hold.reason, hold.by) == (second, f"rolled back from {third[:7]}", "marie")
+
+    fourth = bench.push("Fourth")
+    bench.calls()
+    assert bench.check() == 0
+    assert (capsys.readouterr().err, bench.calls(), bench.running_commit()) == ("", [], second)
+    assert bench.state.quarantine == ()
+    assert bench.check(asked=True) == 0
+    assert f"(rolled back from {third[:7]}): only settings are applied, until koprogo resume" in capsys.readouterr().out
+    assert bench.running_commit() == second
+
+    (bench.docker / "images" / "registry").unlink()
+    operate.resume(bench.config)
+    assert bench.check() == 0
+    assert (bench.running_commit(), bench.state.hold) == (fourth, None)
+    assert told(history.read(bench.config.state_dir)) == [
+        ("First", "deployed", "timer"),
+        ("Second", "deployed", "timer"),
+        ("Third", "deployed", "timer"),
+        ("Second", "rollback", "marie"),
+        ("Second", "settings", "marie"),
+        ("Fourth", "deployed", "timer"),
+    ]
+
+
+def test_going_back_twice_goes_back_twice_and_by_name_anywhere(bench: Bench) -> None:
+    first, second, third = commits(bench)
+    rollback(bench)
+    rollback(bench)
+    assert bench.running_commit() == first
+    with pytest.raises(Problem, match=f"No version ran here before {first[:7]}. There is:\n  {second[:12]}  20"):
+        rollback(bench)
+    rollback(bench, third[:4])
+    assert bench.running_commit() == third
+    rollback(bench)
+    assert bench.running_commit() == second
+
+
+@pytest.mark.parametrize("name", ["0000000", "abc", "-x", "main", ""])
+def test_a_version_that_there_is_not_changes_nothing_and_names_those_that_there_are(bench: Bench, name: str) -> None:
+    first, second, third = commits(bench)
+    if not name:
+        name = third[:7]
+    with pytest.raises(
+        Problem, match=f"(?s){name} .*There is:\n  {second[:12]}  20.*Second\n  {first[:12]}  20"
+    ) as caught:
+        rollback(bench, name)
+    assert len(str(caught.value).splitlines()) == 3
+    assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
+
+
+def test_an_image_that_is_gone_comes_by_its_digest(bench: Bench) -> None:
+    _, second, _ = commits(bench)
+    image = bench.image(f"x/backend:main-{second[:7]}")
+    for name in (f"x_backend:main-{second[:7]}", image):
+        (bench.docker / "images" / name).unlink()
+    rollback(bench)
+    assert f"pull --quiet x/backend@sha256:{image}" in bench.calls()
+    assert bench.running() == [image, "i-postgres"]
+
+
+def test_a_commit_in_quarantine_stays_there_over_a_rollback(bench: Bench) -> None:
+    _, second, _third = commits(bench)
+    sick = bench.push("Sick")
+    bench.sick = {sick}
+    assert bench.check() == 1
+    assert rollback(bench) == 0
+    operate.resume(bench.config)
+    assert bench.check() == 0
+    assert (bench.running_commit(), [bad.commit for bad in bench.state.quarantine]) == (second, [sick])
+
+
+def test_a_rollback_to_what_is_not_healthy_any_more_ends_where_it_began(bench: Bench) -> None:
+    _, second, third = commits(bench)
+    bench.sick = {second}
+    with pytest.raises(Problem, match=f"{second[:7]} was rolled back: {third[:7]} .* runs again and is healthy"):
+        rollback(bench)
+    assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
+    entry = history.read(bench.config.state_dir)[-1]
+    assert (entry.commit, entry.result.value, entry.reason) == (second, "undone", "backend: unhealthy")
+    assert bench.check() == 0
+
+
+def test_a_rollback_does_not_throw_away_what_somebody_edited(bench: Bench) -> None:
+    (bench.config.checkout / "README").write_text("mine")
+    with pytest.raises(Problem, match="Somebody changed README"):
+        rollback(bench)
+    assert (bench.state.hold, bench.state.attempt) == (None, None)
+    assert history.read(bench.config.state_dir)[-1].result.value == "refused"
+    assert (bench.config.checkout / "README").read_text() == "mine"
+
+
+def test_a_compose_file_that_the_settings_of_now_do_not_fit_is_not_gone_back_to(bench: Bench) -> None:
+    (bench.docker / "invalid").touch()
+    with pytest.raises(Problem, match="docker compose config: yaml"):
+        rollback(bench)
+    assert (bench.state.quarantine, bench.state.attempt, bench.state.hold) == ((), None, None)
+
+
+def migrating_and_sick(bench: Bench) -> str:
+    """Push a commit whose switch changes the data, was interrupted, and will not become healthy."""
+    newer = bench.push("Migrates")
+    git(bench.config.checkout, "fetch", "-q")
+    bench.sick = {newer}
+    attempt = Attempt(newer, Step.SWITCHING, 1.0, tries=1, schema="backend 1 → 2", id="x", subject="Migrates")
+    bench.store.save(replace(bench.state, attempt=attempt))
+    return newer
+
+
+def test_data_of_another_form_stops_it_until_it_is_restored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, second, third = commits(bench)
+    monkeypatch.setattr("koprogo.rollout.new_schema", lambda *_: "backend 2 → 1")
+    with pytest.raises(Problem) as caught:
+        rollback(bench)
+    assert str(caught.value) == (
+        f"{second[:7]} works on data of another form (backend 2 → 1), so nothing was changed. Restore the database as "
+        f"it was; then: koprogo rollback {second[:7]} --data-restored"
+    )
+    assert bench.running_commit() == third
+    assert rollback(bench, data_restored=True) == 0
+    assert bench.running_commit() == second
+
+
+def test_after_a_failure_that_was_left_as_it_is_the_version_before_is_the_last_healthy_one(bench: Bench) -> None:
+    _, _, third = commits(bench)
+    migrating_and_sick(bench)
+    assert bench.check() == 1
+    entry = history.read(bench.config.state_dir)[-1]
+    assert (entry.subject, entry.result.value) == ("Migrates", "failed")
+    assert rollback(bench, data_restored=True) == 0
+    assert bench.running() == [bench.image(f"x/backend:main-{third[:7]}"), "i-postgres"]
+    hold = bench.state.hold
+    assert hold is not None
+    assert (hold.commit, hold.reason) == (third, "rolled back from a failed deploy")
+
+
+@pytest.mark.parametrize("step", [Step.SEEN, Step.CHECKED, Step.PULLED, Step.SWITCHING])
+def test_a_rollback_that_is_killed_is_brought_to_its_end_by_the_next_check(
+    bench: Bench, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second, _ = commits(bench)
+    ran = bench.image(f"x/backend:main-{second[:7]}")
+    (bench.docker / "images" / f"x_backend:main-{second[:7]}").write_text("i-other")
+    save = work.Store.save
+
+    def cut(store: work.Store, state: State) -> None:
+        save(store, state)
+        if state.attempt is not None and state.attempt.step is step:
+            raise Cut
+
+    with monkeypatch.context() as killed:
+        killed.setattr(work.Store, "save", cut)
+        with pytest.raises(Cut):
+            rollback(bench)
+    bench.push("Newer")
+    assert bench.check() == 0
+    hold = bench.state.hold
+    assert hold is not None
+    assert (bench.running_commit(), hold.commit, hold.by) == (second, second, "marie")
+    assert bench.running() == [ran, "i-postgres"]
+    assert told(history.read(bench.config.state_dir))[3:] == [("Second", "rollback", "marie")]
+
+
+def test_resume_ends_a_rollback_that_was_killed_before_it_touched_anything(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, third = commits(bench)
+    with monkeypatch.context() as killed:
+        killed.setattr("koprogo.rollback.read_project", lambda *_: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            rollback(bench)
+    attempt = bench.state.attempt
+    assert attempt is not None
+    assert attempt.rollback
+    operate.resume(bench.config)
+    assert bench.check() == 0
+    assert (bench.running_commit(), bench.state.hold) == (third, None)
+
+
+def test_a_server_of_the_program_before_has_its_version_to_go_back_to(bench: Bench) -> None:
+    _, second, third = commits(bench)
+    (bench.config.state_dir / history.FILE).unlink()
+    bench.deploys("Fourth")
+    assert rollback(bench) == 0
+    assert bench.running_commit() == third
+    with pytest.raises(Problem, match=f"No version {second} ran here"):
+        rollback(bench, second)
+
+
+def test_before_the_first_deploy_there_is_nothing_to_go_back_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Problem, match=r"Nothing was deployed here so far\."):
+        rollback(Bench(tmp_path, monkeypatch))
 
 
 def test_paused_a_check_asks_nobody_and_deploys_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    operate.pause(bench.config, "the auditors are here")
-    bench.upstream.commit({COMPOSE: "services: {a: }\n"})
-    capsys.readouterr()
-    assert deploy.run(bench.config, asked=False) == 0
-    assert capsys.readouterr() == ("", "")
-    hold = bench.state().hold
+    _, _, third = commits(bench)
+    assert operate.pause(bench.config, "the auditors\nare here") == 0
+    assert said(capsys.readouterr().out) == [
+        "Paused by marie (the auditors are here): no check deploys anything until koprogo resume."
+    ]
+    bench.push("Newer")
+    before = bench.state.check
+    assert before is not None
+    assert bench.check() == 0
+    assert (*capsys.readouterr(), bench.calls()) == ("", "", [])
+    check, hold = bench.state.check, bench.state.hold
+    assert check is not None
+    assert (check.commit, check.at > before.at) == (third, True)
     assert hold is not None
-    assert (hold.reason, hold.commit) == ("the auditors are here", "")
-    assert bench.state().check is not None
-    assert bench.state().attempt is None
+    assert (hold.reason, hold.commit, hold.by) == ("the auditors are here", "", "marie")
+    operate.pause(bench.config, "still")
+    assert bench.state.hold == replace(hold, reason="still")
 
 
-def test_resumed_the_next_check_looks_again(bench: Bench) -> None:
+def test_a_person_who_deploys_or_retries_while_paused_is_told_what_to_do(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operate.pause(bench.config, "audit")
+    bench.push("Newer")
+    capsys.readouterr()
+    assert bench.check(asked=True) == 0
+    assert "(audit): only settings are applied, until koprogo resume." in capsys.readouterr().out
+    assert deploy.run(bench.config, asked=True, retry=True) == 1
+    assert capsys.readouterr().err.endswith("(audit). First: koprogo resume\n")
+    assert bench.running_commit() == commits(bench)[2]
+
+
+def test_a_rollback_is_possible_while_paused_and_a_pause_does_not_undo_one(bench: Bench) -> None:
+    _, second, _ = commits(bench)
+    operate.pause(bench.config, "audit")
+    rollback(bench)
+    with pytest.raises(Problem, match=f"Nothing is deployed anyway: {second[:7]} stays since 20"):
+        operate.pause(bench.config, "audit")
+    hold = bench.state.hold
+    assert hold is not None
+    assert hold.commit == second
+
+
+def test_resumed_the_next_check_deploys(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     operate.pause(bench.config, "x")
-    newest = bench.upstream.commit({"README": "x"})
+    newer = bench.push("Newer")
+    capsys.readouterr()
     assert operate.resume(bench.config) == 0
-    deploy.run(bench.config, asked=False)
-    check = bench.state().check
-    assert check is not None
-    assert (check.commit, bench.state().hold) == (newest, None)
-
-
-def test_resume_without_a_pause_says_so(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys.readouterr().out)[0].startswith("Resumed by marie. The next check brings the newest commit (")
+    assert bench.check() == 0
+    assert (bench.running_commit(), bench.state.hold) == (newer, None)
     assert operate.resume(bench.config) == 0
-    assert capsys.readouterr().out == "Nothing is paused or rolled back.\n"
+    assert said(capsys.readouterr().out)[-1] == "Nothing is paused or rolled back."
 
 
-def test_retry_takes_the_newest_commit_out_of_quarantine_and_tries_it(bench: Bench) -> None:
-    newest = bench.upstream.commit({"README": "x"})
-    bench.store.save(State(deployed=bench.version, quarantine=(Bad("old", "x", 1.0), Bad(newest, "sick", 2.0))))
-    assert operate.retry(bench.config) == 1  # no image of it can be pulled here
-    assert [bad.commit for bad in bench.state().quarantine] == ["old"]
-    check = bench.state().check
-    assert check is not None
-    assert check.commit == newest
-    assert check.problem is not None
+def test_paused_what_was_interrupted_half_way_is_still_brought_to_its_end(bench: Bench) -> None:
+    newer = bench.push("Newer")
+
+    def cut() -> None:
+        raise Cut
+
+    bench.while_rolling = cut
+    with pytest.raises(Cut):
+        bench.check()
+    bench.while_rolling = lambda: None
+    operate.pause(bench.config, "what is it doing?")
+    assert bench.check() == 0
+    assert bench.running_commit() == newer
+    hold = bench.state.hold
+    assert hold is not None
+    assert hold.commit == ""
+
+
+def test_retry_takes_the_newest_commit_out_of_quarantine_and_tries_it(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, third = commits(bench)
+    sick = bench.push("Sick, by and by")
+    bench.sick = {sick}
+    assert bench.check() == 1
+    bench.store.save(replace(bench.state, quarantine=(Bad("0" * 40, "old", 1.0), *bench.state.quarantine)))
+    assert bench.check() == 0
+    assert bench.running_commit() == third
+    assert deploy.run(bench.config, asked=True, retry=True) == 1
+    assert [bad.commit for bad in bench.state.quarantine] == ["0" * 40, sick]
+    bench.sick = set()
+    capsys.readouterr()
+    assert deploy.run(bench.config, asked=True, retry=True) == 0
+    out = said(capsys.readouterr().out)
+    assert out[0].startswith(f"Trying {sick[:7]} again, in quarantine since 20")
+    assert (bench.running_commit(), bench.state.quarantine) == (sick, ())
+    results = [(subject, result, who) for subject, result, who in told(history.read(bench.config.state_dir))[3:]]
+    assert results == [
+        ("Sick, by and by", "undone", "timer"),
+        ("Sick, by and by", "undone", "marie"),
+        ("Sick, by and by", "deployed", "marie"),
+    ]
 
 
 def test_retry_of_one_that_is_not_in_quarantine_does_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    assert operate.retry(bench.config) == 0
-    assert capsys.readouterr().out == f"{bench.first[:7]} is not in quarantine.\n"
+    capsys.readouterr()
+    assert deploy.run(bench.config, asked=True, retry=True) == 0
+    assert said(capsys.readouterr().out) == [f"{commits(bench)[2][:7]}, the newest commit, is not in quarantine."]
+    assert bench.calls() == []
 
 
-def test_diff_names_commits_and_services_and_touches_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    newest = bench.upstream.commit({"README": "x"})
-    before = bench.state()
-    assert operate.diff(bench.config) == 0
+def test_a_push_during_a_deploy_is_the_next_checks(bench: Bench) -> None:
+    pushed: list[str] = []
+
+    def meanwhile() -> None:
+        if len(pushed) < 2:
+            pushed.append(bench.push("Meanwhile"))
+
+    bench.while_rolling = meanwhile
+    newer = bench.push("Newer")
+    assert bench.check() == 0
+    assert bench.running_commit() == newer
+    assert bench.check() == 0
+    assert bench.running_commit() == pushed[0]
+    assert bench.check() == 0
+    assert (bench.running_commit(), bench.state.quarantine) == (pushed[1], ())
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_a_clock_that_jumps_a_day_hurts_nothing(bench: Bench, jump: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    operate.pause(bench.config, "x")
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    operate.resume(bench.config)
+    (newer,) = bench.deploys("Newer")
+    assert bench.running_commit() == newer
+    assert rollback(bench) == 0
+    assert bench.running_commit() == commits(bench)[2]
+
+
+def test_a_clock_set_back_does_not_make_ci_s_time_longer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bench.docker / "images" / "registry").touch()
+    real = time.time
+    late = bench.push("Late")
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: real() + 86400)
+        assert bench.check() == 0
+    assert bench.check() == 0
+    attempt = bench.state.attempt
+    assert attempt is not None
+    assert abs(attempt.started - real()) < 60
+    monkeypatch.setattr(time, "time", lambda: real() + 1801)
+    assert bench.check() == 1
+    assert [bad.commit for bad in bench.state.quarantine] == [late]
+
+
+def test_logs(bench: Bench, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=r"names no log of deploys\. See: journalctl --unit koprogo-gitops"):
+        operate.logs(bench.config, "", 20, follow=False)
+    config = replace(bench.config, log_file=tmp_path / "gitops.log")
+    with pytest.raises(Problem, match=r"gitops\.log: No such file or directory"):
+        operate.logs(config, "", 20, follow=False)
+    (tmp_path / "gitops.log").write_text("".join(f"line {number}\n" for number in range(30)))
+    capsys.readouterr()
+    assert operate.logs(config, "", 3, follow=False) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{bench.first[:7]} → {newest[:7]}"
-    assert lines[1].startswith(f"  {newest[:7]} ")
-    assert lines[2:] == ["+ backend  x/backend:2"]
-    assert bench.state() == before
+    assert lines[:3] == ["line 27", "line 28", "line 29"]
+    assert lines[3].startswith(f"More: {tmp_path}/gitops.log and older ones")
+    assert operate.logs(config, "backend", 5, follow=False) == 0
+    assert capsys.readouterr().out == "line of logs --tail 5 --timestamps c-backend\n"
+    with pytest.raises(Problem, match=r"web has no container\. There is: backend, postgres\."):
+        operate.logs(config, "web", 5, follow=False)
 
 
-def test_every_outcome_is_written_down_once(bench: Bench) -> None:
-    deploy.run(bench.config, asked=False)
-    deploy.run(bench.config, asked=False)
-    assert bench.entries() == [(bench.first, "deployed")]
-    bench.store.save(State(deployed=bench.version, quarantine=(Bad("b" * 40, "sick", 2.0),)))
-    deploy.run(bench.config, asked=False)
-    assert bench.entries() == [(bench.first, "deployed"), ("b" * 40, "failed")]
-    text = history.screen(history.read(bench.config.state_dir), bench.first)
-    assert text.splitlines()[0].startswith("* ")
-    assert text.splitlines()[1].endswith("bbbbbbb  failed    sick")
+def test_following_a_log_is_left_to_the_programs_that_can(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execvp", lambda _, arguments: started.append(arguments))
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "")
+    operate.logs(replace(bench.config, log_file=Path("/x.log")), "", 7, follow=True)
+    assert started == [["tail", "--lines=7", "--follow=name", "--retry", "/x.log"]]
 
 
-def test_half_a_line_of_a_power_cut_is_no_entry_and_swallows_none(bench: Bench) -> None:
-    deploy.run(bench.config, asked=False)
-    path = history.path(bench.config.state_dir)
-    path.write_bytes(path.read_bytes() + b'{"id": "half')
-    later = Deployed(**{**bench.version.__dict__, "commit": "c" * 40, "since": 5.0})
-    history.note(bench.config.state_dir, State(deployed=later), lambda commit: "Subject")
-    assert bench.entries() == [(bench.first, "deployed"), ("c" * 40, "deployed")]
-    assert history.read(bench.config.state_dir)[-1]["subject"] == "Subject"
+def test_what_has_started_on_a_new_schema_does_not_go_back_though_the_run_was_killed_before_it_said_so(
+    bench: Bench,
+) -> None:
+    newer = migrating_and_sick(bench)
+    assert bench.check() == 1
+    assert history.read(bench.config.state_dir)[-1].result.value == "failed"
+    assert json.loads((bench.docker / "containers").read_text())[0]["Config"]["Image"] == f"x/backend:main-{newer[:7]}"
 
 
-def test_the_history_is_bounded(bench: Bench) -> None:
-    for number in range(205):
-        quarantine = (Bad(f"{number:040d}", "x", float(number)),)
-        history.note(bench.config.state_dir, State(quarantine=quarantine), lambda commit: "")
-    entries = bench.entries()
-    assert len(entries) == 104
-    assert entries[-1] == (f"{204:040d}", "failed")
-
-
-def version(letter: str) -> Deployed:
-    return Deployed(letter * 40, letter, 1.0, "", "production", {})
-
-
-def test_choosing_a_version() -> None:
-    versions = [version("c"), version("b"), version("a")]
-    assert operate.choose(versions, version("c"), "").commit == "b" * 40
-    assert operate.choose(versions, version("b"), "").commit == "c" * 40
-    assert operate.choose(versions, version("c"), "aaa").commit == "a" * 40
-    with pytest.raises(Problem, match=r"No version ddd ran here\. There is: bbbbbbb, aaaaaaa\."):
-        operate.choose(versions, version("c"), "ddd")
-    with pytest.raises(Problem, match=r"No other version ran here\. There is: none\."):
-        operate.choose([version("c")], version("c"), "")
-
-
-def test_versions_come_back_from_the_history_as_they_were(bench: Bench) -> None:
-    deploy.run(bench.config, asked=False)
-    assert history.versions(history.read(bench.config.state_dir)) == [bench.version]
+def test_a_way_back_that_is_given_up_is_in_the_history_as_a_failure(bench: Bench) -> None:
+    _, _, third = commits(bench)
+    sick = bench.push("Sick")
+    bench.sick = {sick, third}
+    for _ in range(4):
+        assert bench.check() == 1
+    entry = history.read(bench.config.state_dir)[-1]
+    assert (entry.commit, entry.result.value, entry.reason) == (sick, "failed", "backend: unhealthy")
+    assert bench.state.attempt is None
 
 
 def test_a_state_of_the_program_before_is_read(bench: Bench) -> None:
-    data = json.loads(bench.store.path.read_text())
-    del data["hold"]
-    bench.store.path.write_text(json.dumps(data))
-    assert bench.state() == State(deployed=bench.version)
-    bench.store.save(State(hold=Hold(1.0, "x", "c")))
-    assert bench.state().hold == Hold(1.0, "x", "c")
+    deployed = Deployed("a" * 40, "main-a", 1.0, "hash", "production", {})
+    old: dict[str, Any] = {
+        "deployed": {"commit": "a" * 40, "tag": "main-a", "since": 1.0, "environment": "hash", "project": "production",
+                     "images": {}},
+        "first_deployed": None,
+        "attempt": {"commit": "b" * 40, "step": "started", "started": 2.0, "tries": 1, "lenient": []},
+        "quarantine": [], "check": None,
+    }  # fmt: skip
+    bench.store.path.write_text(json.dumps(old))
+    assert bench.state == State(deployed=deployed, attempt=Attempt("b" * 40, Step.STARTED, 2.0, 1))
+    bench.store.path.write_text(json.dumps(old | {"hold": {"at": 1.0, "reason": "x", "commit": "c"}}))
+    assert bench.state.hold == Hold(1.0, "x", "c")

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from koprogo import history, prune
+from koprogo import prune
 from koprogo.compose import LocalImage
 from koprogo.prune import surplus
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Image, State, Step
 from koprogo.work import Work
+from koprogo_bench import lived
 from test_koprogo_deploy import Bench
 
 NONE = "<none>"
@@ -120,7 +121,7 @@ esac"""
             self.store.save(State(deployed=version(number)))
             work = Work(self.config, Runner(), asked=False)
             prune.after(work)
-            history.note(self.config.state_dir, work.state, lambda _: "")
+            lived(self.config.state_dir, version(number))
         return work
 
     def removals(self) -> list[str]:

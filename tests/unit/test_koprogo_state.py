@@ -226,5 +226,19 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> N
 
 def test_the_command_knows_its_commands() -> None:
     assert run("undo").returncode == 2
-    for word in ("status", "deploy", "backup", "health"):
-        assert word in run("--help").stdout
+    assert run("logs", "-n", "0").returncode == 2
+    shown = run("--help").stdout
+    for word in (
+        "status",
+        "deploy",
+        "backup",
+        "health",
+        "history",
+        "rollback",
+        "pause",
+        "resume",
+        "retry",
+        "diff",
+        "logs",
+    ):
+        assert f"\n    {word} " in shown

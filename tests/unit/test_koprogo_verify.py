@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, history, verify
+from koprogo import deploy, verify
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import State, Step
 from koprogo.work import Work
+from koprogo_bench import lived
 from test_koprogo_deploy import NOT_BUILT, Bench
 from test_koprogo_git import git
 
@@ -221,13 +222,11 @@ def test_what_ran_here_before_the_way_back_need_not_be_signed_again(bench: Signe
     git(bench.config.checkout, "fetch", "-q", "origin")
     state = bench.store.load()
     assert state.deployed is not None
-    ran = replace(state, deployed=replace(state.deployed, commit=second))
-    history.note(bench.config.state_dir, ran, lambda _: "")
+    lived(bench.config.state_dir, replace(state.deployed, commit=second))
     bench.sign_with("ours")
     bench.upstream.commit({"a": "2"})
     assert bench.passed()
-    gone = replace(state, deployed=replace(state.deployed, commit="e" * 40))
-    history.note(bench.config.state_dir, gone, lambda _: "")
+    lived(bench.config.state_dir, replace(state.deployed, commit="e" * 40))
     bench.upstream.commit({"a": "3"})
     assert bench.passed()
     bench.sign_with(None)

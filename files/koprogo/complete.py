@@ -1,0 +1,24 @@
+"""The last part of every deploy: the switch, a line that says so, and clearing up."""
+
+from __future__ import annotations
+
+import time
+
+from koprogo import log, prune
+from koprogo.prepare import Prepared
+from koprogo.switch import switch
+from koprogo.work import Work
+
+
+def complete(work: Work, prepared: Prepared, began: float) -> None:
+    """Switch to a prepared version, say that it is live, and take away what no longer is; `began` is monotonic.
+
+    Raises Problem when it does not run in the end.
+    """
+    switch(work, prepared)
+    images, addresses = len(prepared.project.images), len(work.config.health_urls)
+    log.say(
+        f"Deployed {prepared.commit[:7]} ({prepared.tag}) in {time.monotonic() - began:.0f} s: "
+        f"{images} services healthy, {addresses} public addresses answer."
+    )
+    prune.after(work)

@@ -1,0 +1,56 @@
+"""Finishing or undoing what a run that was killed had begun; the network is not needed for it."""
+
+from __future__ import annotations
+
+import time
+
+from koprogo import decide, log, rollback
+from koprogo.complete import complete
+from koprogo.compose import Compose, Invalid
+from koprogo.decide import Recovery
+from koprogo.prepare import Prepared
+from koprogo.problem import Problem
+from koprogo.state import Step
+from koprogo.switch import fail, go_back, restore_images
+from koprogo.work import Work
+
+
+def recover(work: Work) -> None:
+    """Bring an attempt that nobody ended to its end. Raises Problem when its commit does not run then."""
+    recovery = decide.recovery(work.state)
+    if recovery is Recovery.NONE:
+        return
+    attempt = work.attempt
+    if recovery is Recovery.GIVE_UP:
+        # The number of tries tells it from a way back that succeeded.
+        work.reached(Step.ROLLING_BACK, tries=max(attempt.tries, decide.TRIES) + 1)
+        work.save(attempt=None)
+        raise Problem(
+            f"Going back from {attempt.commit[:7]} failed {decide.TRIES} times and is given up. "
+            f"See `docker ps` and `docker logs` now; a newer commit is deployed as usual."
+        )
+    log.say(f"A run ended in the middle of {attempt.commit[:7]} ({attempt.step.value}); taking it up again.")
+    if recovery is Recovery.AGAIN:
+        rollback.go(work, rollback.recorded(work, attempt.commit))
+        return
+    if attempt.step is Step.ROLLING_BACK:
+        go_back(work)
+    if recovery is Recovery.BACK:
+        fail(work, attempt.commit, f"it was interrupted {attempt.tries} times while it started", None)
+    _forward(work)
+
+
+def _forward(work: Work) -> None:
+    attempt, began = work.attempt, time.monotonic()
+    version = rollback.recorded(work, attempt.commit) if attempt.rollback else None
+    tag = version.tag if version else decide.tag_for(work.config.image_tag, attempt.commit)
+    work.repository.check_out(attempt.commit)
+    if version is not None:
+        restore_images(work, version)
+    try:
+        project = Compose(work.config, work.runner, tag).project()
+    except Invalid:
+        # It was valid with the .env of before. A few more checks, and what ran before is started again.
+        work.reached(attempt.step, tries=attempt.tries + 1)
+        raise
+    complete(work, Prepared(attempt.commit, tag, project), began)
