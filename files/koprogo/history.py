@@ -108,11 +108,8 @@ def write(work: Work) -> None:
 
 def stopped(work: Work, commit: str, problem: str) -> None:
     """Note, once for each commit, that nothing was begun for this reason, which is no fault of the commit."""
-    name = f"stopped-{commit}"
-    if any(entry.id == name for entry in read(work.config.state_dir)):
-        return
     subject, reason = work.repository.subject(commit), one_line(problem, 200)
-    entry = Entry(name, time.time(), commit, Outcome.REFUSED, subject, work.by, reason=reason)
+    entry = Entry(f"stopped-{commit}", time.time(), commit, Outcome.REFUSED, subject, work.by, reason=reason)
     work.save(unwritten=(*work.state.unwritten, entry))
 
 

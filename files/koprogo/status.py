@@ -137,7 +137,7 @@ def screen(found: Report, data: dict[str, Any]) -> str:
 
 def _field(name: str, text: str, most: int = 1) -> list[str]:
     """Return a name and a text beside it, on at most so many lines."""
-    words = textwrap.wrap(text, COLUMNS - INDENT, max_lines=most, placeholder=" …") or [""]
+    words = textwrap.wrap(text, COLUMNS - INDENT, max_lines=most, placeholder=" …", break_on_hyphens=False)
     return [f"{name if not number else '':<{INDENT}}{line}" for number, line in enumerate(words)]
 
 
@@ -177,11 +177,10 @@ def _deploys(found: Report) -> list[str]:
         if state.check.problem:
             lines += _field("Problem", state.check.problem, 3)
     if state.attempt is not None:
-        lines += _field("In progress", _progress(found, state.attempt))
+        lines += _field("In progress", _progress(found, state.attempt), 2)
     for bad in state.quarantine[-1:]:
-        lines += _field("Quarantine", f"{bad.commit[:7]} since {log.stamp(bad.at)}: {bad.reason}", 2)
-    if len(state.quarantine) > 1:
-        lines += _field("", f"and {len(state.quarantine) - 1} before it: koprogo history")
+        more = f" (and {len(state.quarantine) - 1} before)" if len(state.quarantine) > 1 else ""
+        lines += _field("Quarantine", f"{bad.commit[:7]}{more} since {log.stamp(bad.at)}: {bad.reason}", 2)
     return lines
 
 

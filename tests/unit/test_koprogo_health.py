@@ -234,7 +234,7 @@ def test_the_screen_has_what_matters_and_fits() -> None:
     text = status.screen(found, status.facts(found, settings_applied=False))
     for part in ("aaaaaaa (main-aaaaaaa) runs since", ": healthy", "koprogo deploy", "running (healthy)",
                  "deployed by timer; koprogo rollback goes to ccccccc", "certificate 60 days", "; next in 95 s",
-                 "In progress  bbbbbbb: started (backend); interrupted, the next check takes it up",
+                 "In progress  bbbbbbb: started (backend); interrupted, the next check takes it up\n",
                  "Quarantine   bbbbbbb", "5.0 MB, 1 kept", "31% used, 17.0 GB free"):  # fmt: skip
         assert part in text
     at_work = replace(found, at_work=True, next_check=None)
@@ -250,7 +250,9 @@ def test_however_much_is_wrong_it_fits_on_a_screen() -> None:
     assert [line[:11].strip() for line in lines[11:] if not line.startswith(" ")] == [
         "Paused", "Checked", "Problem", "In progress", "Quarantine", "Backup", "Disk",
     ]  # fmt: skip
-    assert any("systemctl start" in line for line in lines)
+    assert "koprogo-gitops.timer is inactive: systemctl start" in " ".join(" ".join(lines).split())
+    assert "1111111" not in " ".join(lines)
+    assert "Quarantine   3333333 (and 2 before) since 20" in " ".join(lines)
 
 
 def test_rolled_back_is_said() -> None:

@@ -101,7 +101,17 @@ def test_killed_at_any_moment_there_is_one_entry_in_the_end(
             bench.check()
     bench.check()
     assert told(history.read(bench.config.state_dir))[3:] == [("Fourth", "deployed", "timer")]
+    assert (bench.config.state_dir / history.FILE).read_bytes().count(b"\n") == 4
     assert bench.state.unwritten == ()
+
+
+def test_the_first_version_that_fails_is_told_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = Bench(tmp_path, monkeypatch)
+    new.sick = {new.first}
+    assert new.check() == 1
+    (one,) = history.read(new.config.state_dir)
+    assert (one.result.value, one.version) == ("failed", None)
+    assert one.reason.startswith(f"{new.first[:7]} was started and is not healthy: backend: unhealthy.")
 
 
 def test_a_refusal_that_is_no_fault_of_the_commit_is_told_once(bench: Bench) -> None:
