@@ -225,7 +225,7 @@ def test_a_rollback_stays_until_resume(live: Server) -> None:
 
 def test_a_commit_that_changes_the_data_and_is_sick_goes_nowhere(live: Server) -> None:
     running, version = live.head(), live.version()
-    text = live.in_clone(f"cat {COMPOSE}")
+    text = live.in_clone(f"cat {COMPOSE}") + "\n"
     marked = text.replace("    labels:\n", "    labels:\n      - koprogo.schema=2\n", 1)
     commit = live.push("sick", files={COMPOSE: marked})
     said_so = bad(live.koprogo("deploy", "--check"))
