@@ -59,7 +59,7 @@ def ledger(live: Server) -> Server:
     live.sql("drop table if exists ledger")
     live.sql("create table ledger (id serial primary key, line text)")
     live.sql("insert into ledger (line) select 'Charges « été » ' || n from generate_series(1, 5000) n")
-    live.sh("rm -f /home/koprogo/backups/*")
+    live.sh("find /home/koprogo/backups -type f -delete")
     return live
 
 
