@@ -34,7 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a machine is skipped, with the reason, where there can be none."""
+    """What needs a machine is skipped, with the reason, where there can be none.
+
+    What shares a sandbox stays together where tests run side by side (`pytest -n 2 --dist loadgroup`).
+    """
+    for item in items:
+        if item.get_closest_marker("machine") or item.get_closest_marker("cloud"):
+            whole = item.get_closest_marker("cloud") or "deployed" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group(NAME if whole else item.path.stem))
     if os.geteuid() == 0:
         return
     reason = pytest.mark.skip(reason="needs root: it starts machines (sudo make test)")
