@@ -9,7 +9,7 @@
     koprogo resume              … again                                         exit 0
     koprogo retry               try the newest commit although it failed        exit 0 done or nothing to do, 1 problem
     koprogo logs [SERVICE]      the last lines                                  exit 0, 1 there are none
-    koprogo backup              dump and verify the database                    exit 0 done, 1 no backup
+    koprogo backup [--verify]   save and verify the database, or verify a set   exit 0 done, 1 no backup, a bad one
     koprogo health              look at everything                              exit 0 well, 1 not
 
 Each ends with 1 too when the server cannot tell or do what was asked, and says why on standard error; with 2 when it
@@ -74,10 +74,16 @@ def _run(options: argparse.Namespace, config: Config) -> int:
         "diff": lambda: _module("diff").run(config),
         "history": lambda: _module("history").run(config, as_json=options.json),
         "status": lambda: _module("status").run(config, as_json=options.json),
-        "backup": lambda: _module("backup").run(config),
+        "backup": lambda: _backup(options, config),
         "health": lambda: _module("health").run(config),
     }
     return calls[options.command]()
+
+
+def _backup(options: argparse.Namespace, config: Config) -> int:
+    module = _module("backup")
+    found: int = module.run(config) if options.verify is None else module.verify(config, options.verify)
+    return found
 
 
 def _module(name: str) -> Any:
@@ -122,7 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     lines.add_argument("service", nargs="?", default="", metavar="SERVICE")
     lines.add_argument("-n", dest="lines", type=_count, default=20, metavar="LINES", help="how many (20)")
     lines.add_argument("-f", "--follow", action="store_true", help="and further ones as they come, until Ctrl-C")
-    commands.add_parser("backup", help="dump the database, verify the dump, keep the last days")
+    backup = commands.add_parser("backup", help="save and verify the database, keep the last days")
+    backup.add_argument(
+        "--verify", nargs="?", const="", metavar="SET", help="read a set again, the newest if none is named"
+    )
     commands.add_parser("health", help="one line when all is well, else one for each problem")
     return parser
 
