@@ -56,8 +56,8 @@ def pack(
         if late.is_set():
             raise Problem(f"{name} did not end within {limit:.0f} s.")
         if full or packed != 0:
-            raise Problem(f"{target.parent}: {_last(complained, f'zstd ended with {packed}').rpartition(' : ')[2]}.")
-        words = _last(said, "it says nothing")
+            raise Problem(f"{target.parent}: {last(complained, f'zstd ended with {packed}').rpartition(' : ')[2]}.")
+        words = last(said, "it says nothing")
         if code != 0 and not (tolerated and tolerated(code, words)):
             raise Problem(f"{name} failed (exit code {code}): {words}.")
         os.fsync(file.fileno())
@@ -166,12 +166,12 @@ def _unzstd(path: Path) -> Iterator[bytes]:
             while data := child.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
                 yield data
             if (code := child.wait()) != 0:
-                words = _last(complained, f"zstd ended with {code}").rpartition(" : ")[2]
+                words = last(complained, f"zstd ended with {code}").rpartition(" : ")[2]
                 raise Problem(f"{path.name} is damaged: {words}.")
 
 
-def _last(stream: IO[bytes], otherwise: str) -> str:
-    """Return what a program complained about, on one line."""
+def last(stream: IO[bytes], otherwise: str) -> str:
+    """Return what a program wrote into `stream`, on one line."""
     stream.seek(0)
     lines = [line.strip() for line in stream.read(4000).decode("utf-8", "replace").splitlines() if line.strip()]
     return one_line(" ".join(lines)).rstrip(". ") or otherwise

@@ -40,7 +40,7 @@ def others(config: Config, runner: Runner, project: str, image: str) -> list[Oth
 
     `image` is one that is here and has a tar. Raises Problem for a volume that there is not.
     """
-    found = [Other(".env", "env", lambda path: _copy(config.env_file, path))] if config.env_file.exists() else []
+    found = env(config)
     for volume in volumes(config, runner, project):
 
         def write(path: Path, volume: Volume = volume) -> None:
@@ -48,6 +48,11 @@ def others(config: Config, runner: Runner, project: str, image: str) -> list[Oth
 
         found.append(Other(f".{volume.name}.tar.zst", "volume", write, volume.name, volume.service))
     return found
+
+
+def env(config: Config) -> list[Other]:
+    """Return the .env as a part, where there is one."""
+    return [Other(".env", "env", lambda path: _copy(config.env_file, path))] if config.env_file.exists() else []
 
 
 def volumes(config: Config, runner: Runner, project: str) -> list[Volume]:

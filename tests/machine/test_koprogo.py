@@ -404,7 +404,7 @@ def test_backup_restores_with_the_same_rows(ledger: Server) -> None:
     assert "written and verified; 1 kept" in good(ledger.koprogo("backup"))
     last = ledger.status()["last_backup"]
     folder = ledger.sh("stat -c '%a %U %n' /home/koprogo/backups /home/koprogo/backups/postgres_*").stdout
-    assert [line.split()[0] for line in folder.splitlines()] == ["700", "600", "600"]
+    assert [line.split()[0] for line in folder.splitlines()] == ["700", "600", "600", "600", "600"]
     manifest = json.loads(ledger.sh(f"cat {last['file'].removesuffix('.sql.zst')}.json").stdout)
     assert manifest["sha256"] == ledger.sh(f"sha256sum {last['file']}").stdout.split()[0]
     assert (manifest["user"], manifest["postgres"][:3]) == ("koprogo", "15.")
