@@ -30,7 +30,7 @@ demo-down: setup ## remove every trace of the demo
 	@$(PYTHON) -m sandbox down $(SANDBOX)
 
 test: setup ## all tests; without root those that can run, and it says what is left out
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+	@$(PYTHON) -m pytest -n 2 --no-loadscope-reorder
 
 bench-deploys: setup ## what clients lose while a server deploys, and while the old script does; as root, 25 min
 	@$(PYTHON) -m bench.deploys

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from cloud_project import connect, remove
 from openstack.connection import Connection
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import host, lifecycle, openstack, operator_folder
 from sandbox import world as worlds
@@ -34,20 +36,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a machine is skipped, with the reason, where there can be none.
-
-    What shares a sandbox stays together where tests run side by side (`pytest -n 2 --dist loadgroup`).
-    """
-    for item in items:
-        if item.get_closest_marker("machine") or item.get_closest_marker("cloud"):
-            whole = item.get_closest_marker("cloud") or "deployed" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group(NAME if whole else item.path.stem))
+    """What needs a machine is skipped, with the reason, where there can be none."""
     if os.geteuid() == 0:
         return
     reason = pytest.mark.skip(reason="needs root: it starts machines (sudo make test)")
     for item in items:
         if item.get_closest_marker("machine") or item.get_closest_marker("cloud"):
             item.add_marker(reason)
+
+
+class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives what shares a sandbox to one process, in order: all of cloud/, and each file elsewhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, _ = nodeid.partition("::")
+        return "cloud" if path.startswith("tests/cloud/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
+    """With `-n 2`, tests run in two processes."""
+    return SideBySide(config, log)
 
 
 @pytest.hookimpl(trylast=True)
