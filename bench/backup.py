@@ -36,7 +36,7 @@ _FILL = """
 create table bench (
     id bigint primary key, owner uuid, at timestamptz, amount numeric(12, 2), state text, line text, note text);
 insert into bench select n, md5((n % 5000)::text)::uuid, timestamptz '2024-01-01' + n * interval '37 s',
-    (n * 7919 % 1000000) / 100.0, (array['open', 'paid', 'late', 'void'])[1 + n % 4],
+    (n::bigint * 7919 % 1000000) / 100.0, (array['open', 'paid', 'late', 'void'])[1 + n % 4],
     'Charges of the building ' || n % 400 || ', flat ' || n % 37 || ', ' || md5(n::text),
     repeat('Repair of the lift and the stairs, as decided by the assembly. ', 1 + (n % 3)::int)
     from generate_series({begin}, {end}) n;

@@ -42,7 +42,8 @@ def pack(
     complained about whether it is good all the same. Raises Problem when anything is wrong.
     """
     name = _called(argv)
-    zstd = ["zstd", f"-{LEVEL}", "--quiet", "--stdout", "--check"]
+    # One thread: newer ones take as many as there are processors, and memory for each.
+    zstd = ["zstd", f"-{LEVEL}", "-T1", "--quiet", "--stdout", "--check"]
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
         with (
