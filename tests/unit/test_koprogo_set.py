@@ -254,13 +254,6 @@ def test_damage_of_a_gzip_is_seen(tmp_path: Path) -> None:
             list(packing.unpack(path))
 
 
-def test_what_is_read_back_has_to_be_what_went_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dump, "inspect", lambda _: read(WHOLE.encode(), 99))
-    with pytest.raises(Problem, match="what is on the disk is not what pg_dumpall printed"):
-        write(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_which_set_is_meant(tmp_path: Path) -> None:
     nightly, newest = write(tmp_path), write(tmp_path, now=NIGHT + 86400)
     before = write(tmp_path / "before-restores", now=NIGHT + 2 * 86400)
@@ -333,6 +326,7 @@ ps*) echo 0123 postgres:15; echo 4567 docker.io/library/traefik:v3 ;;
 'volume inspect outside') ;;
 'volume inspect'*) exit 1 ;;
 *printenv*) echo koprogo ;;
+*zstd*) exit 127 ;;
 *--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
 *pg_dumpall*) cat {dump} ;;
 run*) {tar} ;;
