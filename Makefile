@@ -5,7 +5,7 @@ PYTHON   := .venv/bin/python
 PYINFRA  := .venv/bin/pyinfra
 export ENV_FILE
 
-.PHONY: help setup demo demo-down demo-push test bench-deploys lint plan setup-infra lock
+.PHONY: help setup demo demo-down demo-push test bench-deploys bench-backup lint plan setup-infra lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,7 @@ setup: .venv/.complete
 .venv/.complete: requirements.lock
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; this is $$(python3 --version 2>&1)"; exit 1; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "installing python3-venv"; apt-get -qq update && apt-get -qq -y install python3-venv >/dev/null; } || { echo "missing: apt-get install python3-venv"; exit 1; }
+	@command -v zstd >/dev/null || { echo "installing zstd"; apt-get -qq update && apt-get -qq -y install zstd >/dev/null; } || { echo "missing: apt-get install zstd"; exit 1; }
 	@echo "… Python packages of requirements.lock into .venv"
 	@python3 -m venv .venv && .venv/bin/pip -q --disable-pip-version-check install --require-hashes -r requirements.lock
 	@touch $@
@@ -33,6 +34,9 @@ test: setup ## all tests; without root those that can run, and it says what is l
 
 bench-deploys: setup ## what clients lose while a server deploys, and while the old script does; as root, 25 min
 	@$(PYTHON) -m bench.deploys
+
+bench-backup: setup ## what backups and restores of 1 GB cost, and gzip's beside them; as root, 10 min
+	@$(PYTHON) -m bench.backup
 
 lint: setup ## ruff and mypy
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy .

@@ -1,13 +1,12 @@
 """Dumps: what counts as one, what is left of one that does not, and which may go."""
 
-import gzip
 import hashlib
 import json
 import time
 from pathlib import Path
 
 import pytest
-from koprogo import backup, dump
+from koprogo import backup, dump, packing
 from koprogo.config import Config, parse
 from koprogo.dump import Origin
 from koprogo.problem import Problem
@@ -35,7 +34,11 @@ COPY public.buildings (id, name) FROM stdin;
 
 
 def write(folder: Path, script: str, now: float = NIGHT) -> Path:
-    return dump.write(["/bin/sh", "-c", script], folder, ORIGIN, now)
+    return dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN), folder, now)
+
+
+def unpacked(path: Path) -> str:
+    return b"".join(packing.unpack(path)).decode()
 
 
 def printing(text: str) -> str:
@@ -44,8 +47,8 @@ def printing(text: str) -> str:
 
 def test_a_whole_dump(tmp_path: Path) -> None:
     path = write(tmp_path, printing(WHOLE))
-    assert path.name == "postgres_20261122_020005.sql.gz"
-    assert gzip.decompress(path.read_bytes()).decode() == WHOLE
+    assert path.name == "postgres_20261122_020005.sql.zst"
+    assert unpacked(path) == WHOLE
     manifest = json.loads((tmp_path / "postgres_20261122_020005.json").read_text())
     assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert manifest["size"] == path.stat().st_size
@@ -91,14 +94,6 @@ def test_a_dump_larger_than_its_buffers(tmp_path: Path) -> None:
     assert manifest["databases"] == 2
 
 
-@pytest.mark.parametrize("size", [1, 7, 5000])
-def test_what_a_dump_holds_does_not_depend_on_how_it_is_cut(size: int) -> None:
-    content, data = dump.Content(), WHOLE.encode()
-    for start in range(0, len(data), size):
-        content.add(data[start : start + size])
-    assert (content.size, content.databases, content.trouble()) == (len(data), 2, None)
-
-
 def test_damage_is_seen(tmp_path: Path) -> None:
     path = write(tmp_path, printing(WHOLE))
     content = path.read_bytes()
@@ -110,7 +105,7 @@ def test_damage_is_seen(tmp_path: Path) -> None:
 
 def test_two_in_one_second_have_two_names(tmp_path: Path) -> None:
     first, second = write(tmp_path, printing(WHOLE)), write(tmp_path, printing(WHOLE))
-    assert (first.name, second.name) == ("postgres_20261122_020005.sql.gz", "postgres_20261122_020006.sql.gz")
+    assert (first.name, second.name) == ("postgres_20261122_020005.sql.zst", "postgres_20261122_020006.sql.zst")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -118,12 +113,32 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         write(tmp_path / "nothing", printing(WHOLE))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk(tmp_path: Path) -> None:
-    (tmp_path / dump.PARTIAL).symlink_to("/dev/full")
-    with pytest.raises(Problem, match="No space left on device"):
-        write(tmp_path, printing(WHOLE))
-    assert list(tmp_path.iterdir()) == []
+FULL = "echo 'zstd: error 70 : Write error : cannot write block : No space left on device' >&2; exit 70"
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, folder = tmp_path / "bin", tmp_path / "backups"
+    for path in (programs, folder):
+        path.mkdir()
+    (programs / "zstd").write_text(f"#!/bin/sh\n{FULL}\n")
+    (programs / "zstd").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    with pytest.raises(Problem, match=rf"^{folder}: No space left on device\.$"):
+        write(folder, printing(WHOLE))
+    # as Docker's client says it
+    said = "echo 'write /dev/stdout: no space left on device' >&2; exit 1"
+    with pytest.raises(Problem, match=rf"^{folder}: No space left on device\.$"):
+        dump.write(dump.Source(["/bin/sh", "-c", said], ORIGIN, packed=True), folder, NIGHT)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_dump_that_comes_packed_is_kept_as_it_is(tmp_path: Path) -> None:
+    script = f"({printing(WHOLE)}) | zstd -q -19"
+    path = dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN, packed=True), tmp_path, NIGHT)
+    assert unpacked(path) == WHOLE
+    for script, text in (("echo x", "is damaged: "), (f"({printing(WHOLE[:-60])}) | zstd -q", "closing line")):
+        with pytest.raises(Problem, match=text):
+            dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN, packed=True), tmp_path, NIGHT)
 
 
 def fake(day: str, hour: str = "020000") -> Backup:
@@ -154,7 +169,7 @@ def test_days_without_a_good_backup_push_none_out() -> None:
 
 def test_only_what_has_its_size_and_its_manifest_counts(tmp_path: Path) -> None:
     good = write(tmp_path, printing(WHOLE))
-    for name in ("postgres_20261101_020000.sql.gz", "postgres_old.sql.gz", "mine.sql.gz"):
+    for name in ("postgres_20261101_020000.sql.gz", "postgres_old.sql.zst", "mine.sql.zst"):
         (tmp_path / name).write_bytes(b"x" * 20)
     truncated = write(tmp_path, printing(WHOLE), NIGHT - 86400)
     truncated.write_bytes(truncated.read_bytes()[:20])
@@ -170,6 +185,8 @@ case "$*" in
 ps*) echo 0123 ;;
 *inspect*) cat {inspected} ;;
 *printenv*) {printenv} ;;
+*'command -v zstd') {zstd} ;;
+*zstd*) cat {dump} | zstd -q ;;
 *--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
 *pg_dumpall*) cat {dump} ;;
 esac
@@ -211,11 +228,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     )
 
 
-def has_user(folder: Path, printenv: str) -> None:
-    """Make `docker`; `printenv` is what the container does when it is asked for POSTGRES_USER."""
+def has_user(folder: Path, printenv: str, zstd: str = "exit 127") -> None:
+    """Make `docker`; `printenv` and `zstd` are what the container does when it is asked for POSTGRES_USER and zstd."""
     program = folder / "docker"
     files = {name: folder / name for name in ("calls", "inspected", "dump")}
-    program.write_text(DOCKER.format(printenv=printenv, **files))
+    program.write_text(DOCKER.format(printenv=printenv, zstd=zstd, **files))
     program.chmod(0o755)
 
 
@@ -232,15 +249,34 @@ def test_the_database_is_asked_for_nothing_but_its_user_and_its_dump(
     assert (tmp_path / "calls").read_text().splitlines() == [
         "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=production",
         "container inspect 0123",
+        "ps --all --no-trunc --filter label=com.docker.compose.project=production --format {{.ID}} {{.Image}}",
         "exec 0123 printenv POSTGRES_USER",
         "exec 0123 pg_dumpall --version",
+        "exec 0123 bash -c command -v zstd",
         f"exec 0123 pg_dumpall --username={user} --lock-wait-timeout=600000",
     ]
 
 
+def test_a_container_that_has_zstd_packs_by_itself(server: Config, tmp_path: Path) -> None:
+    has_user(tmp_path, "echo koprogo", "exit 0")
+    assert backup.run(server) == 0
+    assert unpacked(verified(server.backup_dir)[0].path) == WHOLE
+    assert (tmp_path / "calls").read_text().splitlines()[-1] == (
+        'exec 0123 bash -o pipefail -c pg_dumpall "$@" | zstd -3 --single-thread --quiet --stdout --check '
+        "bash --username=koprogo --lock-wait-timeout=600000"
+    )
+
+
 def test_what_a_full_disk_or_a_kill_left_is_cleared_away(server: Config, capsys: pytest.CaptureFixture[str]) -> None:
     server.backup_dir.mkdir()
-    for name in (".postgres.sql.gz.partial", ".postgres_20261101_020000.json.partial", "postgres_20261101_020000.json"):
+    for name in (
+        ".postgres.sql.zst.partial",
+        ".postgres.uploads.tar.zst.partial",
+        ".postgres_20261101_020000.json.partial",
+        "postgres_20261101_020000.json",
+        "postgres_20261101_020000.env",
+        "postgres_20261101_020000.uploads.tar.zst",
+    ):
         (server.backup_dir / name).touch()
     (server.backup_dir / "postgres_mine.txt").touch()
     assert backup.run(server) == 0
@@ -258,7 +294,7 @@ def test_an_old_backup_that_cannot_be_deleted_does_not_make_the_new_one_bad(serv
     with pytest.raises(Problem) as caught:
         backup.run(server)
     made = verified(server.backup_dir)[-1].path
-    assert gzip.decompress(made.read_bytes()).decode() == WHOLE
+    assert unpacked(made) == WHOLE
     assert str(caught.value) == f"Backup {made} is good, but an old one could not be deleted: {old}: Is a directory."
 
 
