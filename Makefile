@@ -15,6 +15,7 @@ setup: .venv/.complete
 .venv/.complete: requirements.lock
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; this is $$(python3 --version 2>&1)"; exit 1; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "installing python3-venv"; apt-get -qq update && apt-get -qq -y install python3-venv >/dev/null; } || { echo "missing: apt-get install python3-venv"; exit 1; }
+	@command -v zstd >/dev/null || { echo "installing zstd"; apt-get -qq update && apt-get -qq -y install zstd >/dev/null; } || { echo "missing: apt-get install zstd"; exit 1; }
 	@echo "… Python packages of requirements.lock into .venv"
 	@python3 -m venv .venv && .venv/bin/pip -q --disable-pip-version-check install --require-hashes -r requirements.lock
 	@touch $@

@@ -155,6 +155,17 @@ def timezone(value: str) -> str:
     return value
 
 
+def volume_names(value: object) -> object:
+    """Names of volumes between commas, as a compose file has them."""
+    if not isinstance(value, str):
+        return value
+    found = [part.strip() for part in value.split(",") if part.strip()]
+    for part in found:
+        if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", part):
+            raise ValueError(f"has {part!r}, which is no name of a volume; put names as in backend_uploads")
+    return tuple(found)
+
+
 def addresses(value: object) -> object:
     """IP addresses between commas."""
     if not isinstance(value, str):
@@ -286,4 +297,5 @@ HostLabel = Annotated[str, AfterValidator(host_label)]
 PlainName = Annotated[str, AfterValidator(plain_name)]
 Timezone = Annotated[str, AfterValidator(timezone)]
 EnvValue = Annotated[str, AfterValidator(env_value)]
+VolumeNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(volume_names)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(addresses)]

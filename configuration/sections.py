@@ -221,5 +221,16 @@ class Server(Section):
     """How the server keeps itself."""
 
     backup_days: int = Field(7, alias="BACKUP_DAYS", ge=1, le=3650, description="Days that backups are kept.")
+    backup_weeks: int = Field(
+        0, alias="BACKUP_WEEKS", ge=0, le=520, description="Weeks whose last backup is kept beside those."
+    )
+    backup_months: int = Field(
+        0, alias="BACKUP_MONTHS", ge=0, le=120, description="Months whose last backup is kept beside those."
+    )
+    backup_volumes: check.VolumeNames = Field(
+        (),
+        alias="BACKUP_VOLUMES",
+        description="Volumes saved with the database, as the compose file calls them, between commas.",
+    )
     swap_mb: int = Field(1024, alias="SWAP_MB", ge=0, le=16384, description="Swap in MB; 0 for none.")
     timezone: check.Timezone = Field("Europe/Brussels", alias="TIMEZONE", description="For cron and the logs.")

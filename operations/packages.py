@@ -11,9 +11,9 @@ from operations.commands import Command
 
 BASE = (
     "ca-certificates", "cron", "curl", "fail2ban", "git", "htop", "iptables", "logrotate", "ncdu", "python3",
-    "python3-systemd", "tzdata", "ufw", "unattended-upgrades",
+    "python3-systemd", "tzdata", "ufw", "unattended-upgrades", "zstd",
 )  # fmt: skip
-"""python3-systemd is how fail2ban reads the journal, iptables how it bans."""
+"""python3-systemd is how fail2ban reads the journal, iptables how it bans; zstd packs the backups."""
 
 _APT = "DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -y"
 _KEEP = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"

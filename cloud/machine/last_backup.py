@@ -1,7 +1,7 @@
 """The last backup of a server that is about to lose its disk: made there, brought here, verified here.
 
-`koprogo backup` writes a set of two files, postgres_YYYYMMDD_HHMMSS.sql.gz and its manifest, the same name with .json
-(files/koprogo/dump.py).
+`koprogo backup` writes a set of files with one name: the dump, postgres_YYYYMMDD_HHMMSS.sql.zst, other parts, and the
+manifest (.json) that describes all of them (files/koprogo/dump.py).
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,8 @@ from cloud.show import step
 from cloud.trouble import CloudError, NotYet
 from facts import layout
 
-NAME = re.compile(r"postgres_\d{8}_\d{6}\.sql\.gz")
+NAME = re.compile(r"(postgres_\d{8}_\d{6})\.sql\.(?:zst|gz)")
+PART = re.compile(r"[\w.-]+")
 LAST_LINE = b"-- PostgreSQL database cluster dump complete"
 SECONDS = 60
 MINUTES = 60
@@ -76,30 +78,53 @@ def _folder(into: Path, address: str) -> Path:
 
 def _fetched(login: Login, name: str, folder: Path) -> Path:
     """Bring a set here. It is in the folder once it is verified, the dump last."""
-    manifest = name.removesuffix(".sql.gz") + ".json"
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise AssertionError(name)
+    manifest, whole = match[1] + ".json", f"The backup {name} did not come whole"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
-        for file in (manifest, name):
-            login.fetch(f"{layout.BACKUPS}/{file}", Path(part, file), MINUTES * 60)
-        if trouble := _trouble(Path(part, name), Path(part, manifest)):
-            raise CloudError(f"The backup {name} did not come whole: {trouble}. On the server it is as it was.")
-        for file in (manifest, name):
+        login.fetch(f"{layout.BACKUPS}/{manifest}", Path(part, manifest), MINUTES * 60)
+        parts = _parts(Path(part, manifest), match[1])
+        if parts is None or parts[-1].file != name:
+            raise CloudError(f"{whole}: its manifest is not one. On the server it is as it was.")
+        for each in parts:
+            login.fetch(f"{layout.BACKUPS}/{each.file}", Path(part, each.file), MINUTES * 60)
+            if trouble := _trouble(Path(part, each.file), each):
+                raise CloudError(f"{whole}: {trouble}. On the server it is as it was.")
+        for file in (*(each.file for each in parts[:-1]), manifest, name):
             Path(part, file).replace(folder / file)
     return folder / name
 
 
-def _trouble(dump: Path, manifest: Path) -> str:
-    """What is wrong with a set, or ""."""
+@dataclass(frozen=True)
+class Part:
+    """One file of a set, as its manifest describes it."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+def _parts(manifest: Path, name: str) -> list[Part] | None:
+    """The files of the set `name`, the dump last; None if the manifest is not one."""
     try:
         said = json.loads(manifest.read_bytes())
-        wanted = (said["file"], said["size"], said["sha256"])
-    except (ValueError, KeyError, TypeError):
-        return "its manifest is not one"
+        parts = [Part(each["file"], each["size"], each["sha256"]) for each in (*said.get("parts", ()), said)]
+        good = all(PART.fullmatch(part.file) and part.file.startswith(f"{name}.") for part in parts)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return parts if good else None
+
+
+def _trouble(path: Path, part: Part) -> str:
+    """What is wrong with a file of a set, or ""."""
     digest = hashlib.sha256()
-    for piece in _pieces(dump):
+    for piece in _pieces(path):
         digest.update(piece)
-    if (dump.name, dump.stat().st_size, digest.hexdigest()) != wanted:
+    if (path.stat().st_size, digest.hexdigest()) != (part.size, part.sha256):
         return "it is not the file that its manifest describes"
-    return _unpacked_trouble(dump)
+    # zstd's the server has read back; here there may be no zstd
+    return _unpacked_trouble(path) if path.name.endswith(".sql.gz") else ""
 
 
 def _unpacked_trouble(dump: Path) -> str:

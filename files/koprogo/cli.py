@@ -9,7 +9,9 @@
     koprogo resume              … again                                         exit 0
     koprogo retry               try the newest commit although it failed        exit 0 done or nothing to do, 1 problem
     koprogo logs [SERVICE]      the last lines                                  exit 0, 1 there are none
-    koprogo backup              dump and verify the database                    exit 0 done, 1 no backup
+    koprogo backup [--verify]   save and verify the database, or verify a set   exit 0 done, 1 no backup, a bad one
+    koprogo restore [SET]       put a set back into place                       exit 0 done, 1 not
+    koprogo drill               restore the newest set, count, throw it away    exit 0 good, 1 not
     koprogo health              look at everything                              exit 0 well, 1 not
 
 Each ends with 1 too when the server cannot tell or do what was asked, and says why on standard error; with 2 when it
@@ -74,10 +76,32 @@ def _run(options: argparse.Namespace, config: Config) -> int:
         "diff": lambda: _module("diff").run(config),
         "history": lambda: _module("history").run(config, as_json=options.json),
         "status": lambda: _module("status").run(config, as_json=options.json),
-        "backup": lambda: _module("backup").run(config),
+        "backup": lambda: _backup(options, config),
+        "restore": lambda: _restore(options, config),
+        "drill": lambda: _module("drill").run(config),
         "health": lambda: _module("health").run(config),
     }
     return calls[options.command]()
+
+
+def _backup(options: argparse.Namespace, config: Config) -> int:
+    module = _module("backup")
+    found: int = module.run(config) if options.verify is None else module.verify(config, options.verify)
+    return found
+
+
+def _restore(options: argparse.Namespace, config: Config) -> int:
+    module = _module("restore")
+    found: int
+    if options.resume:
+        found = module.resume(config)
+    elif options.drop_old:
+        found = module.drop_old(config, yes=options.yes)
+    elif options.into_scratch:
+        found = module.into_scratch(config, options.set)
+    else:
+        found = module.run(config, options.set, files=options.with_files, yes=options.yes)
+    return found
 
 
 def _module(name: str) -> Any:
@@ -122,7 +146,19 @@ def _parser() -> argparse.ArgumentParser:
     lines.add_argument("service", nargs="?", default="", metavar="SERVICE")
     lines.add_argument("-n", dest="lines", type=_count, default=20, metavar="LINES", help="how many (20)")
     lines.add_argument("-f", "--follow", action="store_true", help="and further ones as they come, until Ctrl-C")
-    commands.add_parser("backup", help="dump the database, verify the dump, keep the last days")
+    backup = commands.add_parser("backup", help="save and verify the database, keep the last days")
+    backup.add_argument(
+        "--verify", nargs="?", const="", metavar="SET", help="read a set again, the newest if none is named"
+    )
+    restore = commands.add_parser("restore", help="put a set back into place, the newest if none is named; asks first")
+    restore.add_argument("set", nargs="?", default="", metavar="SET", help="its name: 20261122_020005")
+    how = restore.add_mutually_exclusive_group()
+    how.add_argument("--into-scratch", action="store_true", help="into a database beside the real one, to look at")
+    how.add_argument("--with-files", action="store_true", help=".env, certificates and volumes as well")
+    how.add_argument("--resume", action="store_true", help="go on with a restore that was cut off")
+    how.add_argument("--drop-old", action="store_true", help="remove the data of before a restore")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    commands.add_parser("drill", help="restore the newest set into a throw-away database and count its rows")
     commands.add_parser("health", help="one line when all is well, else one for each problem")
     return parser
 

@@ -45,6 +45,11 @@ class Config:
     """Who may sign, in the form of ssh-keygen(1); None: commits need no signature."""
     log_file: Path | None = None
     """Where deploys write their lines too; None: nowhere else than to whoever started them."""
+    backup_weeks: int = 0
+    backup_months: int = 0
+    """Of how many weeks and months the last set is kept, beside those of the last days."""
+    backup_volumes: tuple[str, ...] = ()
+    """Volumes that are saved with the database, as the compose file calls them."""
 
     @property
     def compose_path(self) -> str:
@@ -91,6 +96,9 @@ def parse(data: dict[str, Any]) -> Config:
         allow_rewrite=_choice(data, "allow_rewrite"),
         allowed_signers=_path(data, "allowed_signers"),
         log_file=_path(data, "log_file"),
+        backup_weeks=int(data.get("backup_weeks", 0)),
+        backup_months=int(data.get("backup_months", 0)),
+        backup_volumes=tuple(str(name) for name in data.get("backup_volumes", ())),
     )
     if config.backup_days < 1:
         raise ValueError("backup_days has to be 1 or more")

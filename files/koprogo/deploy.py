@@ -67,7 +67,7 @@ def _keep(work: Work, hold: Hold, *, retry: bool) -> None:
         raise Problem(f"{since}. First: koprogo resume")
     if work.asked and deployed is not None:
         log.say(f"{since}: only settings are applied, until koprogo resume.")
-        _deploy(work, deployed.commit)
+        apply(work, deployed.commit)
 
 
 def _release(work: Work, newest: str) -> bool:
@@ -89,20 +89,21 @@ def _follow(work: Work, newest: str) -> str:
         action = decide.action(work.state, newest, asked=work.asked)
     deployed = work.state.deployed
     if action is Action.DEPLOY:
-        _deploy(work, newest)
+        apply(work, newest)
     elif action is Action.REAPPLY and deployed is not None:
         bad = work.state.bad(newest)
         if bad is not None:
             since = f"{newest[:7]} is in quarantine since {log.stamp(bad.at)}"
             log.say(f"{since}: {bad.reason}. Push a newer commit, or: koprogo retry")
-        _deploy(work, deployed.commit)
+        apply(work, deployed.commit)
     elif work.state.attempt is not None:
         # The branch came back from a commit that was being waited for.
         work.save(attempt=None)
     return newest
 
 
-def _deploy(work: Work, commit: str) -> None:
+def apply(work: Work, commit: str) -> None:
+    """Deploy a commit, or, if it is the one that runs, the settings as they are now. Raises Problem if that fails."""
     began = time.monotonic()
     deployed = work.state.deployed
     try:

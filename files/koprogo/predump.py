@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from koprogo import backup, log
+from koprogo import backup, dump, log
 from koprogo.compose import Project, repository_name
 from koprogo.containers import Container
 from koprogo.problem import Problem
@@ -87,4 +87,5 @@ def _dump(work: Work, database: Container) -> Path:
         backup.clear(directory)
     except OSError as error:
         raise Problem(f"{directory}: {error.strerror}.") from None
-    return backup.dump_of(work.docker, database, directory, deployed.commit if deployed else None, LIMIT)
+    source = backup.source(work.docker, database, deployed.commit if deployed else None, LIMIT)
+    return dump.write(source, directory, time.time())

@@ -14,9 +14,19 @@ from koprogo.state import Step
 from koprogo.switch import fail, go_back, restore_images
 from koprogo.work import Work
 
+RESTORE = "restore.json"
+"""See `journal`."""
+
 
 def recover(work: Work) -> None:
-    """Bring an attempt that nobody ended to its end. Raises Problem when its commit does not run then."""
+    """Bring an attempt that nobody ended to its end. Raises Problem when its commit does not run then.
+
+    A restore that was cut off comes first: it says which data there are to run on.
+    """
+    if (work.config.state_dir / RESTORE).exists():
+        from koprogo import restoring  # noqa: PLC0415 - a check as a rule does not need it
+
+        restoring.recover(work)
     recovery = decide.recovery(work.state)
     if recovery is Recovery.NONE:
         return

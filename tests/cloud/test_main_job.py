@@ -127,7 +127,7 @@ def test_backup_restores_into_an_empty_postgres(server: Server) -> None:
     rows = _postgres_rows(server, "koprogo-postgres")
     assert int(rows.split("|")[0]) >= 3
     server.run("sudo -u koprogo koprogo backup")
-    newest = server.run("sudo sh -c 'ls -t /home/koprogo/backups/postgres_*.sql.gz'").stdout.split()[0]
+    newest = server.run("sudo sh -c 'ls -t /home/koprogo/backups/postgres_*.sql.zst'").stdout.split()[0]
     server.run(
         "sudo docker run -d --rm --name restore -e POSTGRES_USER=koprogo -e POSTGRES_DB=koprogo_db "
         "-e POSTGRES_PASSWORD=restore postgres:15"
@@ -135,7 +135,7 @@ def test_backup_restores_into_an_empty_postgres(server: Server) -> None:
     try:
         ready = "sudo docker exec restore pg_isready -h 127.0.0.1 -U koprogo -d koprogo_db"
         wait_for(lambda: server.run(ready, check=False).returncode == 0, 60, "the empty database is not ready")
-        server.run(f"sudo sh -c 'gunzip < {newest} | docker exec -i restore psql -q -U koprogo -d postgres'")
+        server.run(f"sudo sh -c 'zstd -dc < {newest} | docker exec -i restore psql -q -U koprogo -d postgres'")
         assert _postgres_rows(server, "restore") == rows
     finally:
         server.run("sudo docker rm -f restore")

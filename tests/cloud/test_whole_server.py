@@ -68,10 +68,10 @@ def test_from_the_first_deploy_to_the_last_trace(operator: Operator, api: Connec
 
     # rebuilt: the backup comes first, and can be read
     said = operator.provision("rebuild", "--yes", "--name", NAME).stdout
-    (dump,) = (operator.folder / "backups" / server.ipv4).glob("postgres_*.sql.gz")
+    (dump,) = (operator.folder / "backups" / server.ipv4).glob("postgres_*.sql.zst")
     assert f"  {dump} (" in said
     assert said.index("Making a last backup") < said.index("Rebuilding the server")
-    text = subprocess.run(["zcat", dump], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(["zstdcat", dump], capture_output=True, text=True, check=True).stdout
     assert "COPY public.kept (id) FROM stdin;\n1\n2\n" in text
     assert dump.stat().st_mode & 0o777 == 0o600
     assert server_of(operator) == server

@@ -404,8 +404,8 @@ def test_backup_restores_with_the_same_rows(ledger: Server) -> None:
     assert "written and verified; 1 kept" in good(ledger.koprogo("backup"))
     last = ledger.status()["last_backup"]
     folder = ledger.sh("stat -c '%a %U %n' /home/koprogo/backups /home/koprogo/backups/postgres_*").stdout
-    assert [line.split()[0] for line in folder.splitlines()] == ["700", "600", "600"]
-    manifest = json.loads(ledger.sh(f"cat {last['file'].removesuffix('.sql.gz')}.json").stdout)
+    assert [line.split()[0] for line in folder.splitlines()] == ["700", "600", "600", "600", "600"]
+    manifest = json.loads(ledger.sh(f"cat {last['file'].removesuffix('.sql.zst')}.json").stdout)
     assert manifest["sha256"] == ledger.sh(f"sha256sum {last['file']}").stdout.split()[0]
     assert (manifest["user"], manifest["postgres"][:3]) == ("koprogo", "15.")
 
@@ -413,7 +413,7 @@ def test_backup_restores_with_the_same_rows(ledger: Server) -> None:
     try:
         ready = "docker exec restore pg_isready -h 127.0.0.1 -U koprogo"
         wait_for(lambda: ledger.sh(ready, check=False).returncode == 0, 60, "the empty database is not ready")
-        ledger.sh(f"gunzip < {last['file']} | docker exec -i restore psql -q -U koprogo -d postgres")
+        ledger.sh(f"zstd -dc < {last['file']} | docker exec -i restore psql -q -U koprogo -d postgres")
         assert ledger.sql(query, "restore") == rows
     finally:
         ledger.sh("docker rm -f restore")
@@ -444,7 +444,7 @@ def test_a_dump_whose_server_dies_half_way_does_not_count(backed_up: Server) -> 
     results: list[subprocess.CompletedProcess[str]] = []
     running = threading.Thread(target=lambda: results.append(backed_up.koprogo("backup")))
     running.start()
-    partial = backed_up.machine.rootdir / "home/koprogo/backups/.postgres.sql.gz.partial"
+    partial = backed_up.machine.rootdir / "home/koprogo/backups/.postgres.sql.zst.partial"
     wait_for(lambda: partial.exists() and partial.stat().st_size > 100_000, 30, "the dump does not begin")
     assert "Another backup is at work" in bad(backed_up.koprogo("backup"))
     backed_up.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pg_dump'")
@@ -457,7 +457,7 @@ def test_a_killed_backup_leaves_no_part_that_counts(backed_up: Server) -> None:
     before = _backups(backed_up)
     running = threading.Thread(target=backed_up.koprogo, args=("backup",))
     running.start()
-    partial = backed_up.machine.rootdir / "home/koprogo/backups/.postgres.sql.gz.partial"
+    partial = backed_up.machine.rootdir / "home/koprogo/backups/.postgres.sql.zst.partial"
     wait_for(lambda: partial.exists() and partial.stat().st_size > 100_000, 30, "the dump does not begin")
     backed_up.sh("kill -9 $(pgrep -u koprogo -f 'python3 -m koprogo backup')")
     running.join()

@@ -1,13 +1,12 @@
 """Dumps: what counts as one, what is left of one that does not, and which may go."""
 
-import gzip
 import hashlib
 import json
 import time
 from pathlib import Path
 
 import pytest
-from koprogo import backup, dump
+from koprogo import backup, dump, packing
 from koprogo.config import Config, parse
 from koprogo.dump import Origin
 from koprogo.problem import Problem
@@ -35,7 +34,11 @@ COPY public.buildings (id, name) FROM stdin;
 
 
 def write(folder: Path, script: str, now: float = NIGHT) -> Path:
-    return dump.write(["/bin/sh", "-c", script], folder, ORIGIN, now)
+    return dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN), folder, now)
+
+
+def unpacked(path: Path) -> str:
+    return b"".join(packing.unpack(path)).decode()
 
 
 def printing(text: str) -> str:
@@ -44,8 +47,8 @@ def printing(text: str) -> str:
 
 def test_a_whole_dump(tmp_path: Path) -> None:
     path = write(tmp_path, printing(WHOLE))
-    assert path.name == "postgres_20261122_020005.sql.gz"
-    assert gzip.decompress(path.read_bytes()).decode() == WHOLE
+    assert path.name == "postgres_20261122_020005.sql.zst"
+    assert unpacked(path) == WHOLE
     manifest = json.loads((tmp_path / "postgres_20261122_020005.json").read_text())
     assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert manifest["size"] == path.stat().st_size
@@ -91,14 +94,6 @@ def test_a_dump_larger_than_its_buffers(tmp_path: Path) -> None:
     assert manifest["databases"] == 2
 
 
-@pytest.mark.parametrize("size", [1, 7, 5000])
-def test_what_a_dump_holds_does_not_depend_on_how_it_is_cut(size: int) -> None:
-    content, data = dump.Content(), WHOLE.encode()
-    for start in range(0, len(data), size):
-        content.add(data[start : start + size])
-    assert (content.size, content.databases, content.trouble()) == (len(data), 2, None)
-
-
 def test_damage_is_seen(tmp_path: Path) -> None:
     path = write(tmp_path, printing(WHOLE))
     content = path.read_bytes()
@@ -110,7 +105,7 @@ def test_damage_is_seen(tmp_path: Path) -> None:
 
 def test_two_in_one_second_have_two_names(tmp_path: Path) -> None:
     first, second = write(tmp_path, printing(WHOLE)), write(tmp_path, printing(WHOLE))
-    assert (first.name, second.name) == ("postgres_20261122_020005.sql.gz", "postgres_20261122_020006.sql.gz")
+    assert (first.name, second.name) == ("postgres_20261122_020005.sql.zst", "postgres_20261122_020006.sql.zst")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk(tmp_path: Path) -> None:
-    (tmp_path / dump.PARTIAL).symlink_to("/dev/full")
+    (tmp_path / dump.PARTIAL.format(".sql.zst")).symlink_to("/dev/full")
     with pytest.raises(Problem, match="No space left on device"):
         write(tmp_path, printing(WHOLE))
     assert list(tmp_path.iterdir()) == []
@@ -154,7 +149,7 @@ def test_days_without_a_good_backup_push_none_out() -> None:
 
 def test_only_what_has_its_size_and_its_manifest_counts(tmp_path: Path) -> None:
     good = write(tmp_path, printing(WHOLE))
-    for name in ("postgres_20261101_020000.sql.gz", "postgres_old.sql.gz", "mine.sql.gz"):
+    for name in ("postgres_20261101_020000.sql.gz", "postgres_old.sql.zst", "mine.sql.zst"):
         (tmp_path / name).write_bytes(b"x" * 20)
     truncated = write(tmp_path, printing(WHOLE), NIGHT - 86400)
     truncated.write_bytes(truncated.read_bytes()[:20])
@@ -232,6 +227,7 @@ def test_the_database_is_asked_for_nothing_but_its_user_and_its_dump(
     assert (tmp_path / "calls").read_text().splitlines() == [
         "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=production",
         "container inspect 0123",
+        "ps --all --no-trunc --filter label=com.docker.compose.project=production --format {{.ID}} {{.Image}}",
         "exec 0123 printenv POSTGRES_USER",
         "exec 0123 pg_dumpall --version",
         f"exec 0123 pg_dumpall --username={user} --lock-wait-timeout=600000",
@@ -240,7 +236,14 @@ def test_the_database_is_asked_for_nothing_but_its_user_and_its_dump(
 
 def test_what_a_full_disk_or_a_kill_left_is_cleared_away(server: Config, capsys: pytest.CaptureFixture[str]) -> None:
     server.backup_dir.mkdir()
-    for name in (".postgres.sql.gz.partial", ".postgres_20261101_020000.json.partial", "postgres_20261101_020000.json"):
+    for name in (
+        ".postgres.sql.zst.partial",
+        ".postgres.uploads.tar.zst.partial",
+        ".postgres_20261101_020000.json.partial",
+        "postgres_20261101_020000.json",
+        "postgres_20261101_020000.env",
+        "postgres_20261101_020000.uploads.tar.zst",
+    ):
         (server.backup_dir / name).touch()
     (server.backup_dir / "postgres_mine.txt").touch()
     assert backup.run(server) == 0
@@ -258,7 +261,7 @@ def test_an_old_backup_that_cannot_be_deleted_does_not_make_the_new_one_bad(serv
     with pytest.raises(Problem) as caught:
         backup.run(server)
     made = verified(server.backup_dir)[-1].path
-    assert gzip.decompress(made.read_bytes()).decode() == WHOLE
+    assert unpacked(made) == WHOLE
     assert str(caught.value) == f"Backup {made} is good, but an old one could not be deleted: {old}: Is a directory."
 
 

@@ -1,11 +1,11 @@
 """The dump before a deploy: when there is one, what is kept, and what a failure stops. Docker says what it is told."""
 
-import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from koprogo import predump
+from koprogo import packing, predump
 from koprogo.compose import Project
 from koprogo.containers import Container
 from koprogo.problem import Problem
@@ -64,6 +64,7 @@ class Server(Bench):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        (self.programs / "zstd").symlink_to(shutil.which("zstd") or "zstd")
         self.dump(f"/bin/cat <<'END'\n{WHOLE}END")
         self.inspected("running")
         self.work = Work(self.config, Runner(), asked=False)
@@ -121,8 +122,8 @@ def test_a_dump_before_a_new_backend(server: Server) -> None:
     assert attempt.step is Step.DUMPED
     path = Path(attempt.dump)
     assert path.parent == server.folder
-    assert gzip.decompress(path.read_bytes()).decode() == WHOLE
-    assert json.loads(path.with_name(path.name.replace(".sql.gz", ".json")).read_text())["commit"] == server.first
+    assert b"".join(packing.unpack(path)).decode() == WHOLE
+    assert json.loads(path.with_name(path.name.replace(".sql.zst", ".json")).read_text())["commit"] == server.first
     assert server.folder.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -176,7 +177,7 @@ def test_a_deploy_that_is_begun_again_has_one_dump(server: Server) -> None:
 
 def test_what_a_kill_left_of_a_dump_goes(server: Server) -> None:
     server.folder.mkdir(parents=True, mode=0o755)
-    (server.folder / ".postgres.sql.gz.partial").write_bytes(b"x")
+    (server.folder / ".postgres.sql.zst.partial").write_bytes(b"x")
     server.make()
     assert len(server.dumps()) == 2
     assert server.folder.stat().st_mode & 0o777 == 0o700

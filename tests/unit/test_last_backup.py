@@ -86,6 +86,46 @@ def test_the_newest_set_comes_whole_into_a_private_folder(tmp_path: Path, out: C
     ]
 
 
+def with_parts(server: Server, env: bytes, name: str = "postgres_20261122_020000.env") -> None:
+    """Let the set be of today's form: a dump by zstd, and a .env that this manifest describes."""
+    zst, packed = NAME.replace(".gz", ".zst"), b"(\xb5/\xfd as zstd does"
+    part = {"file": name, "kind": "env", "size": 4, "sha256": hashlib.sha256(b"A=1\n").hexdigest()}
+    server.answers["sudo -n ls -1t /home/koprogo/backups"] = (0, f"{zst}\n{MANIFEST}\n")
+    server.files = {
+        f"/home/koprogo/backups/{zst}": packed,
+        f"/home/koprogo/backups/{MANIFEST}": manifest(packed, file=zst, parts=[part]),
+        f"/home/koprogo/backups/{name}": env,
+    }
+
+
+def test_every_part_of_a_set_comes(tmp_path: Path, out: Console) -> None:
+    server = Server()
+    with_parts(server, b"A=1\n")
+    path = take(server, tmp_path, out)
+    assert path == tmp_path / "51.75.1.2" / "postgres_20261122_020000.sql.zst"
+    assert sorted(path.name for path in path.parent.iterdir()) == [
+        "postgres_20261122_020000.env",
+        "postgres_20261122_020000.json",
+        "postgres_20261122_020000.sql.zst",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "trouble"),
+    [
+        (b"A=2\n", "postgres_20261122_020000.env", "it is not the file that its manifest describes"),
+        (b"A=1\n", "postgres_20261121_020000.env", "its manifest is not one"),
+        (b"A=1\n", "postgres_20261122_020000./../x", "its manifest is not one"),
+    ],
+)
+def test_a_part_that_is_another_is_not_kept(tmp_path: Path, out: Console, env: bytes, name: str, trouble: str) -> None:
+    server = Server()
+    with_parts(server, env, name)
+    assert f"The backup postgres_20261122_020000.sql.zst did not come whole: {trouble}." in failure(
+        server, tmp_path, out
+    )
+
+
 def test_a_server_without_the_program_has_nothing_to_back_up(tmp_path: Path, out: Console) -> None:
     server = Server()
     server.answers["test -x /usr/local/bin/koprogo"] = (1, "")
@@ -130,7 +170,7 @@ TORN = gzip.compress(SQL[: SQL.index(b"SELECT")], mtime=0)
         (
             DUMP,
             manifest(DUMP, file="postgres_20261121_020000.sql.gz"),
-            "it is not the file that its manifest describes",
+            "its manifest is not one",
         ),
         (DUMP[:-9], manifest(DUMP[:-9]), "its end is missing"),
         (b"no gzip", manifest(b"no gzip"), "it cannot be unpacked"),

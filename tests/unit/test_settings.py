@@ -203,6 +203,11 @@ def test_every_mistake_is_said_at_once(folder: Path) -> None:
         ("KOPROGO_API_DOMAIN", "koprogo.com", "is the name of the frontend too; put another, as in api.koprogo.com"),
         ("ACME_EMAIL", "me@localhost", "is not an e-mail address; put one like you@koprogo.com"),
         ("HEALTH_PATH", "api/v1/health", "is not a path; it begins with a slash, as in /api/v1/health"),
+        (
+            "BACKUP_VOLUMES",
+            "backend_uploads,./x",
+            "has './x', which is no name of a volume; put names as in backend_uploads",
+        ),
         ("DNS_RESOLVERS", "9.9.9.9,dns", "has 'dns', which is no IP address; put addresses between commas"),
         ("TLS_CA_FILE", "none.pem", "cannot be read (No such file or directory)"),
         ("TLS_CA_FILE", "~nouser/ca.pem", "begins with a home folder that is not found; put the whole path"),

@@ -1,0 +1,182 @@
+"""Compressed files: written by zstd, which is five times as fast as gzip and packs no worse; read also from gzip.
+
+zstd works in a process of its own; nothing here holds more than a piece of what goes by.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from koprogo.problem import Problem, one_line
+from koprogo.runner import end_group
+
+CHUNK = 1 << 18
+GZIP = 16 + zlib.MAX_WBITS
+LEVEL = 3
+_PIPE = 1 << 20
+"""Bytes that a pipe may hold; fewer changes between the processes of one small machine."""
+
+
+def pack(
+    argv: Sequence[str],
+    target: Path,
+    limit: float,
+    *,
+    seen: Callable[[bytes], None] | None = None,
+    tolerated: Callable[[int, str], bool] | None = None,
+) -> None:
+    """Run `argv`, and keep what it prints, compressed, in `target`: on the disk, 0600.
+
+    It may take `limit` seconds. Every piece goes through `seen`. `tolerated` says of an exit code and of what was
+    complained about whether it is good all the same. Raises Problem when anything is wrong.
+    """
+    name = _called(argv)
+    zstd = ["zstd", f"-{LEVEL}", "--quiet", "--stdout", "--check"]
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        with (
+            start(argv, stdout=subprocess.PIPE, stderr=said) as source,
+            start(zstd, stdin=subprocess.PIPE, stdout=file, stderr=complained) as packer,
+            limited(limit, source, packer) as late,
+        ):
+            full = _pump(source, packer, seen)
+            code = source.wait()
+            packed = packer.wait()
+        if late.is_set():
+            raise Problem(f"{name} did not end within {limit:.0f} s.")
+        if full or packed != 0:
+            raise Problem(f"{target.parent}: {last(complained, f'zstd ended with {packed}').rpartition(' : ')[2]}.")
+        words = last(said, "it says nothing")
+        if code != 0 and not (tolerated and tolerated(code, words)):
+            raise Problem(f"{name} failed (exit code {code}): {words}.")
+        os.fsync(file.fileno())
+
+
+def unpack(path: Path) -> Iterator[bytes]:
+    """Yield what is in a compressed file, its own checksum verified; raises Problem when it is damaged."""
+    return _gunzip(path) if path.suffix == ".gz" else _unzstd(path)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as stream:
+        while data := stream.read(CHUNK):
+            found.update(data)
+    return found.hexdigest()
+
+
+@contextmanager
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    **more: Any,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program in a group of its own (`more` is for Popen), and end all of it afterwards if it still runs."""
+    try:
+        child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, **more)
+    except OSError as error:
+        raise Problem(f"Cannot start {argv[0]}: {error.strerror}.") from None
+    try:
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+        yield child
+    finally:
+        if child.stdin is not None:
+            with suppress(OSError):
+                child.stdin.close()
+        end_group(child)
+
+
+@contextmanager
+def limited(seconds: float, *children: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Kill the children when it takes longer; the event says whether that was so."""
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+    watch = threading.Timer(seconds, give_up)
+    watch.start()
+    try:
+        yield late
+    finally:
+        watch.cancel()
+
+
+def _pump(
+    source: subprocess.Popen[bytes], packer: subprocess.Popen[bytes], seen: Callable[[bytes], None] | None
+) -> bool:
+    """Pass everything on; returns whether the packer would not take it."""
+    if source.stdout is None or packer.stdin is None:
+        raise AssertionError("no pipes")
+    try:
+        while data := source.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
+            if seen is not None:
+                seen(data)
+            packer.stdin.write(data)
+        packer.stdin.close()
+    except BrokenPipeError:
+        with suppress(ProcessLookupError):
+            os.killpg(source.pid, signal.SIGKILL)
+        return True
+    return False
+
+
+def _gunzip(path: Path) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(GZIP)
+    try:
+        with path.open("rb") as stream:
+            while data := stream.read(CHUNK):
+                while data:
+                    yield unpacker.decompress(data, CHUNK)
+                    data = unpacker.unconsumed_tail
+        yield unpacker.flush()
+    except zlib.error as error:
+        raise Problem(f"{path.name} is damaged: {error}.") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise Problem(f"{path.name} is damaged: its end is missing.")
+
+
+def _unzstd(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file, tempfile.TemporaryFile() as complained:
+        argv = ["zstd", "--decompress", "--quiet", "--stdout"]
+        with start(argv, stdin=file, stdout=subprocess.PIPE, stderr=complained) as child:
+            if child.stdout is None:
+                raise AssertionError("no pipe")
+            while data := child.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
+                yield data
+            if (code := child.wait()) != 0:
+                words = last(complained, f"zstd ended with {code}").rpartition(" : ")[2]
+                raise Problem(f"{path.name} is damaged: {words}.")
+
+
+def last(stream: IO[bytes], otherwise: str) -> str:
+    """Return what a program wrote into `stream`, on one line."""
+    stream.seek(0)
+    lines = [line.strip() for line in stream.read(4000).decode("utf-8", "replace").splitlines() if line.strip()]
+    return one_line(" ".join(lines)).rstrip(". ") or otherwise
+
+
+def _called(argv: Sequence[str]) -> str:
+    """Return the name of the program that `docker exec` or `docker run` starts, or of this one."""
+    return next((word for word in argv if word in ("pg_dumpall", "tar")), Path(argv[0]).name)

@@ -1,0 +1,423 @@
+"""Sets: what is counted of a dump, what belongs to one, which are found, what damage is seen, what is remembered."""
+
+import gzip
+import hashlib
+import json
+import time
+import tomllib
+from pathlib import Path
+
+import koprogo
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from koprogo import backup, backup_state, dump, packing, parts, sets
+from koprogo.backup_state import BackupState, Run
+from koprogo.config import Config
+from koprogo.content import Content, database_name
+from koprogo.dump import Other
+from koprogo.problem import Problem
+from koprogo.retention import Backup, expired, verified
+from koprogo.runner import Runner
+from test_koprogo_backup import NIGHT, ORIGIN, WHOLE, printing, server
+
+__all__ = ["server"]  # a fixture
+
+# As pg_dumpall 15 prints it; the function holds what looks like the rows of a table.
+REAL = '''--
+-- PostgreSQL database cluster dump
+--
+
+SET default_transaction_read_only = off;
+
+CREATE ROLE koprogo;
+ALTER ROLE koprogo WITH SUPERUSER INHERIT;
+
+--
+-- Database "template1" dump
+--
+
+\\connect template1
+
+--
+-- Database "koprogo_db" dump
+--
+
+CREATE DATABASE koprogo_db WITH TEMPLATE = template0 ENCODING = 'UTF8';
+
+\\connect koprogo_db
+
+CREATE FUNCTION public.fill() RETURNS void AS $$
+COPY public.buildings (id) FROM stdin;
+$$ LANGUAGE sql;
+
+--
+-- Data for Name: buildings; Type: TABLE DATA; Schema: public; Owner: koprogo
+--
+
+COPY public.buildings (id, name) FROM stdin;
+1\tRésidence du Parc
+2\tLes\\nTilleuls
+3\t\\\\.
+\\.
+
+
+--
+-- Data for Name: empty; Type: TABLE DATA; Schema: public; Owner: koprogo
+--
+
+COPY public.empty (id) FROM stdin;
+\\.
+
+
+--
+-- Data for Name: Odd (one); Type: TABLE DATA; Schema: public; Owner: koprogo
+--
+
+COPY public."Odd (one)" ("A ""b""") FROM stdin;
+
+\\N
+\\.
+
+\\connect -reuse-previous=on "dbname='it\\'s two'"
+
+--
+-- Data for Name: buildings; Type: TABLE DATA; Schema: public; Owner: koprogo
+--
+
+COPY public.buildings (id) FROM stdin;
+7
+\\.
+
+--
+-- PostgreSQL database cluster dump complete
+--
+
+'''
+ROWS = {
+    "template1": {},
+    "koprogo_db": {"public.buildings": 3, "public.empty": 0, 'public."Odd (one)"': 2},
+    "it's two": {"public.buildings": 1},
+}
+
+
+def read(data: bytes, size: int) -> Content:
+    content = Content()
+    for start in range(0, len(data), size):
+        content.add(data[start : start + size])
+    return content
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 1000, 1 << 20])
+def test_rows_are_counted_however_a_dump_is_cut(size: int) -> None:
+    content = read(REAL.encode(), size)
+    assert (content.size, content.rows, content.databases, content.trouble()) == (len(REAL.encode()), ROWS, 3, None)
+
+
+@given(st.lists(st.text("ab\t\\", max_size=9), max_size=30), st.integers(1, 40))
+def test_a_line_is_a_row(values: list[str], size: int) -> None:
+    escaped = [value.replace("\\", "\\\\").replace("\t", "\\t") for value in values]
+    begin = REAL[: REAL.index("1\tRésidence")]
+    end = REAL[REAL.index("\\.\n\n") :]
+    content = read((begin + "".join(f"{value}\n" for value in escaped) + end).encode(), size)
+    assert content.rows["koprogo_db"]["public.buildings"] == len(values)
+
+
+def test_rows_that_do_not_end_are_no_dump() -> None:
+    text = REAL.replace("7\n\\.\n", "7\n")
+    assert read(text.encode(), 100).trouble() == "the rows of public.buildings do not end"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("koprogo_db", "koprogo_db"),
+        ('"Upper"', "Upper"),
+        ("\"dbname='with a blank'\"", "with a blank"),
+        ('"dbname=\'a ""b"" \\\'c\\\' \\\\d\'"', "a \"b\" 'c' \\d"),
+    ],
+)
+def test_names_of_databases(text: str, name: str) -> None:
+    assert database_name(text) == name
+
+
+def write(folder: Path, text: str = REAL, now: float = NIGHT, others: tuple[Other, ...] = ()) -> sets.Set:
+    """A set whose dump is this text."""
+    folder.mkdir(exist_ok=True)
+    source = dump.Source(["/bin/sh", "-c", printing(text)], ORIGIN)
+    return sets.read(dump.write(source, folder, now, others))
+
+
+def _settings(path: Path) -> None:
+    path.write_text("A=1\n")
+
+
+def with_files(folder: Path) -> sets.Set:
+    """A set with a .env and a volume."""
+    others = (
+        Other(".env", "env", _settings),
+        Other(
+            ".uploads.tar.zst",
+            "volume",
+            lambda path: packing.pack(["/bin/sh", "-c", "head -c 300000 /dev/urandom"], path, 60),
+            "uploads",
+        ),
+    )
+    return write(folder, others=others)
+
+
+def test_a_set_says_what_is_in_it(tmp_path: Path) -> None:
+    found = with_files(tmp_path)
+    assert found.name == "postgres_20261122_020005"
+    assert [part.path.name.removeprefix(found.name) for part in found.parts] == [
+        ".sql.zst", ".env", ".uploads.tar.zst",
+    ]  # fmt: skip
+    assert [part.kind for part in found.parts] == ["dump", "env", "volume"]
+    assert found.parts[1].sha256 == hashlib.sha256(b"A=1\n").hexdigest()
+    assert (found.postgres, found.user, found.commit, found.total_rows) == ("15.18", "koprogo", "a" * 40, 6)
+    assert found.rows == ROWS
+    assert sets.verify(found) == found
+    (backed_up,) = verified(tmp_path)
+    assert (backed_up.path, backed_up.size, len(backed_up.others)) == (found.dump, found.size, 2)
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_damage_of_any_part_is_seen(tmp_path: Path) -> None:
+    for part, words in ((0, "SHA-256 is another"), (1, "SHA-256 is another"), (2, "SHA-256 is another")):
+        found = with_files(tmp_path / str(part))
+        flip(found.parts[part].path)
+        with pytest.raises(Problem, match=words):
+            sets.verify(found)
+    found = with_files(tmp_path / "short")
+    found.parts[2].path.write_bytes(b"x")
+    with pytest.raises(Problem, match="has 1 bytes, and had"):
+        sets.verify(found)
+    assert verified(tmp_path / "short") == []
+    found.parts[2].path.unlink()
+    with pytest.raises(Problem, match=r"uploads.tar.zst: No such file or directory\."):
+        sets.verify(found)
+
+
+def test_a_manifest_that_counts_other_rows_is_seen(tmp_path: Path) -> None:
+    found = write(tmp_path)
+    path = dump.manifest_of(found.dump)
+    data = json.loads(path.read_text())
+    data["rows"]["koprogo_db"]["public.empty"] = 1
+    path.write_text(json.dumps(data))
+    with pytest.raises(Problem, match="its rows are not those of its manifest"):
+        sets.verify(sets.read(found.dump))
+
+
+def old_format(folder: Path, name: str = "postgres_20261101_020000", text: str = WHOLE) -> Path:
+    """A set as this program wrote it before there were parts."""
+    path = folder / f"{name}.sql.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    facts = {"file": path.name, "size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (folder / f"{name}.json").write_text(json.dumps(facts | {"postgres": "15.18", "user": "koprogo", "commit": None}))
+    return path
+
+
+def test_a_set_of_before_counts(tmp_path: Path) -> None:
+    path = old_format(tmp_path)
+    assert [one.path for one in verified(tmp_path)] == [path]
+    found = sets.verify(sets.read(path))
+    assert (found.rows, found.user, len(found.parts)) == (None, "koprogo", 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(Problem, match=r"has \d+ bytes, and had"):
+        sets.verify(found)
+
+
+def test_a_gzip_that_unpacks_to_much_more_comes_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "zeros.gz"
+    path.write_bytes(gzip.compress(bytes(5_000_000)))
+    pieces = [len(piece) for piece in packing.unpack(path)]
+    assert (sum(pieces), max(pieces)) == (5_000_000, packing.CHUNK)
+
+
+def test_which_set_is_meant(tmp_path: Path) -> None:
+    nightly, newest = write(tmp_path), write(tmp_path, now=NIGHT + 86400)
+    before = write(tmp_path / "before-restores", now=NIGHT + 2 * 86400)
+    old = old_format(tmp_path)
+    assert sets.find(tmp_path, "") == newest.dump
+    for name in ("postgres_20261122_020005", "20261122_020005", str(nightly.dump), nightly.dump.name):
+        assert sets.find(tmp_path, name) == nightly.dump
+    assert sets.find(tmp_path, "20261124_020005") == before.dump
+    assert sets.find(tmp_path, "20261101_020000") == old
+    with pytest.raises(Problem) as caught:
+        sets.find(tmp_path, "2027")
+    assert str(caught.value) == (
+        "No such set: 2027. There is:\n  postgres_20261123_020005.sql.zst\n  postgres_20261122_020005.sql.zst"
+        "\n  postgres_20261101_020000.sql.gz\n  before-restores/postgres_20261124_020005.sql.zst"
+    )
+    with pytest.raises(Problem, match=r"There is no set\. There is none in .*/nothing\."):
+        sets.find(tmp_path / "nothing", "")
+
+
+def test_a_damaged_newest_set_does_not_hide_the_one_before(tmp_path: Path) -> None:
+    good, bad = write(tmp_path), write(tmp_path, now=NIGHT + 86400)
+    flip(bad.dump)
+    found, troubles = sets.newest_good(tmp_path)
+    assert (found, len(troubles)) == (good, 1)
+    good.dump.unlink()
+    with pytest.raises(Problem, match=r"There is no set that is whole\. postgres_20261123_020005\.sql\.zst is not"):
+        sets.newest_good(tmp_path)
+
+
+def days(*names: str) -> list[Backup]:
+    return [Backup(Path(name), name, 1, 0.0) for name in names]
+
+
+def test_weeks_and_months_keep_the_last_of_each() -> None:
+    # 1 November 2026 is a Sunday.
+    every = days(*(f"202610{day:02d}" for day in range(20, 32)), *(f"202611{day:02d}" for day in range(1, 24)))
+    kept = [b.day for b in every if b not in expired(every, 2, weeks=3, months=2)]
+    assert kept == ["20261031", "20261115", "20261122", "20261123"]
+    # Night after night it comes to the same.
+    left: list[Backup] = []
+    for backup_of_day in every:
+        left.append(backup_of_day)
+        left = [b for b in left if b not in expired(left, 2, weeks=3, months=2)]
+    assert [b.day for b in left] == kept
+    assert expired(days("20250101"), 1, weeks=5, months=5) == []
+
+
+@given(st.lists(st.integers(0, 900), max_size=40), st.integers(1, 9), st.integers(0, 9), st.integers(0, 9))
+def test_the_newest_set_never_goes(ages: list[int], daily: int, weeks: int, months: int) -> None:
+    begin = 1_700_000_000
+    names = sorted(time.strftime("%Y%m%d", time.gmtime(begin - age * 86400)) for age in ages)
+    every = days(*names)
+    gone = expired(every, daily, weeks, months)
+    assert not every or every[-1] not in gone
+    assert len({b.day for b in every} - {b.day for b in gone}) >= min(daily, len({b.day for b in every}))
+    assert len({b.day for b in every if b not in gone}) <= daily + weeks + months
+
+
+_DOCKER = """#!/bin/sh
+case "$*" in
+'ps --all --quiet'*) echo 0123 ;;
+ps*) echo 0123 postgres:15; echo 4567 docker.io/library/traefik:v3 ;;
+*inspect*0123) cat {inspected} ;;
+*inspect*4567) echo '[{{"Config": {{"Labels": {{"com.docker.compose.service": "proxy"}}}}, "Mounts": [
+  {{"Type": "bind", "Source": "/var/run/docker.sock"}}, {{"Type": "volume", "Name": "production_acme"}}]}}]' ;;
+'volume ls'*volume=uploads) echo production_uploads ;;
+'volume ls'*) ;;
+'volume inspect --format'*) echo acme ;;
+'volume inspect outside') ;;
+'volume inspect'*) exit 1 ;;
+*printenv*) echo koprogo ;;
+*--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
+*pg_dumpall*) cat {dump} ;;
+run*) {tar} ;;
+esac
+"""
+
+
+def docker(folder: Path, tar: str) -> None:
+    """Let `docker` be a server with Traefik; `tar` is what copying a volume does."""
+    text = _DOCKER.format(inspected=folder / "inspected", dump=folder / "dump", tar=tar)
+    (folder / "docker").write_text(text)
+
+
+def volumes_of(config: Config, *names: str) -> Config:
+    return Config(**{**config.__dict__, "backup_volumes": names})
+
+
+def test_a_backup_holds_the_settings_the_certificates_and_the_volumes(server: Config, tmp_path: Path) -> None:
+    docker(tmp_path, 'echo "tar of $*"')
+    env = tmp_path / ".env"
+    env.write_text("SECRET=1\n")
+    config = Config(**{**volumes_of(server, "uploads", "outside").__dict__, "env_file": env})
+    assert backup.run(config) == 0
+    found = sets.read(verified(server.backup_dir)[0].path)
+    assert [(part.kind, part.volume, part.service) for part in found.parts] == [
+        ("dump", "", ""),
+        ("env", "", ""),
+        ("volume", "acme", "proxy"),
+        ("volume", "outside", ""),
+        ("volume", "uploads", ""),
+    ]
+    assert b"".join(packing.unpack(found.parts[4].path)) == (
+        b"tar of run --rm --network none --log-driver none --user 0:0 --volume production_uploads:/volume:ro "
+        b"--entrypoint tar sha256:1 -C /volume --numeric-owner -cf - .\n"
+    )
+    assert {path.stat().st_mode & 0o777 for path in server.backup_dir.iterdir()} == {0o600}
+    assert backup.verify(config, "") == 0
+    state = backup_state.load(server.state_dir)
+    assert state.good_backup == state.backup
+    assert state.backup is not None
+    assert (state.backup.set, state.backup.problem) == (found.name, "")
+
+
+def test_a_volume_that_is_not_there_is_no_backup(server: Config, tmp_path: Path) -> None:
+    docker(tmp_path, "exit 0")
+    with pytest.raises(Problem, match="There is no volume photos, which BACKUP_VOLUMES names"):
+        backup.run(volumes_of(server, "photos"))
+    state = backup_state.load(server.state_dir)
+    assert state.good_backup is None
+    assert state.backup is not None
+    assert state.backup.problem.startswith("No backup was made; the older ones are untouched. There is no volume")
+
+
+@pytest.mark.parametrize(
+    ("tar", "good"),
+    [
+        ("echo x; echo 'tar: ./a: file changed as we read it' >&2; exit 1", True),
+        ("echo x; printf 'tar: ./a: File removed before we read it\\ntar: ./b: file changed as we read it' >&2;"
+         " exit 1", True),
+        ("echo x; echo 'tar: ./a: Cannot open: Permission denied' >&2; exit 1", False),
+        ("echo x; echo 'tar: ./a: file changed as we read it' >&2; exit 2", False),
+        ("echo x; exit 1", False),
+    ],
+)  # fmt: skip
+def test_a_user_who_writes_meanwhile_is_no_failure(server: Config, tmp_path: Path, tar: str, good: bool) -> None:
+    docker(tmp_path, tar)
+    config = volumes_of(server, "uploads")
+    if good:
+        assert backup.run(config) == 0
+        return
+    with pytest.raises(Problem, match="tar failed"):
+        backup.run(config)
+    assert list(server.backup_dir.iterdir()) == []
+
+
+def test_a_full_disk_is_noticed_before_it_is_full(server: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backup.run(server) == 0
+    (before,) = verified(server.backup_dir)
+    room = backup.space.look(server.backup_dir)
+    small = backup.space.Room(room.path, 10_000_000, 500_000 + before.size - 1, 0, 0)
+    monkeypatch.setattr(backup.space, "look", lambda _: small)
+    with pytest.raises(Problem, match=r"MB free; the last set has 0.0 MB, and 0.5 MB have to stay free\."):
+        backup.run(server)
+    assert verified(server.backup_dir) == [before]
+
+
+def test_what_is_remembered_survives_damage_and_newer_programs(tmp_path: Path) -> None:
+    assert backup_state.load(tmp_path) == BackupState()
+    good, bad = Run(1.0, 2.0, "one"), Run(3.0, 4.0, "", "no room")
+    backup_state.note(tmp_path, "backup", good)
+    backup_state.note(tmp_path, "backup", bad)
+    backup_state.note(tmp_path, "drill", good)
+    assert backup_state.load(tmp_path) == BackupState(bad, good, good, good)
+    path = tmp_path / "backup.json"
+    path.write_text(path.read_text().replace('"seconds"', '"of later": 1, "seconds"').replace("{", '{"new": null,', 1))
+    assert backup_state.load(tmp_path).backup == bad
+    for text in ("", "[]", '{"backup": 1}', '{"backup": {"at": "x", "seconds": 1}}', '{"backup": {}}'):
+        path.write_text(text)
+        assert backup_state.load(tmp_path) == BackupState()
+
+
+def test_one_version_of_the_program() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["version"] == koprogo.VERSION
+
+
+def test_the_volume_of_a_name(server: Config, tmp_path: Path) -> None:
+    docker(tmp_path, "")
+    assert parts.find(Runner(), "production", "uploads").real == "production_uploads"
+    assert parts.find(Runner(), "production", "outside").real == "outside"
