@@ -5,7 +5,7 @@ PYTHON   := .venv/bin/python
 PYINFRA  := .venv/bin/pyinfra
 export ENV_FILE
 
-.PHONY: help setup demo demo-down demo-push test bench-deploys lint plan setup-infra lock
+.PHONY: help setup demo demo-down demo-push test bench-deploys bench-backup lint plan setup-infra lock
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: setup ## all tests; without root those that can run, and it says what is l
 
 bench-deploys: setup ## what clients lose while a server deploys, and while the old script does; as root, 25 min
 	@$(PYTHON) -m bench.deploys
+
+bench-backup: setup ## what backups and restores of 1 GB cost, and gzip's beside them; as root, 10 min
+	@$(PYTHON) -m bench.backup
 
 lint: setup ## ruff and mypy
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy .

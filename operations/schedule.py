@@ -1,4 +1,4 @@
-"""What cron does: a backup every night, a look at the health every five minutes."""
+"""What cron does: a backup every night, its trial every week, a look at the health every five minutes."""
 
 from pyinfra.api import deploy
 
@@ -7,6 +7,9 @@ from facts.server import State
 from operations import commands, files
 
 BACKUP_HOUR = 2
+DRILL_HOUR = 3
+DRILL_DAY = 0
+"""Sunday; half past the hour."""
 HEALTH_MINUTES = 5
 
 
@@ -14,7 +17,7 @@ def crontab() -> str:
     """Our file of /etc/cron.d."""
     return files.render(
         "cron", user=layout.USER, program=layout.PROGRAM, backup_hour=BACKUP_HOUR, backup_log=layout.BACKUP_LOG,
-        health_minutes=HEALTH_MINUTES, health_log=layout.HEALTH_LOG,
+        drill_hour=DRILL_HOUR, drill_day=DRILL_DAY, health_minutes=HEALTH_MINUTES, health_log=layout.HEALTH_LOG,
     )  # fmt: skip
 
 
@@ -22,7 +25,7 @@ def crontab() -> str:
 def schedule(state: State) -> None:
     """One file of ours in /etc/cron.d, and cron itself."""
     files.sync(
-        name=f"Backup at {BACKUP_HOUR:02}:00, health every {HEALTH_MINUTES} minutes",
+        name=f"Backup at {BACKUP_HOUR:02}:00, drill on Sundays, health every {HEALTH_MINUTES} minutes",
         state=state, wanted=[files.File(layout.CRON, crontab())],
     )  # fmt: skip
     failing = "cron does not start: no backups are made. Log in and see `systemctl status cron`."

@@ -64,8 +64,12 @@ def pack(
 
 
 def unpack(path: Path) -> Iterator[bytes]:
-    """Yield what is in a compressed file, its own checksum verified; raises Problem when it is damaged."""
-    return _gunzip(path) if path.suffix == ".gz" else _unzstd(path)
+    """Yield what is in a compressed file, its own checksum verified; raises Problem when it is damaged or gone."""
+    try:
+        with path.open("rb") as file:
+            yield from _gunzip(path, file) if path.suffix == ".gz" else _unzstd(path, file)
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}.") from None
 
 
 def digest(path: Path) -> str:
@@ -142,14 +146,13 @@ def _pump(
     return False
 
 
-def _gunzip(path: Path) -> Iterator[bytes]:
+def _gunzip(path: Path, file: IO[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(GZIP)
     try:
-        with path.open("rb") as stream:
-            while data := stream.read(CHUNK):
-                while data:
-                    yield unpacker.decompress(data, CHUNK)
-                    data = unpacker.unconsumed_tail
+        while data := file.read(CHUNK):
+            while data:
+                yield unpacker.decompress(data, CHUNK)
+                data = unpacker.unconsumed_tail
         yield unpacker.flush()
     except zlib.error as error:
         raise Problem(f"{path.name} is damaged: {error}.") from None
@@ -157,17 +160,16 @@ def _gunzip(path: Path) -> Iterator[bytes]:
         raise Problem(f"{path.name} is damaged: its end is missing.")
 
 
-def _unzstd(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file, tempfile.TemporaryFile() as complained:
-        argv = ["zstd", "--decompress", "--quiet", "--stdout"]
-        with start(argv, stdin=file, stdout=subprocess.PIPE, stderr=complained) as child:
-            if child.stdout is None:
-                raise AssertionError("no pipe")
-            while data := child.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
-                yield data
-            if (code := child.wait()) != 0:
-                words = last(complained, f"zstd ended with {code}").rpartition(" : ")[2]
-                raise Problem(f"{path.name} is damaged: {words}.")
+def _unzstd(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    argv = ["zstd", "--decompress", "--quiet", "--stdout"]
+    with tempfile.TemporaryFile() as said, start(argv, stdin=file, stdout=subprocess.PIPE, stderr=said) as child:
+        if child.stdout is None:
+            raise AssertionError("no pipe")
+        while data := child.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
+            yield data
+        if (code := child.wait()) != 0:
+            words = last(said, f"zstd ended with {code}").rpartition(" : ")[2]
+            raise Problem(f"{path.name} is damaged: {words}.")
 
 
 def last(stream: IO[bytes], otherwise: str) -> str:

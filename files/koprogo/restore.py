@@ -35,13 +35,14 @@ SCRATCH = "koprogo-scratch"
 
 def run(config: Config, name: str, *, files: bool, yes: bool) -> int:
     """Put a set into place, the newest that is whole if none is named; returns the exit code, as all of these."""
+    # Nobody is kept from deploying while somebody reads and thinks.
+    shown = Work(config, Runner(), asked=True)
+    found = restoring.look(shown, name)
+    drill.require_room(shown.runner, found)
+    print("\n".join(plan(shown, found, files=files)))
+    _ask(found.name.removeprefix("postgres_"), f"Type the set's name, {found.name}, to restore it: ", yes=yes)
     with session.alone(config, asked=True) as work, _no_backup(config):
         recover(work)
-        restoring.deployed_version(work)
-        found = restoring.look(work, name)
-        drill.require_room(work.runner, found)
-        print("\n".join(plan(work, found, files=files)))
-        _ask(found.name.removeprefix("postgres_"), f"Type the set's name, {found.name}, to restore it: ", yes=yes)
         began = time.monotonic()
         note, made_of = restoring.begin(work, found, files=files)
         return _finish(work, note, found, made_of, began)

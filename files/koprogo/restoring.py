@@ -139,9 +139,11 @@ def undo(work: Work, note: Journal) -> None:
         exchange.back(work.runner, note.image, note.root, note.exchanges)
         _settings_back(work, note)
     if note.step.stopped:
-        if (trouble := _start_database(work, note)) is not None:
-            log.complain(f"The database is not healthy with the data of before: {trouble}.")
-        _start(work, note.running)
+        trouble = _start_database(work, note) or _start_others(work, note)
+        if trouble is not None:
+            # It may be why somebody wants to restore: no reason to begin again and again.
+            _start(work, note.running)
+            log.complain(f"The application is not healthy with the data of before: {trouble}.")
     exchange.remove(work.runner, [one.fresh for one in note.exchanges])
     journal.clear(work.config.state_dir)
 
@@ -276,10 +278,8 @@ def _start_all(work: Work, note: Journal) -> None:
     if note.files:
         _apply_settings(work, deployed)
         return
-    before = restarts_of(work.docker.containers(deployed.project))
-    _start(work, [note.database, *note.running])
-    images = {service: image.ref for service, image in deployed.images.items()}
-    trouble = work.gate.wait(Project(deployed.project, images), before, note.lenient)
+    _start(work, [note.database])
+    trouble = _start_others(work, note)
     journal.clear(work.config.state_dir)
     if trouble is not None:
         back = f" To go back to the data of before: koprogo restore {dump.stem(Path(note.last_dump).name)}"
@@ -300,6 +300,15 @@ def _apply_settings(work: Work, deployed: Deployed) -> None:
         if work.state.attempt is None or work.state.attempt.step.touched:
             _kept_settings(work).unlink(missing_ok=True)
             journal.clear(work.config.state_dir)
+
+
+def _start_others(work: Work, note: Journal) -> str | None:
+    """Start what else ran before, and return why not everything is healthy then, or None."""
+    deployed = deployed_version(work)
+    before = restarts_of(work.docker.containers(deployed.project))
+    _start(work, note.running)
+    images = {service: image.ref for service, image in deployed.images.items()}
+    return work.gate.wait(Project(deployed.project, images), before, note.lenient)
 
 
 def _start(work: Work, names: tuple[str, ...] | list[str]) -> None:

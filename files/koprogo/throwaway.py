@@ -291,7 +291,7 @@ def _begin(head: bytes, found: Set) -> bytes:
 
 def _options(made_of: Recipe, name: str, user: str, limit: int) -> list[str]:
     return [
-        "--name", name, "--network", "none", "--memory", str(limit), "--cpu-shares", "512",
+        "--pull", "never", "--name", name, "--network", "none", "--memory", str(limit), "--cpu-shares", "512",
         "--env", f"POSTGRES_USER={user}", "--env", "POSTGRES_DB=postgres", "--env", "POSTGRES_PASSWORD",
         "--env", f"PGDATA={made_of.pgdata}",
         # All of it is brought to the disk at once in the end.

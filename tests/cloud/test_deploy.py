@@ -82,7 +82,7 @@ DRIFTS = {
             "Program | koprogo, in /usr/local",
             NAMES,
             APPLICATION,
-            "Schedule | Backup at 02:00, health every 5 minutes",
+            "Schedule | Backup at 02:00, drill on Sundays, health every 5 minutes",
             SITE,
         ],
         {

@@ -229,7 +229,9 @@ def test_a_restore_cut_off_anywhere_leaves_the_old_or_the_new(server: Server, re
                 assert "undone" in done.stdout
                 assert {"of now", *acknowledged} <= names(server)
             assert acknowledged
-            assert (server.version(), server.status()["healthy"]) == ("1", True)
+            # after a boot it is Docker that starts what nobody had stopped
+            wait_for(lambda: server.status()["healthy"], 60, f"it is not healthy after {step}")
+            assert server.version() == "1"
             nothing_is_left(server)
 
 
@@ -288,7 +290,7 @@ def test_damaged_sets_are_passed_over_and_said(server: Server) -> None:
     server.sh(f"truncate -s 500 {BACKUPS}/{second}")
     assert "has 500 bytes, and had" in bad(server.koprogo("restore", second, "--yes"))
     assert server.status()["last_backup"]["file"] == f"{BACKUPS}/{first}"
-    server.sh(f"rm {BACKUPS}/{second}")
+    server.sh(f"rm {BACKUPS}/{newest(server)}.*")
     drilled(server)
 
 
@@ -321,7 +323,7 @@ def test_backups_that_fail_cost_no_set(server: Server) -> None:
         server.sql("create table noise as select gen_random_uuid()::text as line from generate_series(1, 700000)")
         assert "No space left on device" in bad(server.koprogo("backup"))
         assert server.sh(f"cd {BACKUPS}; sha256sum *; ls -A | grep -c partial || true").stdout == kept + "0\n"
-        server.sh(f"head -c 11500000 /dev/zero > {BACKUPS}/full")
+        server.sh(f"head -c 12200000 /dev/zero > {BACKUPS}/full")
         assert "MB have to stay free" in bad(server.koprogo("backup"))
         server.sh(f"rm {BACKUPS}/full")
         server.sql("drop table noise")

@@ -240,6 +240,12 @@ def test_a_gzip_that_unpacks_to_much_more_comes_in_pieces(tmp_path: Path) -> Non
     assert (sum(pieces), max(pieces)) == (5_000_000, packing.CHUNK)
 
 
+def test_a_file_that_went_away_is_a_line(tmp_path: Path) -> None:
+    for name in ("a.zst", "a.gz"):
+        with pytest.raises(Problem, match=r"a.*: No such file or directory"):
+            list(packing.unpack(tmp_path / name))
+
+
 def test_which_set_is_meant(tmp_path: Path) -> None:
     nightly, newest = write(tmp_path), write(tmp_path, now=NIGHT + 86400)
     before = write(tmp_path / "before-restores", now=NIGHT + 2 * 86400)

@@ -345,6 +345,7 @@ def test_the_hours_of_cron() -> None:
     log = "/var/log/koprogo"
     assert schedule.crontab().splitlines()[4:] == [
         f"0 2 * * * koprogo /usr/local/bin/koprogo backup >> {log}-backup.log 2>&1",
+        f"30 3 * * 0 koprogo /usr/local/bin/koprogo drill >> {log}-backup.log 2>&1",
         f"*/5 * * * * koprogo /usr/local/bin/koprogo health >> {log}-health.log 2>&1",
     ]
 

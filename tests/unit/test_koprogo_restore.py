@@ -1,0 +1,253 @@
+"""Restores: versions, the role that is there already, volumes that change places, the note, what is asked."""
+
+import dataclasses
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+from koprogo import exchange, journal, restore, restoring, sets, throwaway
+from koprogo.config import Config
+from koprogo.content import Content
+from koprogo.journal import Exchange, Journal, Step
+from koprogo.problem import Problem
+from koprogo.runner import Runner
+from koprogo.throwaway import Recipe
+from koprogo.work import Work
+from test_koprogo_backup import server
+from test_koprogo_set import REAL, with_files, write
+
+__all__ = ["server"]  # a fixture
+
+NOTE = Journal(
+    dump="/b/postgres_20261122_020005.sql.zst", step=Step.STOPPING, started=1.0, by="marie", image="sha256:1",
+    database="koprogo-postgres", root="/var/lib/docker/volumes",
+    exchanges=(Exchange("production_data", "koprogo-restore-1"), Exchange("production_up", "koprogo-restore-1-up")),
+    files=True, running=("koprogo-backend",), lenient=("https://koprogo.test",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dump", "here", "words"),
+    [
+        ("15.18 (Debian 15.18-0+deb12u1)", "15.18 (Debian 15.18-0+deb12u1)", ""),
+        ("15.1", "15.18", ""),
+        ("15.9", "15.10", ""),
+        ("15.19", "15.18", "is of PostgreSQL 15.19, newer than the 15.18 that is here"),
+        ("14.18", "15.18", "is of PostgreSQL 14, and this is PostgreSQL 15"),
+        ("16.1", "15.18", "is of PostgreSQL 16, and this is PostgreSQL 15"),
+        ("", "15.18", ""),
+    ],
+)
+def test_which_versions_fit(tmp_path: Path, dump: str, here: str, words: str) -> None:
+    found = dataclasses.replace(write(tmp_path), postgres=dump)
+    if not words:
+        throwaway.refuse_version(found, here)
+        return
+    with pytest.raises(Problem, match=words):
+        throwaway.refuse_version(found, here)
+
+
+def test_the_superuser_is_made_once() -> None:
+    head = b"--\n\nCREATE ROLE app;\nCREATE ROLE koprogo;\nALTER ROLE koprogo WITH SUPERUSER;\n"
+    assert throwaway.without_role(head, "koprogo") == (
+        b"--\n\nCREATE ROLE app;\n\nALTER ROLE koprogo WITH SUPERUSER;\n"
+    )
+    assert throwaway.without_role(b'\nCREATE ROLE "The ""Boss""";\n', 'The "Boss"') == b"\n\n"
+    assert throwaway.without_role(head, "kopro") is None
+
+
+def fed(found: sets.Set) -> str:
+    class Kept(io.BytesIO):
+        def close(self) -> None:
+            """Stay readable."""
+
+    target = Kept()
+    throwaway._feed(target, found, Content())
+    return target.getvalue().decode()
+
+
+def test_a_dump_goes_in_without_that_line_and_else_as_it_is(tmp_path: Path) -> None:
+    assert fed(write(tmp_path)) == REAL.replace("CREATE ROLE koprogo;\n", "\n", 1)
+    # A function that holds such a line keeps it.
+    text = REAL.replace("$$\nCOPY", "$$\nCREATE ROLE koprogo;\nCOPY")
+    assert fed(write(tmp_path / "2", text)) == text.replace("CREATE ROLE koprogo;\n", "\n", 1)
+    other = dataclasses.replace(write(tmp_path / "3"), user="somebody")
+    with pytest.raises(Problem, match="does not make the role somebody"):
+        fed(other)
+
+
+def test_what_a_database_like_the_one_that_runs_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\necho '[\"docker-entrypoint.sh\"]'\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    volume = {"Type": "volume", "Name": "data", "Destination": "/var/lib/postgresql/data"}
+    container = {
+        "Image": "sha256:1",
+        "Config": {
+            "Env": ["POSTGRES_PASSWORD=a=b", "POSTGRES_INITDB_ARGS=--locale=C", "PGDATA=/var/lib/postgresql/data/pg"],
+            "Cmd": ["postgres", "-cwork_mem=5MB", "-c", "shared_preload_libraries=pg_stat_statements"],
+        },
+        "Mounts": [{"Type": "bind", "Source": "/etc/x", "Destination": "/etc/x"}, volume],
+    }
+    assert throwaway.recipe(Runner(), container) == Recipe(
+        "sha256:1", ("docker-entrypoint.sh",), "pg_stat_statements", "--locale=C", "a=b", "/var/lib/postgresql/data/pg",
+        volume,
+    )  # fmt: skip
+
+
+def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throwaway, "available_memory", lambda: 200 * 2**20)
+    with pytest.raises(Problem, match=r"136 MB of memory can be had, and a throw-away database wants 160 MB\."):
+        throwaway.memory()
+    monkeypatch.setattr(throwaway, "available_memory", lambda: 300 * 2**20)
+    assert throwaway.memory() == 236 * 2**20
+    monkeypatch.setattr(throwaway, "available_memory", lambda: 4000 * 2**20)
+    assert throwaway.memory() == 512 * 2**20
+
+
+# ── volumes that change places ──
+
+
+def volumes(folder: Path) -> Path:
+    for real, fresh in (("a", "x"), ("b", "y")):
+        for name, text in ((real, "now"), (fresh, "then")):
+            (folder / name / "_data").mkdir(parents=True)
+            (folder / name / "_data" / "PG_VERSION").write_text(text)
+    return folder
+
+
+def rename(folder: Path, script: str, renames: int = 99) -> bool:
+    """Run the script; it is killed before so many renames and one more. Returns whether it came to its end."""
+    cut = f'count=0; mv() {{ [ $count -lt {renames} ] || kill -9 $$; count=$((count + 1)); command mv "$@"; }}\n'
+    text = cut + script.replace("/volumes", str(folder)).replace("\nsync\n", "\n")
+    return subprocess.run(["sh", "-ec", text, "sh", "a=x", "b=y"], check=False).returncode == 0
+
+
+def content(folder: Path) -> list[str | None]:
+    """What a database would start on, of each volume; None where it would not."""
+    paths = [folder / name / "_data" / "PG_VERSION" for name in "ab"]
+    return [path.read_text() if path.exists() else None for path in paths]
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_an_exchange_that_was_cut_off_can_be_finished_and_undone(tmp_path: Path, renames: int) -> None:
+    finished, undone = volumes(tmp_path / "1"), volumes(tmp_path / "2")
+    for folder in (finished, undone):
+        assert rename(folder, exchange._FORTH, renames) is (renames == 4)
+    assert rename(finished, exchange._FORTH)
+    assert rename(finished, exchange._FORTH)
+    assert content(finished) == ["then", "then"]
+    assert (finished / "x/old/PG_VERSION").read_text() == "now"
+    assert rename(undone, exchange._BACK)
+    assert rename(undone, exchange._BACK)
+    assert content(undone) == ["now", "now"]
+    assert (undone / "y/_data/PG_VERSION").read_text() == "then"
+    for again in range(4):
+        folder = volumes(tmp_path / f"again{again}")
+        rename(folder, exchange._FORTH, renames)
+        rename(folder, exchange._BACK, again)
+        assert rename(folder, exchange._BACK)
+        assert content(folder) == ["now", "now"]
+
+
+def test_only_ordinary_volumes_change_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exchange.volume_of({"Type": "volume", "Name": "data"}) == "data"
+    with pytest.raises(Problem, match="keeps its data in /srv/pg, which is no volume of Docker's"):
+        exchange.volume_of({"Type": "bind", "Source": "/srv/pg"})
+    with pytest.raises(Problem, match="keeps its data in its container"):
+        exchange.volume_of({})
+    (tmp_path / "docker").write_text('#!/bin/sh\necho "$ANSWER"\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("ANSWER", "local 0 /var/lib/docker/volumes/data/_data")
+    assert exchange.root_of(Runner(), "data") == "/var/lib/docker/volumes"
+    for answer in ("local 2 /var/lib/docker/volumes/data/_data", "nfs 0 /mnt/data", "local 0 /mnt/x/_data"):
+        monkeypatch.setenv("ANSWER", answer)
+        with pytest.raises(Problem, match="data is no ordinary volume"):
+            exchange.root_of(Runner(), "data")
+
+
+# ── the note ──
+
+
+def test_the_note_survives(tmp_path: Path) -> None:
+    assert journal.load(tmp_path) is None
+    for step in Step:
+        note = dataclasses.replace(NOTE, step=step)
+        journal.save(tmp_path, note)
+        assert journal.load(tmp_path) == note
+    journal.clear(tmp_path)
+    journal.clear(tmp_path)
+    assert journal.load(tmp_path) is None
+    (tmp_path / "restore.json").write_text('{"step": "dreaming"}')
+    with pytest.raises(Problem, match="is damaged, so nobody knows how far a restore had come"):
+        journal.load(tmp_path)
+
+
+def test_what_each_step_may_have_touched() -> None:
+    assert [step.value for step in Step if not step.stopped] == ["begun", "restored"]
+    assert [step.value for step in Step if step.exchanged] == ["exchanging", "starting"]
+    assert [step.value for step in Step][-1] == "writing"
+
+
+# ── what is shown and asked ──
+
+
+def work(config: Config) -> Work:
+    return Work(config, Runner(), asked=True)
+
+
+def test_a_plan_says_what_goes_and_what_stays(server: Config, tmp_path: Path) -> None:
+    found = with_files(tmp_path / "sets")
+    assert restore.plan(work(server), found, files=False) == [
+        f"Set postgres_20261122_020005 of {found.created} ({found.size / 1e6:.1f} MB, 6 rows)",
+        "  PostgreSQL 15.18",
+        "  koprogo_db: 5 rows in 3 tables",
+        "  it's two: 1 rows in 1 tables",
+        "~ the database: all of it becomes what it was then; what came after is in the last dump only",
+        "  .env, uploads stay as they are (--with-files)",
+        "The application stops for about as long as a dump takes. The data of now are kept.",
+    ]
+    lines = restore.plan(work(server), dataclasses.replace(found, commit="b" * 40), files=True)
+    assert "  Version bbbbbbb ran then; aaaaaaa runs now, and goes on with its data." in lines
+    assert lines[-3:-1] == ["~ /home/koprogo/koprogo/.env", "~ the volume uploads"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "good"), [("20261122_020005", True), (" postgres_20261122_020005 ", True), ("yes", False), ("", False)]
+)
+def test_the_name_is_asked_for(monkeypatch: pytest.MonkeyPatch, answer: str, good: bool) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    if good:
+        restore._ask("20261122_020005", "? ", yes=False)
+        return
+    with pytest.raises(Problem, match=r"Nothing was done: that is not 20261122_020005\."):
+        restore._ask("20261122_020005", "? ", yes=False)
+
+
+def test_where_nobody_is_nothing_is_done(monkeypatch: pytest.MonkeyPatch, server: Config, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    with pytest.raises(Problem, match="Nothing was done: nobody is there to be asked"):
+        restore._ask("x", "? ", yes=False)
+    restore._ask("x", "? ", yes=True)
+    with pytest.raises(Problem, match="No restore was cut off"):
+        restore.resume(server)
+
+
+def test_what_was_cut_off_is_undone_before_anything_else(
+    server: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(restoring, "undo", lambda _, note: done.append(f"undo {note.step.value}"))
+    monkeypatch.setattr(restoring, "_start_all", lambda _, note: done.append(f"start {note.step.value}"))
+    restoring.recover(work(server))
+    for step in Step:
+        journal.save(server.state_dir, dataclasses.replace(NOTE, step=step))
+        restoring.recover(work(server))
+    assert done == [
+        "undo begun", "undo restored", "undo stopping", "undo dumped", "undo exchanging", "undo starting",
+        "start writing",
+    ]  # fmt: skip
+    assert "To begin again: koprogo restore postgres_20261122_020005" in capsys.readouterr().out
