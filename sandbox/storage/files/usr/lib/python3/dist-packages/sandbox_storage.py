@@ -107,10 +107,10 @@ class Slow(io.RawIOBase):
 
 
 class Faults:
-    """Does what faults.json says to writes below one of its folders: {kind: {folder: value}}, as in {"lose": {"data": 1}}.
+    """Does what faults.json says to writes below one of its folders: {kind: {folder: value}}, {"lose": {"data": 1}}.
 
-    lose: says yes and keeps nothing. cut: says yes and keeps the first half. slow: takes so many bytes a second. Stands
-    behind the S3 API, which has verified by then what the client signed.
+    lose: says yes and keeps nothing. cut: says yes and keeps the first half. slow: takes so many bytes a second.
+    Stands behind the S3 API, which has verified by then what the client signed.
     """
 
     def __init__(self, app):
@@ -146,6 +146,31 @@ class Faults:
             return start_response(status, [*kept, ("Etag", whole)], *more)
 
         return self._app(environ, answer)
+
+
+class Nothing:
+    """A cache that remembers nothing: swift asks for memcached even where nobody needs it."""
+
+    def __getattr__(self, _name):
+        """Whatever it is asked for."""
+        return lambda *_arguments, **_options: None
+
+
+class Cache:
+    """Stands where the filter of memcached would."""
+
+    def __init__(self, app):
+        self._app = app
+
+    def __call__(self, environ, start_response):
+        """Pass a request on."""
+        environ["swift.cache"] = Nothing()
+        return self._app(environ, start_response)
+
+
+def cache(_settings, **_options):
+    """For paste."""
+    return Cache
 
 
 def policies(_settings, **_options):
