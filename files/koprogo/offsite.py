@@ -33,8 +33,11 @@ READY = "offsite-ready.json"
 """In the state directory: the repository that this server's key and the recovery key open. No secrets."""
 RECOVERY = "recovery.json"
 """In the state directory of a server that takes the place of a lost one: the set that it shall have."""
-LIMIT = 3 * 3600.0
-"""Seconds that storing one set may take, or reading back one file of it."""
+PATIENCE = 1800.0
+"""Seconds that a store gets at least for one set, or one file of it: restic tries again for 15 minutes by itself."""
+SLOWEST = 50_000
+"""Bytes a second; for what is large, it gets more."""
+CHECK_LIMIT = 6 * 3600.0
 SHARES = 8
 """So many weekly checks read all that is stored."""
 WEEK = 7 * 86400
@@ -79,7 +82,7 @@ def check(config: Config) -> int:
     share = int(time.time() // WEEK) % SHARES + 1
     try:
         with _alone(config) as store:
-            store.run("check", f"--read-data-subset={share}/{SHARES}", limit=LIMIT)
+            store.run("check", f"--read-data-subset={share}/{SHARES}", limit=CHECK_LIMIT)
     except Problem as problem:
         _note(config, "offsite_check", Run(time.time(), time.monotonic() - began, "", str(problem)))
         raise Problem(f"What is stored off-site is not whole, or cannot be read: {problem}") from None
@@ -186,23 +189,33 @@ def finish(config: Config) -> int:
 
 
 def _store(store: Store, found: Set, there: str | None) -> str:
-    """Store a set, if no snapshot of it is there, and read it back; returns the snapshot."""
-    names = [*(part.path.name for part in found.parts), dump.manifest_of(found.dump).name]
-    snapshot = there or store.save(found.dump.parent, names, found.name, LIMIT)
+    """Store a set, unless a snapshot of it is there that can be read back, and read it back; returns the snapshot."""
+    files = [*(part.path for part in found.parts), dump.manifest_of(found.dump)]
+    if there is not None:
+        try:
+            _read_back(store, there, files)
+            return there
+        except Problem as problem:
+            log.complain(f"{found.name} is stored, and not as it is here; storing it again. {problem}")
+    snapshot = store.save(found.dump.parent, [path.name for path in files], found.name, _limit(found.size))
     try:
-        for name in names:
-            _compare(store, snapshot, found.dump.with_name(name))
+        _read_back(store, snapshot, files)
     except Problem as problem:
         raise Problem(
-            f"the store said that it had saved everything, and gives it back otherwise: {problem} "
-            f"From the operator's machine: make offsite-tidy"
+            f"the store said that it had saved everything, and gives it back otherwise. {problem} If it stays so, from "
+            f"the operator's machine: make offsite-tidy."
         ) from None
     return snapshot
 
 
+def _read_back(store: Store, snapshot: str, files: list[Path]) -> None:
+    for path in files:
+        _compare(store, snapshot, path)
+
+
 def _compare(store: Store, snapshot: str, path: Path) -> None:
     ours, theirs = hashlib.sha256(), hashlib.sha256()
-    with store.read(snapshot, path.name, LIMIT) as pieces, path.open("rb") as file:
+    with store.read(snapshot, path.name, _limit(path.stat().st_size)) as pieces, path.open("rb") as file:
         for piece in pieces:
             theirs.update(piece)
             ours.update(file.read(len(piece)))
@@ -227,15 +240,16 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
     for path in sets.dumps(directory):
         if dump.stem(path.name) == name:
             return sets.verify(sets.read(path))
-    with store.read(snapshot, f"{name}.json", LIMIT) as pieces:
+    with store.read(snapshot, f"{name}.json", PATIENCE) as pieces:
         text = b"".join(pieces)[:MANIFEST_LIMIT]
     hashes = _files(name, text)
     _require_room(directory, sum(size for size, _ in hashes.values()))
     partial = {file: directory / dump.PARTIAL.format(file.removeprefix(name)) for file in hashes}
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        for file, (_, digest) in hashes.items():
-            _write(store, snapshot, file, partial[file], digest)
+        for file, (size, digest) in hashes.items():
+            with store.read(snapshot, file, _limit(size)) as pieces:
+                _write(pieces, partial[file], digest)
         # The dump gets its name last, which makes a set.
         first, *others = hashes
         for file in others:
@@ -264,15 +278,19 @@ def _files(name: str, manifest: bytes) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _write(store: Store, snapshot: str, name: str, target: Path, digest: str) -> None:
+def _limit(size: int) -> float:
+    return PATIENCE + size / SLOWEST
+
+
+def _write(pieces: Iterator[bytes], target: Path, digest: str) -> None:
     seen = hashlib.sha256()
-    with store.read(snapshot, name, LIMIT) as pieces, target.open("wb") as file:
+    with target.open("wb") as file:
         target.chmod(0o600)
         for piece in pieces:
             seen.update(piece)
             file.write(piece)
     if digest and seen.hexdigest() != digest:
-        raise Problem(f"{name}, as it is stored, is not what its manifest describes.")
+        raise Problem("What is stored is not what its manifest describes.")
 
 
 def _require_room(directory: Path, size: int) -> None:

@@ -134,7 +134,7 @@ class Store:
             yield _pieces(child.stdout)
             code = child.wait()
             if late.is_set() or code != 0:
-                raise _explained("dump", code, packing.last(said, "it says nothing"), limit if late.is_set() else 0)
+                raise _explained("dump", code, _words(said), limit if late.is_set() else 0)
 
     def run(self, *arguments: str, limit: float = QUICK, folder: Path | None = None) -> str:
         """Run restic for at most `limit` seconds and return what it prints. Raises Problem."""
@@ -143,7 +143,7 @@ class Store:
             with self._start(arguments, out, said, folder) as child, packing.limited(limit, child) as late:
                 code = child.wait()
             if late.is_set() or code != 0:
-                raise _explained(command, code, packing.last(said, "it says nothing"), limit if late.is_set() else 0)
+                raise _explained(command, code, _words(said), limit if late.is_set() else 0)
             out.seek(0)
             return out.read().decode("utf-8", "replace")
 
@@ -190,6 +190,18 @@ class Store:
         ]
 
 
+def _words(stream: IO[bytes]) -> str:
+    """Return why restic gave up: its last words, out of many."""
+    stream.seek(0)
+    lines = [line.strip() for line in stream.read(1 << 20).decode("utf-8", "replace").splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith('{"message_type":"exit_error"'):
+            return str(json.loads(line).get("message", "")).partition("\n")[0].removeprefix("Fatal: ")
+        if line.startswith("Fatal: "):
+            return line.removeprefix("Fatal: ")
+    return lines[-1] if lines else "it says nothing"
+
+
 def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
     while piece := stream.read1(packing.CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
         yield piece
@@ -223,7 +235,7 @@ def _region(repository: str) -> dict[str, str]:
 
 
 def _explained(command: str, code: int, said: str, late: float) -> Problem:
-    words = one_line(said)
+    words = one_line(said, 200)
     if late:
         return Problem(f"The store did not answer restic {command} within {late:.0f} s: {words}.")
     if code == WRONG_PASSWORD or _WRONG in said:
