@@ -26,8 +26,11 @@ _PACKED = f'pg_dumpall "$@" | zstd {" ".join(packing.OPTIONS)}'
 _LEFT = re.compile(r"(postgres_\d{8}_\d{6})\..+")
 
 
-def run(config: Config) -> int:
-    """Make one set and delete the oldest; returns the exit code. Raises Problem, which says what there is then."""
+def run(config: Config, *, offsite: bool = True) -> int:
+    """Make one set and delete the oldest; returns the exit code. Raises Problem, which says what there is then.
+
+    Unless `offsite` is false, a copy is stored elsewhere, if the settings say where.
+    """
     began = time.monotonic()
     path: Path | None = None
     try:
@@ -42,6 +45,11 @@ def run(config: Config) -> int:
     _note(config, began, path, "")
     size = sets.read(path).size / 1e6
     log.say(f"Backup {path} ({size:.1f} MB) written and verified; {left} kept.")
+    if offsite and config.offsite_file is not None:
+        from koprogo import offsite as copies  # noqa: PLC0415 - which uses this module
+
+        # After the lock: a slow store must not keep anybody from restoring.
+        copies.upload(config)
     return 0
 
 

@@ -38,6 +38,12 @@ class BackupState:
     good_drill: Run | None = None
     restore: Run | None = None
     good_restore: Run | None = None
+    upload: Run | None = None
+    """What is here was stored off-site, and read back."""
+    good_upload: Run | None = None
+    offsite_check: Run | None = None
+    """What is stored off-site was checked, a part of the data with it."""
+    good_offsite_check: Run | None = None
 
 
 def load(state_dir: Path) -> BackupState:
@@ -51,7 +57,7 @@ def load(state_dir: Path) -> BackupState:
 
 
 def note(state_dir: Path, kind: str, run: Run) -> None:
-    """Remember `run` as the last one of its kind: "backup", "drill" or "restore"."""
+    """Remember `run` as the last one of its kind: "backup", "drill", "restore", "upload" or "offsite_check"."""
     changes = {kind: run} if run.problem else {kind: run, f"good_{kind}": run}
     with lock.exclusive(state_dir / f"{FILE}.lock", wait=True):
         state = dataclasses.replace(load(state_dir), **changes)

@@ -11,6 +11,7 @@
     koprogo logs [SERVICE]      the last lines                                  exit 0, 1 there are none
     koprogo backup [--verify]   save and verify the database, or verify a set   exit 0 done, 1 no backup, a bad one
     koprogo restore [SET]       put a set back into place                       exit 0 done, 1 not
+    koprogo offsite …           copies elsewhere: list, fetch, upload, check    exit 0 done, 1 not
     koprogo drill               restore the newest set, count, throw it away    exit 0 good, 1 not
     koprogo health              look at everything                              exit 0 well, 1 not
 
@@ -78,6 +79,7 @@ def _run(options: argparse.Namespace, config: Config) -> int:
         "status": lambda: _module("status").run(config, as_json=options.json),
         "backup": lambda: _backup(options, config),
         "restore": lambda: _restore(options, config),
+        "offsite": lambda: _offsite(options, config),
         "drill": lambda: _module("drill").run(config),
         "health": lambda: _module("health").run(config),
     }
@@ -86,12 +88,18 @@ def _run(options: argparse.Namespace, config: Config) -> int:
 
 def _backup(options: argparse.Namespace, config: Config) -> int:
     module = _module("backup")
-    found: int = module.run(config) if options.verify is None else module.verify(config, options.verify)
+    found: int = (
+        module.run(config, offsite=not options.no_offsite)
+        if options.verify is None
+        else module.verify(config, options.verify)
+    )
     return found
 
 
 def _restore(options: argparse.Namespace, config: Config) -> int:
     module = _module("restore")
+    if options.from_offsite:
+        options.set = _module("offsite").fetch(config, options.set)
     found: int
     if options.resume:
         found = module.resume(config)
@@ -102,6 +110,22 @@ def _restore(options: argparse.Namespace, config: Config) -> int:
     else:
         found = module.run(config, options.set, files=options.with_files, yes=options.yes)
     return found
+
+
+def _offsite(options: argparse.Namespace, config: Config) -> int:
+    module = _module("offsite")
+    if options.action == "fetch":
+        module.fetch(config, options.set)
+        return 0
+    calls: dict[str, Callable[[], int]] = {
+        "list": lambda: module.show(config),
+        "upload": lambda: module.upload(config),
+        "check": lambda: module.check(config),
+        "setup": lambda: module.setup(config),
+        "recover": lambda: module.recover(config, options.set),
+        "finish": lambda: module.finish(config),
+    }
+    return calls[options.action]()
 
 
 def _module(name: str) -> Any:
@@ -150,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument(
         "--verify", nargs="?", const="", metavar="SET", help="read a set again, the newest if none is named"
     )
+    backup.add_argument("--no-offsite", action="store_true", help="store no copy elsewhere this time")
     restore = commands.add_parser("restore", help="put a set back into place, the newest if none is named; asks first")
     restore.add_argument("set", nargs="?", default="", metavar="SET", help="its name: 20261122_020005")
     how = restore.add_mutually_exclusive_group()
@@ -157,7 +182,19 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--with-files", action="store_true", help=".env, certificates and volumes as well")
     how.add_argument("--resume", action="store_true", help="go on with a restore that was cut off")
     how.add_argument("--drop-old", action="store_true", help="remove the data of before a restore")
+    restore.add_argument("--from-offsite", action="store_true", help="fetch the set first from where the copies are")
     restore.add_argument("--yes", action="store_true", help="do not ask")
+    copies = commands.add_parser("offsite", help="the encrypted copies elsewhere")
+    what = copies.add_subparsers(dest="action", required=True, metavar="ACTION")
+    what.add_parser("list", help="which sets are stored")
+    get = what.add_parser("fetch", help="bring a set here and verify it, the newest if none is named")
+    get.add_argument("set", nargs="?", default="", metavar="SET", help="its name: 20261122_020005")
+    what.add_parser("upload", help="store what is not stored so far; `backup` does this by itself")
+    what.add_parser("check", help="look whether what is stored is whole; cron does this every week")
+    what.add_parser("setup", help="for deploy.py: make the repository, with the recovery key from standard input")
+    new = what.add_parser("recover", help="for make restore: fetch what a new server shall have")
+    new.add_argument("set", nargs="?", default="", metavar="SET")
+    what.add_parser("finish", help="for make restore: put it into place")
     commands.add_parser("drill", help="restore the newest set into a throw-away database and count its rows")
     commands.add_parser("health", help="one line when all is well, else one for each problem")
     return parser

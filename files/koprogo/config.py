@@ -50,6 +50,8 @@ class Config:
     """Of how many weeks and months the last set is kept, beside those of the last days."""
     backup_volumes: tuple[str, ...] = ()
     """Volumes that are saved with the database, as the compose file calls them."""
+    offsite_file: Path | None = None
+    """Where copies of the sets go, with the secrets for that; None: nowhere."""
 
     @property
     def compose_path(self) -> str:
@@ -99,6 +101,7 @@ def parse(data: dict[str, Any]) -> Config:
         backup_weeks=int(data.get("backup_weeks", 0)),
         backup_months=int(data.get("backup_months", 0)),
         backup_volumes=tuple(str(name) for name in data.get("backup_volumes", ())),
+        offsite_file=_path(data, "offsite_file"),
     )
     if config.backup_days < 1:
         raise ValueError("backup_days has to be 1 or more")

@@ -13,6 +13,8 @@ from typing import Any
 
 from koprogo.problem import Problem
 
+FILE = "state.json"
+
 
 class Step(str, Enum):
     """How far the deploy of a commit has come, in order."""
@@ -194,7 +196,7 @@ class Store:
     """The file that a State lives in."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "state.json"
+        self.path = directory / FILE
 
     def load(self) -> State:
         """Return what is remembered; an absent file is a server on which nothing was deployed yet."""

@@ -88,9 +88,11 @@ def ovh_account(secrets: Secrets) -> str:
     )
 
 
-def files(secrets: Secrets, ipv4: str, ipv6: str, upstream: str | None) -> dict[str, tuple[str, int]]:
+def files(
+    secrets: Secrets, ipv4: str, ipv6: str, upstream: str | None, storage: tuple[str, str]
+) -> dict[str, tuple[str, int]]:
     """Return path -> (content, mode) of everything that is written before the machine starts, but for TLS."""
-    static = names.static_zones(ipv4, ipv6)
+    static = names.static_zones(ipv4, ipv6, storage)
     zones = [*names.ACCOUNT_ZONES, *static]
     return {
         "/etc/knot/knot.conf": (knot(upstream, zones), 0o644),

@@ -74,7 +74,8 @@ def start(world: World, application_layers: list[Path]) -> None:
 
 def _configure(world: World, root: Path) -> None:
     """Write what differs from one sandbox to the next."""
-    texts = configuration.files(_secrets(world), world.ipv4(HOST), world.ipv6(HOST), upstream())
+    storage = world.ipv4(names.STORAGE_HOST), world.ipv6(names.STORAGE_HOST)
+    texts = configuration.files(_secrets(world), world.ipv4(HOST), world.ipv6(HOST), upstream(), storage)
     for path, (content, mode) in texts.items():
         _write(root, path, content.encode(), mode)
     certificate, key = ca.issue(names.TLS_NAMES)

@@ -19,6 +19,12 @@ OVERRIDDEN = (
     "www.ovh.com",
 )
 
+STORAGE_REGION = "sbg"
+STORAGE = f"s3.{STORAGE_REGION}.io.cloud.ovh.net"
+"""The object store, which is a machine of its own (sandbox/storage): off-site copies must not be where the rest is."""
+STORAGE_HOST = 4
+"""Last number of its addresses."""
+
 # What the certificate of the sandbox's authority is for; localhost is pebble, asked by nginx.
 TLS_NAMES = [*OVERRIDDEN, *(f"{host}.{DOMAIN}" for host in HOSTS), "localhost"]
 
@@ -44,10 +50,14 @@ ACCOUNT_ZONES: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 
 
-def static_zones(ipv4: str, ipv6: str) -> dict[str, str]:
-    """Return zone -> zone file of everything that is not in the OVH account, all at these addresses."""
+def static_zones(ipv4: str, ipv6: str, storage: tuple[str, str]) -> dict[str, str]:
+    """Return zone -> zone file of everything that is not in the OVH account, all at these addresses.
+
+    `storage` are those of the object store.
+    """
     head = f"$TTL 60\n@ IN SOA {NAME_SERVER}. tech.{DOMAIN}. 1 3600 600 86400 60\n@ IN NS {NAME_SERVER}.\n"
     here = f"@ IN A {ipv4}\n@ IN AAAA {ipv6}\n"
     hosts = "".join(f"{host} IN A {ipv4}\n{host} IN AAAA {ipv6}\n" for host in HOSTS)
     own = f"{head}@ IN MX 10 mail\n{hosts}"
-    return {DOMAIN: own} | dict.fromkeys(OVERRIDDEN, head + here)
+    there = f"{head}@ IN A {storage[0]}\n@ IN AAAA {storage[1]}\n"
+    return {DOMAIN: own, STORAGE: there} | dict.fromkeys(OVERRIDDEN, head + here)

@@ -22,8 +22,9 @@ def test_without_a_resolver_knot_answers_only_for_its_own() -> None:
 
 
 def test_static_zones_lead_to_the_machine() -> None:
-    zones = names.static_zones("10.77.4.3", "fd77:77:77:4::3")
-    assert set(zones) == {"sandbox.test", *names.OVERRIDDEN}
+    zones = names.static_zones("10.77.4.3", "fd77:77:77:4::3", ("10.77.4.4", "fd77:77:77:4::4"))
+    assert set(zones) == {"sandbox.test", "s3.sbg.io.cloud.ovh.net", *names.OVERRIDDEN}
+    assert zones["s3.sbg.io.cloud.ovh.net"].endswith("@ IN A 10.77.4.4\n@ IN AAAA fd77:77:77:4::4\n")
     assert "@ IN A 10.77.4.3\n@ IN AAAA fd77:77:77:4::3\n" in zones["ghcr.io"]
     assert "git IN A 10.77.4.3\ngit IN AAAA fd77:77:77:4::3\n" in zones["sandbox.test"]
 
@@ -40,7 +41,7 @@ def test_the_account_starts_with_foreign_records_and_an_empty_apex() -> None:
 
 
 def test_files_with_secrets_are_closed() -> None:
-    files = configuration.files(SECRETS, "10.77.4.3", "fd77:77:77:4::3", None)
+    files = configuration.files(SECRETS, "10.77.4.3", "fd77:77:77:4::3", None, ("10.77.4.4", "fd77:77:77:4::4"))
     content, mode = files["/etc/sandbox-internet/ovh-account.json"]
     assert "secret" in content
     assert mode == 0o600
