@@ -11,6 +11,7 @@
     koprogo logs [SERVICE]      the last lines                                  exit 0, 1 there are none
     koprogo backup              dump and verify the database                    exit 0 done, 1 no backup
     koprogo health              look at everything                              exit 0 well, 1 not
+    koprogo page                write the status page, see that it is served    exit 0 done or none wanted, 1 not
 
 Each ends with 1 too when the server cannot tell or do what was asked, and says why on standard error; with 2 when it
 was called in a way that there is not.
@@ -76,6 +77,7 @@ def _run(options: argparse.Namespace, config: Config) -> int:
         "status": lambda: _module("status").run(config, as_json=options.json),
         "backup": lambda: _module("backup").run(config),
         "health": lambda: _module("health").run(config),
+        "page": lambda: _module("page").run(config),
     }
     return calls[options.command]()
 
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     lines.add_argument("-f", "--follow", action="store_true", help="and further ones as they come, until Ctrl-C")
     commands.add_parser("backup", help="dump the database, verify the dump, keep the last days")
     commands.add_parser("health", help="one line when all is well, else one for each problem")
+    commands.add_parser("page", help="write the status page anew, and see that it is served")
     return parser
 
 

@@ -15,6 +15,14 @@ DEFAULT_PATH = "/etc/koprogo/config.json"
 
 
 @dataclass(frozen=True)
+class StatusPage:
+    """Where the status page is served, and its language: en or fr."""
+
+    domain: str
+    language: str
+
+
+@dataclass(frozen=True)
 class Config:
     """The settings of one server. Times are seconds."""
 
@@ -45,6 +53,8 @@ class Config:
     """Who may sign, in the form of ssh-keygen(1); None: commits need no signature."""
     log_file: Path | None = None
     """Where deploys write their lines too; None: nowhere else than to whoever started them."""
+    status_page: StatusPage | None = None
+    """None: there is none."""
 
     @property
     def compose_path(self) -> str:
@@ -91,6 +101,7 @@ def parse(data: dict[str, Any]) -> Config:
         allow_rewrite=_choice(data, "allow_rewrite"),
         allowed_signers=_path(data, "allowed_signers"),
         log_file=_path(data, "log_file"),
+        status_page=_status_page(data.get("status_page")),
     )
     if config.backup_days < 1:
         raise ValueError("backup_days has to be 1 or more")
@@ -112,6 +123,15 @@ def _text(data: dict[str, Any], key: str) -> str:
 
 def _path(data: dict[str, Any], key: str) -> Path | None:
     return None if data.get(key) is None else Path(_text(data, key))
+
+
+def _status_page(data: dict[str, Any] | None) -> StatusPage | None:
+    if data is None:
+        return None
+    found = StatusPage(_text(data, "domain"), _text(data, "language"))
+    if found.language not in ("en", "fr"):
+        raise ValueError("status_page: its language has to be en or fr")
+    return found
 
 
 def _choice(data: dict[str, Any], key: str) -> bool:
