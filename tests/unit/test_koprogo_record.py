@@ -90,7 +90,7 @@ def test_a_clock_a_year_ahead_for_a_while_loses_no_day_and_invents_no_outage() -
     assert dict(list(kept.days.items())[:95]) == before
     assert list(kept.days)[95:] == ["2027-02-26", "2027-02-27", "2027-02-28", "2027-03-01", "2027-03-02"]
     assert {outage.fault for outage in kept.outages} == {Fault.UNWATCHED}
-    assert all(outage.end is not None and outage.end - outage.begin == 86100 for outage in kept.outages[:94])
+    assert {(outage.end or 0) - outage.begin for outage in kept.outages} == {86100, 86400}
 
 
 @pytest.mark.parametrize(
@@ -212,4 +212,12 @@ def test_what_is_kept_of_two_addresses_is_a_small_file() -> None:
         fault = Fault.ANSWER if number % 3 == 0 else Fault.NONE
         kept = record.add(kept, Sample(at, (Seen(SITE, fault, 45), Seen(API, milliseconds=1234.5))), day)
     assert (len(kept.days), len(kept.hours), len(kept.outages)) == (100, 30, 100)
+    assert (list(kept.days)[0], list(kept.days)[-1]) == ("2026-11-28", "2027-03-07")
     assert len(record.encode(kept)) < 48_000
+
+
+def test_addresses_of_before_make_room_for_those_of_now() -> None:
+    kept = checks(*((0, Seen(f"{letter}.test")) for letter in "abcdefghijklmnop"))
+    assert len(kept.days["2026-11-23"]) == 16
+    kept = checks((5, Seen(SITE)), kept=kept)
+    assert list(kept.days["2026-11-23"]) == [SITE, *(f"{letter}.test" for letter in "ponmlkjihgfedcb")]
