@@ -212,7 +212,7 @@ def test_what_is_kept_of_two_addresses_is_a_small_file() -> None:
         fault = Fault.ANSWER if number % 3 == 0 else Fault.NONE
         kept = record.add(kept, Sample(at, (Seen(SITE, fault, 45), Seen(API, milliseconds=1234.5))), day)
     assert (len(kept.days), len(kept.hours), len(kept.outages)) == (100, 30, 100)
-    assert (list(kept.days)[0], list(kept.days)[-1]) == ("2026-11-28", "2027-03-07")
+    assert (min(kept.days), max(kept.days)) == ("2026-11-28", "2027-03-07")
     assert len(record.encode(kept)) < 48_000
 
 
