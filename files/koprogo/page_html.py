@@ -135,8 +135,9 @@ def _address(seen: Seen, kept: Record, now: float, words: Words) -> str:
         listed = "".join(f"<li>{_text(text)}</li>" for text in marked[:INCIDENTS])
         lines.append(f'<ul class="marked">{listed}</ul>')
     lines += [f"<h3>{_text(words('response'))}</h3>", *_response(seen.address, tallies, kept, now, words)]
-    if seen.certificate_days is not None and seen.fault is not Fault.CERTIFICATE:
-        lines.append(f'<p class="soft">{_text(words("days_left", days=max(int(seen.certificate_days), 0)))}.</p>')
+    if kept.last is not None and seen.certificate_days is not None and seen.fault is not Fault.CERTIFICATE:
+        ends = words.date(kept.last.at + seen.certificate_days * 86400)
+        lines.append(f'<p class="soft">{_text(words("valid", day=ends))}</p>')
     return "\n".join([*lines, "</section>"])
 
 

@@ -60,7 +60,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "answers_in": "answers, in {time}",
         "address_down": "does not answer",
         "address_certificate": "answers, but its certificate is not valid: browsers warn of it",
-        "days_left": "Certificate valid for {days} more days",
+        "valid": "Certificate valid until {day}.",
         "uptime": "{share} up in the last 90 days",
         "no_uptime": "Not watched so far",
         "bars": "The last 90 days",
@@ -121,7 +121,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "answers_in": "répond, en {time}",
         "address_down": "ne répond pas",
         "address_certificate": "répond, mais son certificat n'est pas valable : les navigateurs avertissent",
-        "days_left": "Certificat valable encore {days} jours",
+        "valid": "Certificat valable jusqu'au {day}.",
         "uptime": "{share} de disponibilité sur les 90 derniers jours",
         "no_uptime": "Pas encore observé",
         "bars": "Les 90 derniers jours",
@@ -187,10 +187,15 @@ class Words:
         first = "1er" if self.language == "fr" and at.tm_mday == 1 else str(at.tm_mday)
         return f"{first} {MONTHS[self.language][at.tm_mon - 1]}"
 
+    def date(self, seconds: float) -> str:
+        """Return a date in the server's time zone: 23 November 2026."""
+        at = time.localtime(seconds)
+        return f"{self.day(at)} {at.tm_year}"
+
     def moment(self, seconds: float) -> str:
         """Return a moment in the server's time zone, which is named: 23 November 2026, 14:05 CET."""
         at = time.localtime(seconds)
-        return f"{self.day(at)} {at.tm_year}, {at.tm_hour:02}:{at.tm_min:02} {at.tm_zone}"
+        return f"{self.date(seconds)}, {at.tm_hour:02}:{at.tm_min:02} {at.tm_zone}"
 
     def share(self, share: float) -> str:
         """Return 0 to 1 in per cent with two decimals, rounded down: what was not all is never 100 %."""
