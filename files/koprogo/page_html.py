@@ -26,6 +26,8 @@ PART = 0.9
 """Of a day; one that was watched for less says so."""
 CHART_HEIGHT = 40
 CHART_STEP = 10
+CHART_LEAST = 100
+"""Milliseconds that a column of full height stands for at least: what is fast looks so."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def render(kept: Record, facts: Facts, now: float, words: Words) -> str:
     level, state = _state(kept, words)
     title = f"{words('title', site=facts.site)}: {state}"
     as_of = words("as_of", time=_moment(kept.last.at, words)) if kept.last else ""
-    seen = kept.last.seen if kept.last else ()
+    seen = sorted(kept.last.seen if kept.last else (), key=lambda each: each.address != facts.site)
     parts = [
         f'<!doctype html>\n<html lang="{words.language}">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -197,11 +199,11 @@ def _chart(address: str, kept: Record, now: float, words: Words) -> list[str]:
     known = [median for median in medians if median is not None]
     if len(known) < 2:  # noqa: PLR2004 - one column says no more than the line above it
         return []
+    scale = CHART_HEIGHT / max(*known, CHART_LEAST)
+    heights = {number: max(round(median * scale), 1) for number, median in enumerate(medians) if median is not None}
     columns = "".join(
         f'<rect x="{number * CHART_STEP}" y="{CHART_HEIGHT - height}" width="{CHART_STEP - 2}" height="{height}"/>'
-        for number, height in (
-            (n, _height(median, max(known))) for n, median in enumerate(medians) if median is not None
-        )
+        for number, height in heights.items()
     )
     least, most = words.milliseconds(min(known)), words.milliseconds(max(known))
     label = words("chart", least=least, most=most)
@@ -211,10 +213,6 @@ def _chart(address: str, kept: Record, now: float, words: Words) -> list[str]:
         f'{columns}<line x1="0" y1="{CHART_HEIGHT}" x2="{width}" y2="{CHART_HEIGHT}"/></svg>',
         f'<p class="soft">{_text(label)}.</p>',
     ]
-
-
-def _height(median: float, most: float) -> int:
-    return max(round(CHART_HEIGHT * median / most), 1)
 
 
 def _incidents(kept: Record, now: float, words: Words) -> str:

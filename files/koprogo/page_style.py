@@ -14,7 +14,7 @@ STYLE = """
 }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.5rem 1rem; max-width: 46rem; background: var(--back); color: var(--text);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
+  font: 1rem/1.5 -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; overflow-wrap: anywhere }
 h1 { font-size: 1.25rem; margin: 0 0 .75rem }
 h2 { font-size: 1.05rem; margin: 0 }
 h3 { font-size: .95rem; margin: 1rem 0 .25rem }

@@ -16,7 +16,7 @@ from sandbox import cache, templates
 from sandbox.machine import Machine
 from sandbox.world import World, wait_for
 
-PACKAGES = ["chromium", "chromium-driver", "libnss3-tools", "fonts-liberation"]
+PACKAGES = ["chromium", "chromium-driver", "libnss3-tools", "fonts-liberation", "fonts-dejavu-core"]
 _PORT = 9515
 _OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 

@@ -237,7 +237,7 @@ def test_it_can_be_printed(browser: Browser) -> None:
 @pytest.mark.parametrize(
     ("picture", "name", "theme", "width", "height"),
     [
-        ("light", "page-well", "light", 800, 1100),
+        ("light", "page-well", "light", 800, 1500),
         ("dark", "page-down", "dark", 800, 1100),
         ("phone", "page-down-fr", "light", 375, 812),
     ],

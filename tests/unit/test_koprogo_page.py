@@ -95,7 +95,9 @@ def down() -> Record:
     """The same, and the API has not answered for a quarter of an hour."""
     kept = lived()
     last = Sample(NOW, (Seen(API, Fault.ANSWER, None, 60.2), Seen(SITE, Fault.NONE, 1843.0, 59.9)), attention=True)
-    return dataclasses.replace(kept, outages=(*kept.outages, Outage(API, Fault.ANSWER, NOW - 900, None, 4)), last=last)
+    today = {API: tally(4, checks=157, _2=120), SITE: tally(checks=157)}
+    outages = (*kept.outages, Outage(API, Fault.ANSWER, NOW - 900, None, 4))
+    return dataclasses.replace(kept, days={**kept.days, TODAY.isoformat(): today}, outages=outages, last=last)
 
 
 VIEWS = {
