@@ -19,6 +19,7 @@ from operations import (
     repository,
     schedule,
     ssh,
+    status_page,
     wanted,
 )
 from settings import SettingsError, load
@@ -30,10 +31,13 @@ except SettingsError as error:
 source, lines, site = settings.source, wanted.lines(settings), wanted.site(settings, host.data.ipv4)
 state = server.read(source.compose_file, plain=list(lines.plain), make=list(lines.make))
 pending = wanted.deploy_needed(settings, state)
+page = settings.site.status_page_domain
+appearing = pending or status_page.needed(state["program"], page, pending)
 
 packages.lists(state=state)
 docker.before_packages(state=state)
-packages.packages(state=state, others=docker.from_distribution(state))
+others = docker.from_distribution(state) + status_page.packages(page)
+packages.packages(state=state, others=others)
 base.base(state=state, swap_mb=settings.server.swap_mb, timezone=settings.server.timezone)
 docker.running(state=state)
 firewall.firewall(state=state)
@@ -46,8 +50,9 @@ program.program(
     state=state, configuration=wanted.program_configuration(settings), authority=settings.site.tls_ca_file,
     signers=source.allowed_signers,
 )  # fmt: skip
-public.names(site=site, pending=pending)
+public.names(site=site, pending=appearing)
 program.application(needed=pending)
 gitops.gitops(state=state)
 schedule.schedule(state=state)
-public.answers(site=site, pending=pending)
+status_page.status_page(state=state, domain=page, pending=pending)
+public.answers(site=site, pending=appearing)

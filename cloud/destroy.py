@@ -79,8 +79,7 @@ class Destroy:
         targets = [address for server in servers for address in (server.ipv4, server.ipv6) if address]
         targets += records.addresses(self._settings)
         try:
-            names = site.frontend_domain, site.api_domain
-            return self._zones.plan_removal(names, targets, self._settings.ovh.caa_issuer)
+            return self._zones.plan_removal(site.names, targets, self._settings.ovh.caa_issuer)
         except CloudError as error:
             raise CloudError(
                 f"{error} To remove the server and leave its DNS records: CONFIGURE_DNS_AUTO=false"

@@ -1,6 +1,7 @@
 """The variables of the project itself, by what they decide."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 
@@ -160,15 +161,24 @@ class Site(Lookups):
         alias="TLS_CA_FILE",
         description="PEM of the CA to verify the site with; the usual ones otherwise.",
     )
+    status_page_domain: check.Domain | None = Field(
+        None, alias="STATUS_PAGE_DOMAIN", description="Name of the public status page, as in status.koprogo.com."
+    )
+    status_page_language: Literal["en", "fr"] = Field(
+        "en", alias="STATUS_PAGE_LANGUAGE", description="Its language: en or fr."
+    )
 
-    @field_validator("frontend_domain", "api_domain")
+    @field_validator("frontend_domain", "api_domain", "status_page_domain")
     @classmethod
-    def _within_the_domain(cls, value: str, info: ValidationInfo) -> str:
-        above = info.data.get("domain")
+    def _within_the_domain(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        above, mine = info.data.get("domain"), "status" if info.field_name == "status_page_domain" else "api"
         if above and value != above and not value.endswith(f".{above}"):
             raise ValueError(f"is outside KOPROGO_DOMAIN; put {above} or a name that ends in .{above}")
-        if value == info.data.get("frontend_domain"):
-            raise ValueError(f"is the name of the frontend too; put another, as in api.{above or value}")
+        for part, owner in (("frontend_domain", "frontend"), ("api_domain", "API")):
+            if value == info.data.get(part):
+                raise ValueError(f"is the name of the {owner} too; put another, as in {mine}.{above or value}")
         return value
 
     @field_validator("tls_ca_file")
@@ -180,6 +190,17 @@ class Site(Lookups):
     def health_urls(self) -> tuple[str, str]:
         """What has to answer 200 for the site to be well, as the public sees it."""
         return f"https://{self.api_domain}{self.health_path}", f"https://{self.frontend_domain}/"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every public name."""
+        return self.frontend_domain, self.api_domain, *([self.status_page_domain] if self.status_page_domain else [])
+
+    @property
+    def public_urls(self) -> tuple[str, ...]:
+        """What the world has to reach once everything is set up: that, and the status page if there is one."""
+        page = (f"https://{self.status_page_domain}/",) if self.status_page_domain else ()
+        return self.health_urls + page
 
 
 class Source(Section):

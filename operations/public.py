@@ -57,8 +57,8 @@ def wait(check: Check, known: Sequence[str]) -> Generator[FunctionCommand, None,
 def names(site: Site, pending: bool) -> None:
     """Before a certificate is asked for: a name that leads elsewhere can be locked out at Let's Encrypt for a week.
 
-    `pending`: a deploy is about to come. Then the names are not asked while the plan is made, when the records may not
-    be written yet: resolvers would remember that for as long as the zone says.
+    `pending`: a deploy, or a new name, is about to come. Then the names are not asked while the plan is made, when the
+    records may not be written yet: resolvers would remember that for as long as the zone says.
     """
     check = Check(
         site, reach.all_misdirected, "the names lead to the server",

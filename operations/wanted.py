@@ -41,13 +41,21 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
         "allow_rewrite": source.allow_force_push,
         "allowed_signers": layout.SIGNERS if source.allowed_signers else None,
         "log_file": str(layout.GITOPS_LOG),
+        "status_page": _status_page(settings),
     }
+
+
+def _status_page(settings: Settings) -> dict[str, str] | None:
+    site = settings.site
+    if site.status_page_domain is None:
+        return None
+    return {"domain": site.status_page_domain, "language": site.status_page_language}
 
 
 def site(settings: Settings, ipv4: str) -> Site:
     """What has to answer in public."""
     where = settings.site
-    return Site(where.health_urls, ipv4, where.dns_resolvers, where.tls_ca_file)
+    return Site(where.public_urls, ipv4, where.dns_resolvers, where.tls_ca_file)
 
 
 def deploy_needed(settings: Settings, state: State) -> bool:

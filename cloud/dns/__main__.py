@@ -156,7 +156,7 @@ def _wish(  # noqa: PLR0913 - the arguments of a command
     else:
         project = variables.load()
         site, resolvers, ovh = project.site, project.site.dns_resolvers, project.ovh
-        names, (ipv4, ipv6) = (site.frontend_domain, site.api_domain), _server(project)
+        names, (ipv4, ipv6) = site.names, _server(project)
     allowed = ovh.caa_issuer if issuer is None else issuer
     return Wish(ovh, wanted(names, ipv4, ipv6 or None, allowed), ttl or ovh.ttl, resolvers)
 

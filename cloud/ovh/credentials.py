@@ -23,7 +23,7 @@ AGAIN = "python provision.py credentials"
 def credentials(*, zones: Sequence[str], only_check: bool, new: bool, oauth2: bool) -> int:
     """Show the rights; then check the key, make one, or say how."""
     settings, to = variables.load_keys(), console()
-    have, names = settings.ovh, (settings.site.frontend_domain, settings.site.api_domain)
+    have, names = settings.ovh, settings.site.names
     found, source = _zones(settings, names, zones)
     work = Work(settings, found, rights.rules(found), to)
     to.print(f"{', '.join(names)}: zone{'' if len(found) == 1 else 's'} {', '.join(found)}, {source}.")

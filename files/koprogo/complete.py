@@ -22,3 +22,6 @@ def complete(work: Work, prepared: Prepared, began: float) -> None:
         f"{images} services healthy, {addresses} public addresses answer."
     )
     prune.after(work)
+    from koprogo import page  # noqa: PLC0415 - a check that deploys nothing has no use for it
+
+    page.after_deploy(work.config)

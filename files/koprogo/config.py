@@ -15,6 +15,14 @@ DEFAULT_PATH = "/etc/koprogo/config.json"
 
 
 @dataclass(frozen=True)
+class StatusPage:
+    """Where the status page is served, and its language: en or fr."""
+
+    domain: str
+    language: str
+
+
+@dataclass(frozen=True)
 class Config:
     """The settings of one server. Times are seconds."""
 
@@ -52,6 +60,8 @@ class Config:
     """Volumes that are saved with the database, as the compose file calls them."""
     offsite_file: Path | None = None
     """Where copies of the sets go, with the secrets for that; None: nowhere."""
+    status_page: StatusPage | None = None
+    """None: there is none."""
 
     @property
     def compose_path(self) -> str:
@@ -102,6 +112,7 @@ def parse(data: dict[str, Any]) -> Config:
         backup_months=int(data.get("backup_months", 0)),
         backup_volumes=tuple(str(name) for name in data.get("backup_volumes", ())),
         offsite_file=_path(data, "offsite_file"),
+        status_page=_status_page(data.get("status_page")),
     )
     if config.backup_days < 1:
         raise ValueError("backup_days has to be 1 or more")
@@ -123,6 +134,15 @@ def _text(data: dict[str, Any], key: str) -> str:
 
 def _path(data: dict[str, Any], key: str) -> Path | None:
     return None if data.get(key) is None else Path(_text(data, key))
+
+
+def _status_page(data: dict[str, Any] | None) -> StatusPage | None:
+    if data is None:
+        return None
+    found = StatusPage(_text(data, "domain"), _text(data, "language"))
+    if found.language not in ("en", "fr"):
+        raise ValueError("status_page: its language has to be en or fr")
+    return found
 
 
 def _choice(data: dict[str, Any], key: str) -> bool:

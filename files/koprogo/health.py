@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koprogo import log, report
+from koprogo import log, page, report
 from koprogo.config import Config
 from koprogo.containers import judge
 from koprogo.report import Report
@@ -26,6 +26,7 @@ def run(config: Config) -> int:
         log.complain(text)
     if not wrong:
         log.say(summary(found))
+    page.update(config, page.sample(found, attention=bool(wrong)))
     return 1 if wrong else 0
 
 

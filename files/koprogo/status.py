@@ -20,6 +20,7 @@ Keys of the JSON, which other programs may rely on:
   last_backup          {file, size, at}; null
   backups              how many good ones there are
   disk_used            0 to 1, of the fullest file system
+  status_page          the name that the status page is served at; null if it is not served
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ import json
 import textwrap
 from typing import Any
 
-from koprogo import decide, diff, history, log, report, work
+from koprogo import decide, diff, history, log, page_server, report, work
 from koprogo.config import Config
 from koprogo.containers import Container, judge
 from koprogo.problem import Problem
 from koprogo.report import Report
+from koprogo.runner import Runner
 from koprogo.state import Attempt
 
 COLUMNS = 80
@@ -47,6 +49,7 @@ def run(config: Config, *, as_json: bool) -> int:
     except Problem:
         environment = None
     data = facts(found, decide.settings_applied(found.state, environment, config.image_tag))
+    data["status_page"] = page_server.served(Runner())
     print(json.dumps(data, indent=1) if as_json else screen(found, data))
     return 0
 

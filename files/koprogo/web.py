@@ -30,6 +30,8 @@ class Answer:
     """Days until the certificate ends."""
     generation: int | None = None
     """Of the container that answered (see `routing.HEADER`); None where the answer does not say."""
+    milliseconds: float | None = None
+    """Until it answered, the connection included; None where it did not."""
 
 
 class _Pinned(http.client.HTTPSConnection):
@@ -61,11 +63,13 @@ def ask(
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = _Pinned(name, port, address or name, context, timeout)
+    began = time.monotonic()
     try:
         connection.connect()
         days = _days_left(connection.sock)
         connection.request("GET", path, headers={"User-Agent": "koprogo", "Connection": "close"})
         response = connection.getresponse()
+        took = (time.monotonic() - began) * 1000
         status, said = response.status, response.headers.get(HEADER, "")
         generation = int(said) if said.isdigit() else None
     except ssl.SSLCertVerificationError as error:
@@ -77,8 +81,8 @@ def ask(
     finally:
         connection.close()
     if status > LAST_GOOD_STATUS:
-        return Answer(url, f"HTTP {status}", days_left=days, generation=generation)
-    return Answer(url, None, days_left=days, generation=generation)
+        return Answer(url, f"HTTP {status}", days_left=days, generation=generation, milliseconds=took)
+    return Answer(url, None, days_left=days, generation=generation, milliseconds=took)
 
 
 def ask_here(url: str, ca_file: Path | None, *, verify: bool = True, timeout: float = 10) -> Answer:

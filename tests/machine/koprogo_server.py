@@ -208,6 +208,6 @@ def _publish_names(world: World, address: str) -> None:
         application_secret=keys["OVH_APPLICATION_SECRET"],
         consumer_key=keys["OVH_CONSUMER_KEY"],
     )
-    for name in ("", "api"):
+    for name in ("", "api", "status"):
         client.post("/domain/zone/koprogo.test/record", fieldType="A", subDomain=name, target=address, ttl=60)
     client.post("/domain/zone/koprogo.test/refresh")

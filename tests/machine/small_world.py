@@ -8,7 +8,7 @@ from sandbox import world as worlds
 from sandbox.machine import Machine
 from sandbox.world import World
 
-PACKAGES = ["docker.io", "docker-cli", "docker-compose", "git", "iptables", "zstd", "restic"]
+PACKAGES = ["docker.io", "docker-cli", "docker-compose", "git", "iptables", "zstd", "restic", "busybox-static"]
 
 
 @contextmanager

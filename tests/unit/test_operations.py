@@ -33,6 +33,7 @@ from operations import (
     repository,
     schedule,
     ssh,
+    status_page,
     wanted,
 )
 from operations.environment import Lines, access, differences
@@ -673,3 +674,39 @@ def test_what_runs_on_a_server_runs_on_python_3_10(check: list[str]) -> None:
         [sys.executable, "-m", *check, *folders], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+# The status page
+
+
+@pytest.mark.parametrize(
+    ("said", "domain", "pending", "needed"),
+    [
+        (None, None, True, False),
+        (None, "status.x.com", False, True),
+        ({"status_page": None}, None, True, False),
+        ({"status_page": None}, "status.x.com", False, True),
+        ({"status_page": "status.x.com"}, "status.x.com", False, False),
+        ({"status_page": "status.x.com"}, "status.x.com", True, True),
+        ({"status_page": "old.x.com"}, "status.x.com", False, True),
+        ({"status_page": "status.x.com"}, None, False, True),
+        ({}, None, False, False),
+    ],
+)
+def test_the_page_is_written_where_it_is_not_served_as_it_should_be(
+    said: dict[str, Any] | None, domain: str | None, pending: bool, needed: bool
+) -> None:
+    assert status_page.needed(said, domain, pending) is needed
+
+
+def test_only_a_server_with_a_page_gets_what_serves_it() -> None:
+    assert status_page.packages(None) == ()
+    assert status_page.packages("status.x.com") == ("busybox-static",)
+
+
+def test_the_page_is_a_public_name_and_no_reason_to_deploy(folder: Path) -> None:
+    found = load(folder, STATUS_PAGE_DOMAIN="status.koprogo.com")
+    assert wanted.program_configuration(found)["status_page"] == {"domain": "status.koprogo.com", "language": "en"}
+    assert wanted.program_configuration(load(folder))["status_page"] is None
+    assert wanted.site(found, "192.0.2.1").names == ["api.koprogo.com", "koprogo.com", "status.koprogo.com"]
+    assert wanted.deploy_needed(found, deployed(load(folder))) is False

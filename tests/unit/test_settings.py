@@ -62,6 +62,13 @@ def mistakes(folder: Path, text: str = "", **changes: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
+def test_a_status_page_is_one_more_public_name(folder: Path) -> None:
+    site = load(folder, STATUS_PAGE_DOMAIN="status.koprogo.com", STATUS_PAGE_LANGUAGE="fr").site
+    assert (site.status_page_domain, site.status_page_language) == ("status.koprogo.com", "fr")
+    assert site.names == ("koprogo.com", "api.koprogo.com", "status.koprogo.com")
+    assert site.public_urls == (*site.health_urls, "https://status.koprogo.com/")
+
+
 def test_the_least_that_has_to_be_said_and_what_follows_from_it(folder: Path) -> None:
     found = load(folder)
     assert found.openstack.auth_url == "https://auth.cloud.ovh.net/v3"
@@ -71,6 +78,8 @@ def test_the_least_that_has_to_be_said_and_what_follows_from_it(folder: Path) ->
     assert found.instance.ssh_private_key == folder / "id_ed25519"
     assert (found.site.frontend_domain, found.site.api_domain) == ("koprogo.com", "api.koprogo.com")
     assert found.site.health_urls == ("https://api.koprogo.com/api/v1/health", "https://koprogo.com/")
+    assert found.site.public_urls == found.site.health_urls
+    assert found.site.names == ("koprogo.com", "api.koprogo.com")
     assert found.source.image_tag == "main-{sha7}"
     assert found.ovh.configure_dns is True
     assert found.inventory_file == folder / "inventory.json"
@@ -200,6 +209,10 @@ def test_every_mistake_is_said_at_once(folder: Path) -> None:
         ("KOPROGO_DOMAIN", "koprogó.com", "has letters outside a-z; put its ASCII form, xn--koprog-gxa.com"),
         ("KOPROGO_DOMAIN", "CHANGE_ME", "is still what .env.example says; put your own"),
         ("KOPROGO_API_DOMAIN", "api.other.com", "is outside KOPROGO_DOMAIN; put koprogo.com or a name that ends in"),
+        ("STATUS_PAGE_DOMAIN", "status.other.com", "is outside KOPROGO_DOMAIN; put koprogo.com or a name that ends in"),
+        ("STATUS_PAGE_DOMAIN", "koprogo.com", "is the name of the frontend too; put another, as in status.koprogo.com"),
+        ("STATUS_PAGE_DOMAIN", "api.koprogo.com", "is the name of the API too; put another, as in status.koprogo.com"),
+        ("STATUS_PAGE_LANGUAGE", "nl", "is not one of 'en' or 'fr'"),
         ("KOPROGO_API_DOMAIN", "koprogo.com", "is the name of the frontend too; put another, as in api.koprogo.com"),
         ("ACME_EMAIL", "me@localhost", "is not an e-mail address; put one like you@koprogo.com"),
         ("HEALTH_PATH", "api/v1/health", "is not a path; it begins with a slash, as in /api/v1/health"),
