@@ -14,7 +14,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +23,9 @@ from koprogo.runner import end_group
 
 CHUNK = 1 << 18
 GZIP = 16 + zlib.MAX_WBITS
-LEVEL = 3
-_PIPE = 1 << 20
+OPTIONS = ("-3", "--single-thread", "--quiet", "--stdout", "--check")
+"""In one thread it takes a quarter of the memory, and there is one processor as a rule."""
+PIPE = 1 << 20
 """Bytes that a pipe may hold; fewer changes between the processes of one small machine."""
 
 
@@ -33,31 +34,37 @@ def pack(
     target: Path,
     limit: float,
     *,
-    seen: Callable[[bytes], None] | None = None,
+    packed: bool = False,
     tolerated: Callable[[int, str], bool] | None = None,
 ) -> None:
     """Run `argv`, and keep what it prints, compressed, in `target`: on the disk, 0600.
 
-    It may take `limit` seconds. Every piece goes through `seen`. `tolerated` says of an exit code and of what was
-    complained about whether it is good all the same. Raises Problem when anything is wrong.
+    It may take `limit` seconds. `packed`: it prints what zstd made already. `tolerated` says of an exit code and of
+    what was complained about whether it is good all the same. Raises Problem when anything is wrong.
     """
     name = _called(argv)
-    zstd = ["zstd", f"-{LEVEL}", "--quiet", "--stdout", "--check"]
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # A program that a killed run had started may still write to the file of that name.
+    target.unlink(missing_ok=True)
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
-        with (
-            start(argv, stdout=subprocess.PIPE, stderr=said) as source,
-            start(zstd, stdin=subprocess.PIPE, stdout=file, stderr=complained) as packer,
-            limited(limit, source, packer) as late,
-        ):
-            full = _pump(source, packer, seen)
-            code = source.wait()
-            packed = packer.wait()
+        with ExitStack() as stack:
+            source = stack.enter_context(start(argv, stdout=file if packed else subprocess.PIPE, stderr=said))
+            children = [source]
+            if source.stdout is not None:
+                packer = start(["zstd", *OPTIONS], stdin=source.stdout, stdout=file, stderr=complained)
+                children.append(stack.enter_context(packer))
+                # Only the packer reads it: where that ends, its source has to notice.
+                source.stdout.close()
+            late = stack.enter_context(limited(limit, *children))
+            code, *packer_code = [child.wait() for child in children]
         if late.is_set():
             raise Problem(f"{name} did not end within {limit:.0f} s.")
-        if full or packed != 0:
-            raise Problem(f"{target.parent}: {last(complained, f'zstd ended with {packed}').rpartition(' : ')[2]}.")
+        if any(packer_code):
+            words = last(complained, f"zstd ended with {packer_code[0]}").rpartition(" : ")[2]
+            raise Problem(f"{target.parent}: {words}.")
         words = last(said, "it says nothing")
+        if code != 0 and "no space left on device" in words.lower():
+            raise Problem(f"{target.parent}: No space left on device.")
         if code != 0 and not (tolerated and tolerated(code, words)):
             raise Problem(f"{name} failed (exit code {code}): {words}.")
         os.fsync(file.fileno())
@@ -99,7 +106,7 @@ def start(
         for stream in (child.stdin, child.stdout):
             if stream is not None:
                 with suppress(OSError):
-                    fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+                    fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
         yield child
     finally:
         if child.stdin is not None:
@@ -125,25 +132,6 @@ def limited(seconds: float, *children: subprocess.Popen[bytes]) -> Iterator[thre
         yield late
     finally:
         watch.cancel()
-
-
-def _pump(
-    source: subprocess.Popen[bytes], packer: subprocess.Popen[bytes], seen: Callable[[bytes], None] | None
-) -> bool:
-    """Pass everything on; returns whether the packer would not take it."""
-    if source.stdout is None or packer.stdin is None:
-        raise AssertionError("no pipes")
-    try:
-        while data := source.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
-            if seen is not None:
-                seen(data)
-            packer.stdin.write(data)
-        packer.stdin.close()
-    except BrokenPipeError:
-        with suppress(ProcessLookupError):
-            os.killpg(source.pid, signal.SIGKILL)
-        return True
-    return False
 
 
 def _gunzip(path: Path, file: IO[bytes]) -> Iterator[bytes]:
@@ -181,4 +169,4 @@ def last(stream: IO[bytes], otherwise: str) -> str:
 
 def _called(argv: Sequence[str]) -> str:
     """Return the name of the program that `docker exec` or `docker run` starts, or of this one."""
-    return next((word for word in argv if word in ("pg_dumpall", "tar")), Path(argv[0]).name)
+    return next((name for name in ("pg_dumpall", "tar") if any(name in word for word in argv)), Path(argv[0]).name)

@@ -118,8 +118,8 @@ def into_scratch(config: Config, name: str) -> int:
         # Called otherwise until it is complete: a run that is cut off leaves nothing that looks like one.
         partial = f"{SCRATCH}-partial"
         try:
-            database = throwaway.start_scratch(runner, made_of, partial, found.user)
-            database.compare(database.restore(found).rows)
+            with throwaway.scratch(runner, made_of, partial, found.user) as database:
+                database.compare(database.restore(found).rows)
             work.docker.rename(partial, SCRATCH)
         except Problem:
             throwaway.remove(runner, partial)

@@ -6,6 +6,8 @@ comes about; Docker then removes it with all that it wrote.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -15,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from koprogo import packing
@@ -34,6 +36,8 @@ LIMIT = 6 * 3600.0
 """Seconds that a restore may take."""
 COUNT_LIMIT = 3600
 POLL = 0.25
+_PIPE = "/koprogo-pipe"
+_SQL = "sql"
 
 MEMORY = 512 * 2**20
 """Bytes that it has at most, and at least; and what has to stay free for everything else."""
@@ -109,8 +113,9 @@ def memory(wanted: int = MEMORY) -> int:
 class Throwaway:
     """A database that runs and has nothing in it but its superuser."""
 
-    def __init__(self, runner: Runner, name: str, user: str) -> None:
+    def __init__(self, runner: Runner, name: str, user: str, pipe: Path) -> None:
         self._runner = runner
+        self._pipe = pipe
         self.name = name
         self.user = user
 
@@ -119,12 +124,11 @@ class Throwaway:
         content = Content()
         with ExitStack() as stack:
             said = stack.enter_context(tempfile.TemporaryFile())
-            child = stack.enter_context(
-                packing.start(self._psql("postgres"), stdin=subprocess.PIPE, stderr=said, pass_fds=self._runner.held)
-            )
+            argv = [*self._psql("postgres"), "-f", f"{_PIPE}/{_SQL}"]
+            child = stack.enter_context(packing.start(argv, stderr=said, pass_fds=self._runner.held))
             late = stack.enter_context(packing.limited(LIMIT, child))
-            with suppress(BrokenPipeError):
-                _feed(child.stdin, found, content)
+            with suppress(BrokenPipeError), _writing(self._pipe / _SQL, child) as target:
+                _feed(target, found, content)
             code = child.wait()
             if late.is_set():
                 raise Problem(f"The restore did not end within {LIMIT:.0f} s.")
@@ -180,43 +184,49 @@ def running(runner: Runner, made_of: Recipe, name: str, user: str, volume: str =
     when Problem is not raised.
     """
     remove(runner, name)
-    mount = ["--volume", f"{volume}:{made_of.mount['Destination']}"] if volume else []
-    argv = ["docker", "run", "--rm", "--interactive", *_options(made_of, name, user, memory()), *mount]
-    argv += ["--log-driver", "none", "--entrypoint", "sh", made_of.image, "-c", _LEASE, "sh", *_server(made_of)]
-    with (
-        tempfile.TemporaryFile() as said,
-        packing.start(
-            argv, stdin=subprocess.PIPE, stdout=said, stderr=said, pass_fds=runner.held, env=_environment(made_of)
-        ) as child,
-    ):
-        database = Throwaway(runner, name, user)
-        try:
+    with _pipe() as pipe, tempfile.TemporaryFile() as said:
+        argv = ["docker", "run", "--rm", "--interactive", *_options(made_of, name, user, pipe), "--log-driver", "none"]
+        argv += ["--volume", f"{volume}:{made_of.mount['Destination']}"] if volume else []
+        argv += ["--entrypoint", "sh", made_of.image, "-c", _LEASE, "sh", *_server(made_of)]
+        more: dict[str, Any] = {"pass_fds": runner.held, "env": _environment(made_of)}
+        with packing.start(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, **more) as child:
+            database = Throwaway(runner, name, user, pipe)
             try:
-                database.wait_ready(child)
-            except Problem as problem:
-                raise Problem(f"{str(problem).rstrip('.')}: {_complaint(said, child.poll())}.") from None
-            yield database
-            _end(child, said)
-        finally:
-            remove(runner, name)
+                try:
+                    database.wait_ready(child)
+                except Problem as problem:
+                    raise Problem(f"{str(problem).rstrip('.')}: {_complaint(said, child.poll())}.") from None
+                yield database
+                _end(child, said)
+            finally:
+                remove(runner, name)
     if volume:
         # It wrote without waiting for the disk.
         os.sync()
 
 
-def start_scratch(runner: Runner, made_of: Recipe, name: str, user: str) -> Throwaway:
+@contextmanager
+def scratch(runner: Runner, made_of: Recipe, name: str, user: str) -> Iterator[Throwaway]:
     """Start one that stays until somebody removes it."""
     remove(runner, name)
-    argv = ["docker", "run", "--detach", *_options(made_of, name, user, memory()), "--log-opt", "max-size=1m"]
-    entrypoint, *rest = _server(made_of)
-    result = runner.run(
-        [*argv, "--entrypoint", entrypoint, made_of.image, *rest], timeout=READY, env=_environment(made_of)
-    )
-    if not result.ok:
-        raise Problem(f"docker run: {complaint(result)}.")
-    database = Throwaway(runner, name, user)
-    database.wait_ready()
-    return database
+    with _pipe() as pipe:
+        argv = ["docker", "run", "--detach", *_options(made_of, name, user, pipe), "--log-opt", "max-size=1m"]
+        entrypoint, *rest = _server(made_of)
+        argv += ["--entrypoint", entrypoint, made_of.image, *rest]
+        result = runner.run(argv, timeout=READY, env=_environment(made_of))
+        if not result.ok:
+            raise Problem(f"docker run: {complaint(result)}.")
+        database = Throwaway(runner, name, user, pipe)
+        database.wait_ready()
+        yield database
+
+
+@contextmanager
+def _pipe() -> Iterator[Path]:
+    """A folder with a named pipe: what goes by `docker exec` costs more than all the rest of a restore."""
+    with tempfile.TemporaryDirectory(prefix="koprogo-") as folder:
+        os.mkfifo(Path(folder, _SQL), 0o600)
+        yield Path(folder)
 
 
 def remove(runner: Runner, name: str) -> None:
@@ -263,23 +273,46 @@ def without_role(piece: bytes, user: str) -> bytes | None:
     return None
 
 
-def _feed(target: IO[bytes] | None, found: Set, content: Content) -> None:
-    if target is None:
-        raise AssertionError("no pipe")
+@contextmanager
+def _writing(pipe: Path, child: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
+    """Open a named pipe as soon as `child` reads from it; raises BrokenPipeError if it never does."""
+    while True:
+        try:
+            handle = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        if child.poll() is not None:
+            raise BrokenPipeError
+        time.sleep(POLL / 10)
+    os.set_blocking(handle, True)
+    with suppress(OSError):
+        fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, packing.PIPE)
+    with os.fdopen(handle, "wb", buffering=0) as target:
+        yield target
+
+
+def _feed(target: IO[bytes], found: Set, content: Content) -> None:
     head, passed = b"", False
     for piece in packing.unpack(found.dump):
         content.add(piece)
         if passed:
-            target.write(piece)
+            _write(target, piece)
             continue
         head += piece
         # Roles come before the first database.
         if len(head) >= packing.CHUNK or b"\n\\connect " in head:
-            target.write(_begin(head, found))
+            _write(target, _begin(head, found))
             passed = True
     if not passed:
-        target.write(_begin(head, found))
-    target.close()
+        _write(target, _begin(head, found))
+
+
+def _write(target: IO[bytes], data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[target.write(left) :]
 
 
 def _begin(head: bytes, found: Set) -> bytes:
@@ -289,11 +322,11 @@ def _begin(head: bytes, found: Set) -> bytes:
     return changed
 
 
-def _options(made_of: Recipe, name: str, user: str, limit: int) -> list[str]:
+def _options(made_of: Recipe, name: str, user: str, pipe: Path) -> list[str]:
     return [
-        "--pull", "never", "--name", name, "--network", "none", "--memory", str(limit), "--cpu-shares", "512",
+        "--pull", "never", "--name", name, "--network", "none", "--memory", str(memory()), "--cpu-shares", "512",
+        "--volume", f"{pipe}:{_PIPE}", "--env", f"PGDATA={made_of.pgdata}",
         "--env", f"POSTGRES_USER={user}", "--env", "POSTGRES_DB=postgres", "--env", "POSTGRES_PASSWORD",
-        "--env", f"PGDATA={made_of.pgdata}",
         # All of it is brought to the disk at once in the end.
         "--env", f"POSTGRES_INITDB_ARGS={made_of.initdb} --no-sync",
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from sandbox import cache, templates
 from sandbox.application import oci
 
 _SUITE = "bookworm"  # the Debian whose PostgreSQL is 15
-_PACKAGES = ("postgresql-15", "python3-minimal", "python3-psycopg2", "curl", "ca-certificates", "locales")
+_PACKAGES = ("postgresql-15", "python3-minimal", "python3-psycopg2", "curl", "ca-certificates", "locales", "zstd")
 
 # PostgreSQL's just-in-time compiler takes 170 MB and gains nothing on a small server; without it the server
 # finds that it has none and goes on. Perl is for the tools that make clusters in Debian's way, which nothing uses here.

@@ -113,12 +113,32 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         write(tmp_path / "nothing", printing(WHOLE))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk(tmp_path: Path) -> None:
-    (tmp_path / dump.PARTIAL.format(".sql.zst")).symlink_to("/dev/full")
-    with pytest.raises(Problem, match="No space left on device"):
-        write(tmp_path, printing(WHOLE))
-    assert list(tmp_path.iterdir()) == []
+FULL = "echo 'zstd: error 70 : Write error : cannot write block : No space left on device' >&2; exit 70"
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, folder = tmp_path / "bin", tmp_path / "backups"
+    for path in (programs, folder):
+        path.mkdir()
+    (programs / "zstd").write_text(f"#!/bin/sh\n{FULL}\n")
+    (programs / "zstd").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    with pytest.raises(Problem, match=rf"^{folder}: No space left on device\.$"):
+        write(folder, printing(WHOLE))
+    # as Docker's client says it
+    said = "echo 'write /dev/stdout: no space left on device' >&2; exit 1"
+    with pytest.raises(Problem, match=rf"^{folder}: No space left on device\.$"):
+        dump.write(dump.Source(["/bin/sh", "-c", said], ORIGIN, packed=True), folder, NIGHT)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_dump_that_comes_packed_is_kept_as_it_is(tmp_path: Path) -> None:
+    script = f"({printing(WHOLE)}) | zstd -q -19"
+    path = dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN, packed=True), tmp_path, NIGHT)
+    assert unpacked(path) == WHOLE
+    for script, text in (("echo x", "is damaged: "), (f"({printing(WHOLE[:-60])}) | zstd -q", "closing line")):
+        with pytest.raises(Problem, match=text):
+            dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN, packed=True), tmp_path, NIGHT)
 
 
 def fake(day: str, hour: str = "020000") -> Backup:
@@ -165,6 +185,8 @@ case "$*" in
 ps*) echo 0123 ;;
 *inspect*) cat {inspected} ;;
 *printenv*) {printenv} ;;
+*'command -v zstd') {zstd} ;;
+*zstd*) cat {dump} | zstd -q ;;
 *--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
 *pg_dumpall*) cat {dump} ;;
 esac
@@ -206,11 +228,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     )
 
 
-def has_user(folder: Path, printenv: str) -> None:
-    """Make `docker`; `printenv` is what the container does when it is asked for POSTGRES_USER."""
+def has_user(folder: Path, printenv: str, zstd: str = "exit 127") -> None:
+    """Make `docker`; `printenv` and `zstd` are what the container does when it is asked for POSTGRES_USER and zstd."""
     program = folder / "docker"
     files = {name: folder / name for name in ("calls", "inspected", "dump")}
-    program.write_text(DOCKER.format(printenv=printenv, **files))
+    program.write_text(DOCKER.format(printenv=printenv, zstd=zstd, **files))
     program.chmod(0o755)
 
 
@@ -230,8 +252,19 @@ def test_the_database_is_asked_for_nothing_but_its_user_and_its_dump(
         "ps --all --no-trunc --filter label=com.docker.compose.project=production --format {{.ID}} {{.Image}}",
         "exec 0123 printenv POSTGRES_USER",
         "exec 0123 pg_dumpall --version",
+        "exec 0123 bash -c command -v zstd",
         f"exec 0123 pg_dumpall --username={user} --lock-wait-timeout=600000",
     ]
+
+
+def test_a_container_that_has_zstd_packs_by_itself(server: Config, tmp_path: Path) -> None:
+    has_user(tmp_path, "echo koprogo", "exit 0")
+    assert backup.run(server) == 0
+    assert unpacked(verified(server.backup_dir)[0].path) == WHOLE
+    assert (tmp_path / "calls").read_text().splitlines()[-1] == (
+        'exec 0123 bash -o pipefail -c pg_dumpall "$@" | zstd -3 --single-thread --quiet --stdout --check '
+        "bash --username=koprogo --lock-wait-timeout=600000"
+    )
 
 
 def test_what_a_full_disk_or_a_kill_left_is_cleared_away(server: Config, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,6 +91,7 @@ ps*) echo 0123 ;;
 *'image inspect'*postgres*) echo sha256:p ;;
 *'image inspect'*) echo sha256:2 ;;
 *printenv*) echo koprogo ;;
+*zstd*) exit 127 ;;
 *--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
 *pg_dumpall*) {script}
 ;;

@@ -58,11 +58,7 @@ def test_the_superuser_is_made_once() -> None:
 
 
 def fed(found: sets.Set) -> str:
-    class Kept(io.BytesIO):
-        def close(self) -> None:
-            """Stay readable."""
-
-    target = Kept()
+    target = io.BytesIO()
     throwaway._feed(target, found, Content())
     return target.getvalue().decode()
 

@@ -246,6 +246,14 @@ def test_a_file_that_went_away_is_a_line(tmp_path: Path) -> None:
             list(packing.unpack(tmp_path / name))
 
 
+def test_damage_of_a_gzip_is_seen(tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.gz", gzip.compress(REAL.encode())
+    for damaged in (whole[:-1], whole[:40], whole + b"x", whole[:50] + b"\xff" + whole[51:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(Problem, match=r"a\.gz is damaged: "):
+            list(packing.unpack(path))
+
+
 def test_which_set_is_meant(tmp_path: Path) -> None:
     nightly, newest = write(tmp_path), write(tmp_path, now=NIGHT + 86400)
     before = write(tmp_path / "before-restores", now=NIGHT + 2 * 86400)
@@ -312,11 +320,13 @@ ps*) echo 0123 postgres:15; echo 4567 docker.io/library/traefik:v3 ;;
 *inspect*4567) echo '[{{"Config": {{"Labels": {{"com.docker.compose.service": "proxy"}}}}, "Mounts": [
   {{"Type": "bind", "Source": "/var/run/docker.sock"}}, {{"Type": "volume", "Name": "production_acme"}}]}}]' ;;
 'volume ls'*volume=uploads) echo production_uploads ;;
+'volume ls'*volume=acme) echo production_acme ;;
 'volume ls'*) ;;
 'volume inspect --format'*) echo acme ;;
 'volume inspect outside') ;;
 'volume inspect'*) exit 1 ;;
 *printenv*) echo koprogo ;;
+*zstd*) exit 127 ;;
 *--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;
 *pg_dumpall*) cat {dump} ;;
 run*) {tar} ;;
@@ -427,3 +437,5 @@ def test_the_volume_of_a_name(server: Config, tmp_path: Path) -> None:
     docker(tmp_path, "")
     assert parts.find(Runner(), "production", "uploads").real == "production_uploads"
     assert parts.find(Runner(), "production", "outside").real == "outside"
+    named_twice = volumes_of(server, "acme", "uploads")
+    assert [volume.name for volume in parts.volumes(named_twice, Runner(), "production")] == ["acme", "uploads"]
