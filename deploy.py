@@ -13,6 +13,7 @@ from operations import (
     fail2ban,
     firewall,
     gitops,
+    offsite,
     packages,
     program,
     public,
@@ -28,12 +29,13 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 source, lines, site = settings.source, wanted.lines(settings), wanted.site(settings, host.data.ipv4)
+copies = wanted.offsite(settings)
 state = server.read(source.compose_file, plain=list(lines.plain), make=list(lines.make))
 pending = wanted.deploy_needed(settings, state)
 
 packages.lists(state=state)
 docker.before_packages(state=state)
-packages.packages(state=state, others=docker.from_distribution(state))
+packages.packages(state=state, others=[*docker.from_distribution(state), *offsite.packages(copies)])
 base.base(state=state, swap_mb=settings.server.swap_mb, timezone=settings.server.timezone)
 docker.running(state=state)
 firewall.firewall(state=state)
@@ -49,5 +51,6 @@ program.program(
 public.names(site=site, pending=pending)
 program.application(needed=pending)
 gitops.gitops(state=state)
-schedule.schedule(state=state)
+schedule.schedule(state=state, offsite=copies is not None)
+offsite.copies(state=state, copies=copies)
 public.answers(site=site, pending=pending)
