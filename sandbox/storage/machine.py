@@ -1,6 +1,7 @@
 """The machine of the object store: its template, its start, and what tests do to it."""
 
 import json
+import re
 import secrets
 import shlex
 from pathlib import Path
@@ -63,6 +64,7 @@ def start(world: World) -> Machine:
     machine.wait_boot()
     if not within(SECONDS, lambda: _answers(machine), pause=0.2):
         raise SandboxError(f"swift on {NAME} did not answer within {SECONDS} s; see {machine.console}")
+    ask(world, f"-X PUT {endpoint()}/{BUCKET}")
     return machine
 
 
@@ -105,12 +107,15 @@ def limit(world: World, room: int | None) -> None:
 
 def objects(world: World, below: str = "") -> list[str]:
     """Return the keys in the bucket, in order."""
+    listed = ask(world, f"'{endpoint()}/{BUCKET}?prefix={below}'")
+    return re.findall("<Key>([^<]+)", listed)
+
+
+def ask(world: World, request: str) -> str:
+    """Return what the store answers its owner; `request` is for curl. Raises SandboxError."""
     key, secret = credentials(world, OWNER)
     sign = f"--user {shlex.quote(f'{key}:{secret}')} --aws-sigv4 aws:amz:{names.STORAGE_REGION}:s3"
-    found = load(world.name, NAME).run(
-        ["sh", "-c", f"curl -sf {sign} '{endpoint()}/{BUCKET}?prefix={below}' | grep -o '<Key>[^<]*' | cut -c6-"]
-    )
-    return found.stdout.split()
+    return load(world.name, NAME).run(["sh", "-c", f"curl -sf {sign} {request}"]).stdout
 
 
 def _answers(machine: Machine) -> bool:
