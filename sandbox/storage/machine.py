@@ -71,16 +71,17 @@ def start(world: World) -> Machine:
 def credentials(world: World, user: str) -> tuple[str, str]:
     """Return the id and the secret of a user's key, made on first use."""
     file = world.state / "storage-secrets.json"
-    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    known = json.loads(file.read_text()) if file.exists() else {}
     if user not in known:
-        write_whole(file, json.dumps(known | {user: secrets.token_hex(16)}), 0o600)
-        return credentials(world, user)
-    return f"offsite:{user}", known[user]
+        known[user] = secrets.token_hex(16), secrets.token_hex(16)
+        write_whole(file, json.dumps(known), 0o600)
+    key_id, secret = known[user]
+    return key_id, secret
 
 
 def set_policy(world: World, user: str, policy: Any) -> None:
     """Let a user do what a policy (as OVH imports it) allows and nothing else."""
-    _put(world, "policies.json", {credentials(world, user)[0]: policy})
+    _put(world, "policies.json", {user: policy})
 
 
 def fault(world: World, **kinds: Any) -> None:
@@ -131,6 +132,7 @@ def _configure(world: World, root: Path) -> None:
         (f"{ETC}/tls.crt", certificate, 0o644),
         (f"{ETC}/tls.key", key, 0o600),
         ("/etc/swift/proxy-server.conf", _proxy(both).encode(), 0o644),
+        (f"{ETC}/users.json", json.dumps({credentials(world, user)[0]: user for user in both}).encode(), 0o644),
     ):
         file = root / path.lstrip("/")
         file.touch(mode=mode)
