@@ -5,7 +5,7 @@ PYTHON   := .venv/bin/python
 PYINFRA  := .venv/bin/pyinfra
 export ENV_FILE
 
-.PHONY: help setup demo demo-down demo-push test bench-deploys bench-backup lint plan setup-infra lock
+.PHONY: help setup demo demo-down demo-push test bench-deploys bench-backup lint plan setup-infra lock restore offsite-policy offsite-tidy
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,15 @@ plan: setup ## what provision.py and deploy.py would change; changes nothing
 setup-infra: setup ## provision, then deploy; both show what they change and ask (YES=1 does not ask)
 	@$(PYTHON) provision.py $(if $(YES),--yes)
 	@$(PYINFRA) $(if $(YES),-y) inventory.py deploy.py
+
+restore: setup ## a server in the place of a lost one, with its newest off-site backup; asks (YES=1 does not)
+	@$(PYTHON) -m offsite restore $(if $(SET),--set $(SET)) $(if $(YES),--yes)
+
+offsite-policy: setup ## what the S3 user of the server should be allowed, as JSON
+	@$(PYTHON) -m offsite policy
+
+offsite-tidy: setup ## mend and thin out the off-site copies; needs restic here
+	@$(PYTHON) -m offsite tidy
 
 lock: setup ## pin the newest versions that pyproject.toml allows
 	@.venv/bin/pip -q install pip-tools

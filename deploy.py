@@ -13,6 +13,7 @@ from operations import (
     fail2ban,
     firewall,
     gitops,
+    offsite,
     packages,
     program,
     public,
@@ -29,6 +30,7 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 source, lines, site = settings.source, wanted.lines(settings), wanted.site(settings, host.data.ipv4)
+copies = wanted.offsite(settings)
 state = server.read(source.compose_file, plain=list(lines.plain), make=list(lines.make))
 pending = wanted.deploy_needed(settings, state)
 page = settings.site.status_page_domain
@@ -36,7 +38,7 @@ appearing = pending or status_page.needed(state["program"], page, pending)
 
 packages.lists(state=state)
 docker.before_packages(state=state)
-others = docker.from_distribution(state) + status_page.packages(page)
+others = [*docker.from_distribution(state), *status_page.packages(page), *offsite.packages(copies)]
 packages.packages(state=state, others=others)
 base.base(state=state, swap_mb=settings.server.swap_mb, timezone=settings.server.timezone)
 docker.running(state=state)
@@ -53,6 +55,7 @@ program.program(
 public.names(site=site, pending=appearing)
 program.application(needed=pending)
 gitops.gitops(state=state)
-schedule.schedule(state=state)
+schedule.schedule(state=state, offsite=copies is not None)
 status_page.status_page(state=state, domain=page, pending=pending)
+offsite.copies(state=state, copies=copies)
 public.answers(site=site, pending=appearing)

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from configuration import account, checks, dotenv_change, dotenv_file
 from configuration.application import INTERNAL_STORAGE, Application
 from configuration.keys import OvhKeys
+from configuration.offsite import Offsite
 from configuration.section import PLACEHOLDER, Section
 from configuration.sections import Instance, Lookups, OpenStack, Ovh, Server, Site, Source
 
@@ -37,7 +38,7 @@ class SettingsError(Exception):
 
 
 Sections = tuple[type[Section], ...]
-SECTIONS: Sections = (Ovh, Instance, Site, Source, Server, Application)
+SECTIONS: Sections = (Ovh, Instance, Site, Source, Server, Offsite, Application)
 """What deploying needs."""
 WITH_ACCOUNT: Sections = (OpenStack, *SECTIONS)
 
@@ -52,6 +53,7 @@ class Settings:
     site: Site
     source: Source
     server: Server
+    offsite: Offsite
     application: Application
     extra: dict[str, SecretStr] = field(default_factory=dict)
     """Lines for the server's .env that the operator added with APP_NAME=value."""

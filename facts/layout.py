@@ -14,7 +14,11 @@ SECRETS = ETC / "secrets.json"
 """Root's own copy of the secrets made on this server: a lost .env does not lose them."""
 AUTHORITY = "/etc/koprogo/tls-ca.pem"
 SIGNERS = "/etc/koprogo/allowed_signers"
+OFFSITE = "/etc/koprogo/offsite.json"
+"""Where copies of the backups go, with the keys for that."""
 STATE = PurePosixPath("/var/lib/koprogo")
+OFFSITE_READY = "/var/lib/koprogo/offsite-ready.json"
+"""What the program has set up there; no secrets."""
 GITOPS_LOG = PurePosixPath("/var/log/koprogo-gitops.log")
 BACKUP_LOG = PurePosixPath("/var/log/koprogo-backup.log")
 HEALTH_LOG = PurePosixPath("/var/log/koprogo-health.log")
@@ -36,9 +40,12 @@ CRON = "/etc/cron.d/koprogo"
 
 FILES = (
     APT, UNATTENDED, DOCKER_SOURCE, DAEMON, UFW_AFTER, UFW_AFTER6, JAIL, SSHD, TMPFILES, LOGROTATE, SERVICE, TIMER,
-    CRON, str(PROGRAM), str(CONFIG), AUTHORITY, SIGNERS,
+    CRON, str(PROGRAM), str(CONFIG), AUTHORITY, SIGNERS, OFFSITE_READY,
 )  # fmt: skip
 """Files whose text is compared. Only these may be written with operations.files."""
+
+HASHED = (OFFSITE,)
+"""Files with secrets: only a keyed hash of them leaves the server."""
 
 FOLDERS_AND_LOGS = (str(STATE), str(BACKUPS), *(str(log) for log in LOGS))
 """What has to exist with the right owner and mode, whatever is in it."""

@@ -126,6 +126,7 @@ class State(TypedDict):
     sshd: dict[str, str]
     files: dict[str, Entry | None]
     metadata: dict[str, Entry | None]
+    hashed: dict[str, Entry | None]
     trees: dict[str, dict[str, Entry]]
     repository: Repository
     environment: Environment
@@ -170,6 +171,7 @@ def read(compose_file: str, plain: list[str], make: list[str]) -> State:
         units=layout.UNITS,
         files=layout.FILES,
         metadata=layout.FOLDERS_AND_LOGS,
+        hashed=layout.HASHED,
         trees=[str(layout.LIBRARY)],
         environment={"path": path, "master": master, "plain": plain, "make": make, "salt": salt},
     )

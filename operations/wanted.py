@@ -1,11 +1,15 @@
 """What the settings mean for a server: the shapes that the steps take."""
 
+import json
 from typing import Any
+
+from pydantic import SecretStr
 
 from facts import layout
 from facts.server import State
 from operations import files
 from operations.environment import Lines, differences
+from operations.offsite import Copies
 from operations.program import needs_deploy
 from operations.reach import Site
 from settings import Settings
@@ -42,7 +46,20 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
         "allowed_signers": layout.SIGNERS if source.allowed_signers else None,
         "log_file": str(layout.GITOPS_LOG),
         "status_page": _status_page(settings),
+        "offsite_file": layout.OFFSITE if settings.offsite.repository else None,
     }
+
+
+def offsite(settings: Settings) -> Copies | None:
+    """Where copies of the backups go, and the keys for that; None where none are wanted."""
+    there = settings.offsite
+    if not there.repository:
+        return None
+    secret = there.secret.get_secret_value() if there.secret else ""
+    ssh_key = there.ssh_key.read_text() if there.ssh_key else ""
+    by_ssh = there.repository.startswith("sftp:")
+    keys = {"ssh_key": ssh_key, "host_key": there.host_key} if by_ssh else {"key_id": there.key_id, "secret": secret}
+    return Copies(there.repository, SecretStr(json.dumps({"repository": there.repository, **keys})), there.recovery_key)
 
 
 def _status_page(settings: Settings) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from facts.on_server import application, environment, files, network, system
 def main() -> None:
     """Print the state of this server as JSON; the question is the first argument, as JSON."""
     question = json.loads(sys.argv[1])
-    user, checkout = question["user"], question["checkout"]
+    user, checkout, salt = question["user"], question["checkout"], question["environment"]["salt"]
     asked = {
         "system": system.system,
         "packages": system.packages,
@@ -24,6 +24,7 @@ def main() -> None:
         "sshd": network.sshd,
         "files": lambda: {path: files.look(path) for path in question["files"]},
         "metadata": lambda: {path: files.metadata(path) for path in question["metadata"]},
+        "hashed": lambda: {path: environment.hashed(path, salt) for path in question["hashed"]},
         "trees": lambda: {path: files.tree(path) for path in question["trees"]},
         "repository": lambda: application.repository(checkout, user),
         "environment": lambda: environment.state(**question["environment"]),

@@ -1,6 +1,7 @@
 """The machine of the object store: its template, its start, and what tests do to it."""
 
 import json
+import re
 import secrets
 import shlex
 from pathlib import Path
@@ -63,22 +64,24 @@ def start(world: World) -> Machine:
     machine.wait_boot()
     if not within(SECONDS, lambda: _answers(machine), pause=0.2):
         raise SandboxError(f"swift on {NAME} did not answer within {SECONDS} s; see {machine.console}")
+    ask(world, f"-X PUT {endpoint()}/{BUCKET}")
     return machine
 
 
 def credentials(world: World, user: str) -> tuple[str, str]:
     """Return the id and the secret of a user's key, made on first use."""
     file = world.state / "storage-secrets.json"
-    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    known = json.loads(file.read_text()) if file.exists() else {}
     if user not in known:
-        write_whole(file, json.dumps(known | {user: secrets.token_hex(16)}), 0o600)
-        return credentials(world, user)
-    return f"offsite:{user}", known[user]
+        known[user] = secrets.token_hex(16), secrets.token_hex(16)
+        write_whole(file, json.dumps(known), 0o600)
+    key_id, secret = known[user]
+    return key_id, secret
 
 
 def set_policy(world: World, user: str, policy: Any) -> None:
     """Let a user do what a policy (as OVH imports it) allows and nothing else."""
-    _put(world, "policies.json", {credentials(world, user)[0]: policy})
+    _put(world, "policies.json", {user: policy})
 
 
 def fault(world: World, **kinds: Any) -> None:
@@ -105,12 +108,15 @@ def limit(world: World, room: int | None) -> None:
 
 def objects(world: World, below: str = "") -> list[str]:
     """Return the keys in the bucket, in order."""
+    listed = ask(world, f"'{endpoint()}/{BUCKET}?prefix={below}'")
+    return re.findall("<Key>([^<]+)", listed)
+
+
+def ask(world: World, request: str) -> str:
+    """Return what the store answers its owner; `request` is for curl. Raises SandboxError."""
     key, secret = credentials(world, OWNER)
     sign = f"--user {shlex.quote(f'{key}:{secret}')} --aws-sigv4 aws:amz:{names.STORAGE_REGION}:s3"
-    found = load(world.name, NAME).run(
-        ["sh", "-c", f"curl -sf {sign} '{endpoint()}/{BUCKET}?prefix={below}' | grep -o '<Key>[^<]*' | cut -c6-"]
-    )
-    return found.stdout.split()
+    return load(world.name, NAME).run(["sh", "-c", f"curl -sf {sign} {request}"]).stdout
 
 
 def _answers(machine: Machine) -> bool:
@@ -126,6 +132,7 @@ def _configure(world: World, root: Path) -> None:
         (f"{ETC}/tls.crt", certificate, 0o644),
         (f"{ETC}/tls.key", key, 0o600),
         ("/etc/swift/proxy-server.conf", _proxy(both).encode(), 0o644),
+        (f"{ETC}/users.json", json.dumps({credentials(world, user)[0]: user for user in both}).encode(), 0o644),
     ):
         file = root / path.lstrip("/")
         file.touch(mode=mode)

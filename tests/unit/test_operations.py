@@ -344,11 +344,14 @@ def test_the_timer_is_started_and_never_the_service() -> None:
 
 def test_the_hours_of_cron() -> None:
     log = "/var/log/koprogo"
-    assert schedule.crontab().splitlines()[4:] == [
+    assert schedule.crontab(offsite=False).splitlines()[4:] == [
         f"0 2 * * * koprogo /usr/local/bin/koprogo backup >> {log}-backup.log 2>&1",
         f"30 3 * * 0 koprogo /usr/local/bin/koprogo drill >> {log}-backup.log 2>&1",
         f"*/5 * * * * koprogo /usr/local/bin/koprogo health >> {log}-health.log 2>&1",
     ]
+    assert schedule.crontab(offsite=True).splitlines()[-1] == (
+        f"15 5 * * 0 koprogo /usr/local/bin/koprogo offsite check >> {log}-backup.log 2>&1"
+    )
 
 
 def test_folders_and_logs_have_their_owners_and_modes() -> None:

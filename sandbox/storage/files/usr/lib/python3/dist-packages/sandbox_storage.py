@@ -1,7 +1,8 @@
 """What stands before swift's S3 API: the policies of users, as OVH has them, and faults.
 
-Both are read anew for each request from /etc/sandbox-storage: policies.json (access key → policy; a key without one may
-do everything) and faults.json. Runs inside the storage machine, as filters of swift's proxy.
+Both are read anew for each request from /etc/sandbox-storage: policies.json (user → policy; one without it may do
+everything), users.json (access key → user) and faults.json. Runs inside the storage machine, as filters of swift's
+proxy.
 """
 
 import fnmatch
@@ -74,15 +75,21 @@ def _answer(start_response, status, code, message):
 
 
 class Policies:
-    """Refuses what the policy of the user whose key signs a request does not allow."""
+    """Refuses what the policy of the user whose key signs a request does not allow.
+
+    swift's own access keys are names of users, and those of OVH's store are not: what is not signed is exchanged here.
+    """
 
     def __init__(self, app):
         self._app = app
 
     def __call__(self, environ, start_response):
         """Pass a request on or answer 403."""
-        key = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
-        policy = _json("policies.json").get(unquote(key.group(1))) if key else None
+        said = environ.get("HTTP_AUTHORIZATION", "")
+        key = _KEY.search(said)
+        user = _json("users.json").get(key.group(1), "nobody") if key else "nobody"
+        environ["HTTP_AUTHORIZATION"] = _KEY.sub(f"Credential=offsite:{user}/", said)
+        policy = _json("policies.json").get(user)
         bucket, name, query = _target(environ)
         if policy:
             wanted = action(environ["REQUEST_METHOD"], bucket, name, query)

@@ -1,0 +1,59 @@
+"""Tidying up what is off-site, with the right to delete that no server has: what is damaged, and what is old.
+
+Runs restic on this machine.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+import settings as variables
+from cloud.trouble import CloudError
+from configuration.offsite import Offsite
+from operations.offsite import recovery_key
+
+REPAIRS = (0, 16)
+"""The version of restic that has `repair`."""
+
+
+def commands(settings: Offsite, version: tuple[int, int]) -> list[list[str]]:
+    """What restic is asked to do, in order."""
+    keep = {"daily": settings.days, "weekly": settings.weeks, "monthly": settings.months}
+    kept = [f"--keep-{period}={count}" for period, count in keep.items() if count]
+    repair = [["repair", "index"], ["repair", "snapshots", "--forget"]] if version >= REPAIRS else [["rebuild-index"]]
+    # Lock files of runs that were cut off, first.
+    return [["unlock"], *repair, ["forget", "--group-by=host", *kept, "--prune"], ["check"]]
+
+
+def environment(settings: Offsite) -> dict[str, str]:
+    """How restic gets in: as the owner if there is one, else as the server does."""
+    secret = settings.owner_secret or settings.secret
+    found = {"RESTIC_REPOSITORY": settings.repository, "RESTIC_PASSWORD": recovery_key(settings.recovery_key)}
+    if secret:
+        found |= {
+            "AWS_ACCESS_KEY_ID": settings.owner_key_id or settings.key_id,
+            "AWS_SECRET_ACCESS_KEY": secret.get_secret_value(),
+        }
+    return found
+
+
+def tidy() -> int:
+    """Do it; returns the exit status. Raises SettingsError or CloudError."""
+    settings = variables.load().offsite
+    if not settings.repository or not recovery_key(settings.recovery_key):
+        raise CloudError(f"BACKUP_OFFSITE_REPOSITORY and {settings.recovery_key} are both needed; nothing was done.")
+    if shutil.which("restic") is None:
+        raise CloudError("restic is not on this machine: sudo apt-get install restic; nothing was done.")
+    given = os.environ | environment(settings)
+    for command in commands(settings, _version(given)):
+        if subprocess.run(["restic", *command], env=given, check=False).returncode:
+            raise CloudError(f"restic {command[0]} failed, and its lines above say why. Copies that are whole stay so.")
+    return 0
+
+
+def _version(given: Mapping[str, str]) -> tuple[int, int]:
+    said = subprocess.run(["restic", "version"], env=given, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"restic (\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,124 @@
+"""Copies of the backups elsewhere: the keys for that, and a repository that the operator can open too."""
+
+import json
+import secrets
+from collections.abc import Generator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import SecretStr
+from pyinfra import host
+from pyinfra import state as run
+from pyinfra.api import StringCommand, deploy, operation
+
+from configuration import dotenv_change
+from facts import layout
+from facts.on_server.environment import keyed_hash
+from facts.server import State
+from facts.wire import ship
+from operations import commands, files
+
+ADVICE = (
+    "Everything else is set up, and no copies of the backups are kept elsewhere. The line above says why;"
+    " docs/offsite.md has what the bucket and its users need. Then run again."
+)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Where they go."""
+
+    repository: str
+    settings: SecretStr
+    """The text of /etc/koprogo/offsite.json."""
+    recovery_key: Path
+    """The file, here, of the key that opens them without the server."""
+
+
+def packages(copies: Copies | None) -> list[str]:
+    """What the server needs for it."""
+    return ["restic"] if copies else []
+
+
+def differences(state: State, copies: Copies) -> list[str]:
+    """What has to change about the file with the keys, without any of them."""
+    actual = state["hashed"][layout.OFFSITE]
+    if actual is None:
+        return [f"+ {layout.OFFSITE}"]
+    text = keyed_hash(state["environment"].get("salt", ""), copies.settings.get_secret_value())
+    found = [] if actual["text"] == text else [f"~ {layout.OFFSITE}"]
+    place = (actual["mode"], actual["owner"], actual["group"])
+    return found + ([] if place == ("600", layout.USER, layout.USER) else [f"~ {layout.OFFSITE}: mode or owner"])
+
+
+def is_ready(state: State, copies: Copies) -> bool:
+    """Whether the server has said that its own key and this recovery key open the repository."""
+    said = files.settings_in(state, layout.OFFSITE_READY)
+    known = recovery_key(copies.recovery_key)
+    return said.get("repository") == copies.repository and said.get("recovery") == fingerprint(known)
+
+
+def fingerprint(key: str) -> str:
+    """As files/koprogo/offsite.py has it. Of a key that is not there: nothing."""
+    return sha256(key.encode()).hexdigest() if key else ""
+
+
+def recovery_key(path: Path) -> str:
+    """The key in a file, "" where there is none."""
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def made(path: Path) -> str:
+    """The key in a file that is made where there is none: for the operator's eyes only."""
+    if not recovery_key(path):
+        path.touch(mode=0o600)
+        dotenv_change.replace(path, f"{secrets.token_hex(32)}\n".encode())
+    return recovery_key(path)
+
+
+@operation()
+def keep(state: State, text: SecretStr | None, changes: list[str]) -> Generator[StringCommand, None, None]:
+    """Write the file with the keys, or remove it. Its text travels by standard input."""
+    if not changes:
+        host.noop("the keys are there" if text else "no copies are wanted")
+        return
+    if not run.is_executing:
+        for change in changes:
+            commands.say(change)
+    file = {"path": layout.OFFSITE, "mode": "600", "owner": layout.USER, "group": layout.USER, "block": False}
+    written = [{**file, "text": text.get_secret_value()}] if text else []
+    order = {"files": written, "absent": [] if text else [layout.OFFSITE], "check": "", "then": ""}
+    yield StringCommand(ship("operations.on_server.put_files"), _stdin=json.dumps(order))
+
+
+@operation()
+def open_for_two(state: State, copies: Copies, ready: bool) -> Generator[StringCommand, None, None]:
+    """Let the server make the repository, with its own key and the recovery key."""
+    if ready:
+        host.noop("its key and the recovery key open the repository")
+        return
+    if not run.is_executing:
+        commands.say(f"+ {copies.recovery_key}" if not recovery_key(copies.recovery_key) else copies.repository)
+        yield StringCommand(f"{layout.PROGRAM} offsite setup")
+        return
+    order = json.dumps({"recovery": made(copies.recovery_key)})
+    command = commands.Command(f"{layout.PROGRAM} offsite setup", ADVICE)
+    yield StringCommand(commands.explained(command), _stdin=order)
+    commands.say(
+        f"{copies.recovery_key} opens the copies when this server is lost. Keep a copy of it, and of .env, where"
+        " neither this machine nor the server is: without it nobody can read them, and nobody can make another."
+    )
+
+
+@deploy("Copies elsewhere")
+def copies(state: State, copies: Copies | None) -> None:
+    """Last but one: a store that does not answer leaves nothing else undone."""
+    if copies is None:
+        gone = [f"- {layout.OFFSITE}"] if state["hashed"][layout.OFFSITE] else []
+        keep(name="No copies of the backups elsewhere", state=state, text=None, changes=gone)
+        return
+    changes = differences(state, copies)
+    keep(name="The keys for copies elsewhere, at 0600", state=state, text=copies.settings, changes=changes)
+    ready = not changes and is_ready(state, copies)
+    open_for_two(name=f"Copies of the backups in {copies.repository}", state=state, copies=copies, ready=ready)
