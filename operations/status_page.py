@@ -31,7 +31,7 @@ def status_page(state: State, domain: str | None, pending: bool) -> None:
     )
     wanted = needed(state["program"], domain, pending)
     commands.run(
-        name=f"https://{domain}/" if domain else "None",
+        name=f"https://{domain}/" if domain else "Not wanted",
         wanted=[Command(f"{layout.PROGRAM} page", failing)] if wanted else [],
         otherwise="it is served" if domain else "there is none",
     )  # fmt: skip

@@ -263,3 +263,31 @@ def test_five_failed_logins_close_ssh_to_that_address_and_to_no_other(outsider: 
         assert server.run("echo in").stdout == "in\n"
     finally:
         sudo(server, f"fail2ban-client set sshd unbanip {address}")
+
+
+def test_a_status_page_comes_and_goes_with_its_setting(deployed: Deployed) -> None:
+    operator, server = deployed.operator, deployed.server
+    env_file = operator.folder / ".env"
+    before, url = env_file.read_text(), "https://status.koprogo.test/"
+    curl = ["curl", "-sS", "--noproxy", "*", "-m", "5", "--cacert", str(operator.folder / "public-ca.crt")]
+    ask = [*curl, "--resolve", f"status.koprogo.test:443:{server.ipv4}", url]
+    containers = "docker ps -a --format '{{.Names}}' | grep -c status-page || true"
+    assert operator.planned() == []
+    try:
+        env_file.write_text(f"{before}STATUS_PAGE_DOMAIN=status.koprogo.test\nSTATUS_PAGE_LANGUAGE=fr\n")
+        assert operator.apply() == [
+            "Packages | Install busybox-static",
+            "DNS records",
+            "Program | Its configuration",
+            f"Public names | api.koprogo.test and koprogo.test and status.koprogo.test lead to {server.ipv4}",
+            f"Status page | {url}",
+            SITE.replace(" answer,", f" and {url} answer,"),
+        ]
+        assert "<title>État de koprogo.test: " in operator.run(*ask).stdout
+        assert operator.planned() == []
+    finally:
+        env_file.write_text(before)
+    assert sudo(server, containers) == "1"
+    operator.apply()
+    assert sudo(server, containers) == "0"
+    assert operator.planned() == []

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sandbox.world import World, wait_for
 PACKAGES = ["chromium", "chromium-driver", "libnss3-tools", "fonts-liberation", "fonts-dejavu-core"]
 _PORT = 9515
 _OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+_TRIES = 5
 
 # Chromium trusts what the database of its user trusts.
 _TRUST = """
@@ -53,6 +54,10 @@ def axe() -> str:
     return (cache.template("axe", f"{_AXE} {_AXE_SHA256}", build) / "axe.min.js").read_text()
 
 
+class Refused(Exception):
+    """It did not do what it was told."""
+
+
 class Browser:
     """One session of it."""
 
@@ -70,7 +75,8 @@ class Browser:
             session.trust_env = False
             answer = session.request(method, self._address + path, json=data, timeout=60)
         value = answer.json()["value"]
-        assert answer.ok, value
+        if not answer.ok:
+            raise Refused(f"{path}: {value['error']}: {value['message'].splitlines()[0]}")
         return value
 
     def close(self) -> None:
@@ -121,7 +127,10 @@ class Browser:
 
     def picture(self) -> bytes:
         """What is to be seen, as PNG."""
-        return base64.b64decode(self._ask("GET", "/screenshot"))
+        for _ in range(_TRIES):
+            with suppress(Refused):  # on a busy machine: it is still changing from the page of before
+                return base64.b64decode(self._ask("GET", "/screenshot"))
+        raise Refused(f"{_TRIES} times there was no picture to take")
 
 
 @contextmanager

@@ -55,20 +55,20 @@ def lived() -> Record:
     days[TODAY] = {API: tally(checks=157, _2=120), SITE: tally(checks=157)}
     days[TODAY - timedelta(days=3)] = {API: tally(4, _2=250), SITE: tally()}
     days[TODAY - timedelta(days=10)] = {API: tally(36, _2=200), SITE: tally(36)}
-    days[TODAY - timedelta(days=24)] = {API: tally(checks=100, _2=80), SITE: tally(1, checks=100)}
+    days[TODAY - timedelta(days=12)] = {API: tally(checks=100, _2=80), SITE: tally(1, checks=100)}
     days[TODAY - timedelta(days=31)] = {}
     hour = int(NOW // 3600)
     hours = {
         hour - back: {SITE: tally(checks=12, _1=12), API: tally(checks=12, **{f"_{2 + back * 7 % 5}": 12})}
         for back in range(24)
     }
-    ago = {name: NOW - days * 86400 for name, days in {"three": 3.1, "ten": 10.4, "five": 5, "old": 24}.items()}
+    ago = {name: NOW - days * 86400 for name, days in {"three": 3.1, "ten": 10.4, "five": 5, "old": 12}.items()}
     outages = (
         Outage(SITE, Fault.ANSWER, ago["old"], ago["old"] + 300),
         Outage(API, Fault.ANSWER, ago["ten"], ago["ten"] + 10800, 36),
         Outage(SITE, Fault.CERTIFICATE, ago["ten"] + 60, ago["ten"] + 10800, 36),
         Outage("", Fault.UNWATCHED, ago["five"], ago["five"] + 4 * 3600, 0),
-        Outage(API, Fault.ANSWER, ago["three"], ago["three"] + 300, 1),
+        Outage(API, Fault.ANSWER, ago["three"], ago["three"] + 1200, 4),
     )
     last = Sample(NOW, (Seen(API, Fault.NONE, 61.4, 60.2), Seen(SITE, Fault.NONE, 38.2, 59.9)))
     return Record({day.isoformat(): found for day, found in sorted(days.items())}, hours, outages, last)
