@@ -26,6 +26,8 @@ DRAIN = 5.0
 """Seconds in which the old container, no longer asked, may finish what it was asked before."""
 GRACE = 30
 """Seconds for what takes longer, once it was told to end."""
+DOOR_GRACE = 3
+"""The same for what listens on the ports of the web: while it waits for its last guests, nobody new gets in."""
 SWITCH_PATIENCE = 20.0
 """Seconds after which Traefik should know a healthy container; it looks every two."""
 POLL = 0.5
@@ -132,7 +134,8 @@ def _replace(
     """Stop the old container, start the new one."""
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
-    if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT)) is not None:
+    grace = DOOR_GRACE if routing.is_door(target.spec) else None
+    if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace)) is not None:
         return f"docker compose up: {error}"
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)
