@@ -20,6 +20,7 @@ from koprogo.problem import Problem
 from koprogo.state import Step
 
 if TYPE_CHECKING:
+    from koprogo.state import Deployed
     from koprogo.work import Work
 
 DRAIN = 5.0
@@ -81,12 +82,27 @@ def require_memory(work: Work, project: Project) -> None:
             )
 
 
-def new_schema(work: Work, project: Project) -> str:
-    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would."""
-    now = {c.service: c.schema for c in work.docker.containers(project.name)}
+def new_schema(work: Work, project: Project, fallback: Deployed | None = None) -> str:
+    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would.
+
+    Or than they did with `fallback`: what stands there now may be a later version, left as it is since it changed them.
+    """
     wanted = {name: routing.schema(spec) for name, spec in project.services.items()}
-    changed = [(name, now[name], text) for name, text in sorted(wanted.items()) if now.get(name, text) != text]
-    return ", ".join(f"{name} {old or 'none'} → {new or 'none'}" for name, old, new in changed)
+    return _changes(_schemas(work, project.name), wanted) or _changes((fallback and fallback.schema) or {}, wanted)
+
+
+def ahead(work: Work, fallback: Deployed) -> bool:
+    """Whether what stands there now works on data of another form than `fallback` did."""
+    return bool(_changes(fallback.schema or {}, _schemas(work, fallback.project)))
+
+
+def _schemas(work: Work, project: str) -> dict[str, str]:
+    return {c.service: c.schema for c in work.docker.containers(project)}
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    changed = [(name, old[name], text) for name, text in sorted(new.items()) if old.get(name, text) != text]
+    return ", ".join(f"{name} {before or 'none'} → {after or 'none'}" for name, before, after in changed)
 
 
 def roll(work: Work, project: Project) -> str | None:
