@@ -6,6 +6,7 @@ from pyinfra import host
 
 from facts import server
 from operations import (
+    alerts,
     base,
     dns,
     docker,
@@ -52,6 +53,7 @@ program.program(
     state=state, configuration=wanted.program_configuration(settings), authority=settings.site.tls_ca_file,
     signers=source.allowed_signers,
 )  # fmt: skip
+alerts.alerts(state=state, channels=wanted.alerts(settings))
 public.names(site=site, pending=appearing)
 program.application(needed=pending)
 gitops.gitops(state=state)

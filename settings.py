@@ -19,6 +19,7 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from configuration import account, checks, dotenv_change, dotenv_file
+from configuration.alerts import Alerts
 from configuration.application import INTERNAL_STORAGE, Application
 from configuration.keys import OvhKeys
 from configuration.offsite import Offsite
@@ -38,7 +39,7 @@ class SettingsError(Exception):
 
 
 Sections = tuple[type[Section], ...]
-SECTIONS: Sections = (Ovh, Instance, Site, Source, Server, Offsite, Application)
+SECTIONS: Sections = (Ovh, Instance, Site, Source, Server, Offsite, Alerts, Application)
 """What deploying needs."""
 WITH_ACCOUNT: Sections = (OpenStack, *SECTIONS)
 
@@ -54,6 +55,7 @@ class Settings:
     source: Source
     server: Server
     offsite: Offsite
+    alerts: Alerts
     application: Application
     extra: dict[str, SecretStr] = field(default_factory=dict)
     """Lines for the server's .env that the operator added with APP_NAME=value."""

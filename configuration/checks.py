@@ -166,6 +166,13 @@ def volume_names(value: object) -> object:
     return tuple(found)
 
 
+def emails(value: object) -> object:
+    """E-mail addresses between commas."""
+    if not isinstance(value, str):
+        return value
+    return tuple(email(part) for part in value.split(",") if part.strip())
+
+
 def addresses(value: object) -> object:
     """IP addresses between commas."""
     if not isinstance(value, str):
@@ -298,4 +305,5 @@ PlainName = Annotated[str, AfterValidator(plain_name)]
 Timezone = Annotated[str, AfterValidator(timezone)]
 EnvValue = Annotated[str, AfterValidator(env_value)]
 VolumeNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(volume_names)]
+Emails = Annotated[tuple[str, ...], NoDecode, BeforeValidator(emails)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(addresses)]

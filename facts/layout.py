@@ -16,6 +16,8 @@ AUTHORITY = "/etc/koprogo/tls-ca.pem"
 SIGNERS = "/etc/koprogo/allowed_signers"
 OFFSITE = "/etc/koprogo/offsite.json"
 """Where copies of the backups go, with the keys for that."""
+ALERTS = "/etc/koprogo/alerts.json"
+"""Whom to tell when something is wrong, with the keys for that."""
 STATE = PurePosixPath("/var/lib/koprogo")
 OFFSITE_READY = "/var/lib/koprogo/offsite-ready.json"
 """What the program has set up there; no secrets."""
@@ -44,7 +46,7 @@ FILES = (
 )  # fmt: skip
 """Files whose text is compared. Only these may be written with operations.files."""
 
-HASHED = (OFFSITE,)
+HASHED = (OFFSITE, ALERTS)
 """Files with secrets: only a keyed hash of them leaves the server."""
 
 FOLDERS_AND_LOGS = (str(STATE), str(BACKUPS), *(str(log) for log in LOGS))

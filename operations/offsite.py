@@ -14,10 +14,8 @@ from pyinfra.api import StringCommand, deploy, operation
 
 from configuration import dotenv_change
 from facts import layout
-from facts.on_server.environment import keyed_hash
 from facts.server import State
-from facts.wire import ship
-from operations import commands, files
+from operations import commands, files, secret_file
 
 ADVICE = (
     "Everything else is set up, and no copies of the backups are kept elsewhere. The line above says why;"
@@ -39,17 +37,6 @@ class Copies:
 def packages(copies: Copies | None) -> list[str]:
     """What the server needs for it."""
     return ["restic"] if copies else []
-
-
-def differences(state: State, copies: Copies) -> list[str]:
-    """What has to change about the file with the keys, without any of them."""
-    actual = state["hashed"][layout.OFFSITE]
-    if actual is None:
-        return [f"+ {layout.OFFSITE}"]
-    text = keyed_hash(state["environment"].get("salt", ""), copies.settings.get_secret_value())
-    found = [] if actual["text"] == text else [f"~ {layout.OFFSITE}"]
-    place = (actual["mode"], actual["owner"], actual["group"])
-    return found + ([] if place == ("600", layout.USER, layout.USER) else [f"~ {layout.OFFSITE}: mode or owner"])
 
 
 def is_ready(state: State, copies: Copies) -> bool:
@@ -78,21 +65,6 @@ def made(path: Path) -> str:
 
 
 @operation()
-def keep(state: State, text: SecretStr | None, changes: list[str]) -> Generator[StringCommand, None, None]:
-    """Write the file with the keys, or remove it. Its text travels by standard input."""
-    if not changes:
-        host.noop("the keys are there" if text else "no copies are wanted")
-        return
-    if not run.is_executing:
-        for change in changes:
-            commands.say(change)
-    file = {"path": layout.OFFSITE, "mode": "600", "owner": layout.USER, "group": layout.USER, "block": False}
-    written = [{**file, "text": text.get_secret_value()}] if text else []
-    order = {"files": written, "absent": [] if text else [layout.OFFSITE], "check": "", "then": ""}
-    yield StringCommand(ship("operations.on_server.put_files"), _stdin=json.dumps(order))
-
-
-@operation()
 def open_for_two(state: State, copies: Copies, ready: bool) -> Generator[StringCommand, None, None]:
     """Let the server make the repository, with its own key and the recovery key."""
     if ready:
@@ -114,11 +86,11 @@ def open_for_two(state: State, copies: Copies, ready: bool) -> Generator[StringC
 @deploy("Copies elsewhere")
 def copies(state: State, copies: Copies | None) -> None:
     """Last but one: a store that does not answer leaves nothing else undone."""
+    keys = copies.settings if copies else None
+    changes = secret_file.differences(state, layout.OFFSITE, keys)
+    named = "The keys for copies elsewhere, at 0600" if copies else "No copies of the backups elsewhere"
+    secret_file.keep(name=named, path=layout.OFFSITE, text=keys, changes=changes)
     if copies is None:
-        gone = [f"- {layout.OFFSITE}"] if state["hashed"][layout.OFFSITE] else []
-        keep(name="No copies of the backups elsewhere", state=state, text=None, changes=gone)
         return
-    changes = differences(state, copies)
-    keep(name="The keys for copies elsewhere, at 0600", state=state, text=copies.settings, changes=changes)
     ready = not changes and is_ready(state, copies)
     open_for_two(name=f"Copies of the backups in {copies.repository}", state=state, copies=copies, ready=ready)

@@ -47,7 +47,19 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
         "log_file": str(layout.GITOPS_LOG),
         "status_page": _status_page(settings),
         "offsite_file": layout.OFFSITE if settings.offsite.repository else None,
+        "alerts_file": layout.ALERTS if alerts(settings) else None,
     }
+
+
+def alerts(settings: Settings) -> SecretStr | None:
+    """The text of /etc/koprogo/alerts.json, as files/koprogo/channels.py reads it; None where nobody is to be told."""
+    there = settings.alerts
+    addresses = {"smtp": there.smtp_url, "webhook": there.webhook_url, "heartbeat": there.heartbeat_url}
+    if not any(addresses.values()):
+        return None
+    plain = {"recipients": list(there.email), "sender": there.sender or "", "kind": there.webhook_kind or "json"}
+    opened = {name: value.get_secret_value() for name, value in addresses.items() if value}
+    return SecretStr(json.dumps({"server": settings.site.frontend_domain, **plain, **opened}))
 
 
 def offsite(settings: Settings) -> Copies | None:

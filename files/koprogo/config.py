@@ -60,6 +60,8 @@ class Config:
     """Volumes that are saved with the database, as the compose file calls them."""
     offsite_file: Path | None = None
     """Where copies of the sets go, with the secrets for that; None: nowhere."""
+    alerts_file: Path | None = None
+    """Whom to tell, with the secrets for that; None: nobody."""
     status_page: StatusPage | None = None
     """None: there is none."""
 
@@ -112,6 +114,7 @@ def parse(data: dict[str, Any]) -> Config:
         backup_months=int(data.get("backup_months", 0)),
         backup_volumes=tuple(str(name) for name in data.get("backup_volumes", ())),
         offsite_file=_path(data, "offsite_file"),
+        alerts_file=_path(data, "alerts_file"),
         status_page=_status_page(data.get("status_page")),
     )
     if config.backup_days < 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from koprogo import decide, history, lock, log, probation, rollout, session
+from koprogo import decide, history, lock, log, probation, rollout, session, stuck
 from koprogo.complete import complete
 from koprogo.config import Config
 from koprogo.decide import Action
@@ -56,7 +56,7 @@ def _check(work: Work, *, retry: bool) -> int:
     if problem is not None and (work.asked or decide.worth_saying(last, seen, problem, now)):
         log.complain(problem)
         said_at = now
-    work.save(check=Check(now, seen, problem, said_at))
+    work.save(check=stuck.told(work.config, last, Check(now, seen, problem, said_at)))
     return 0 if problem is None else 1
 
 

@@ -11,10 +11,11 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from koprogo import decide, log
+from koprogo import decide, log, notify
 from koprogo.problem import Problem, one_line
 from koprogo.state import (
     Attempt,
@@ -96,16 +97,30 @@ def _outcome(attempt: Attempt, before: State, after: State) -> Outcome | None:
 
 def write(work: Work, *, quiet: bool = False) -> None:
     """Bring the history up to date; one that cannot be written is a line in the log unless `quiet`, and no failure."""
+    _tell(work)
     try:
         if not work.state.unwritten:
             if work.state.deployed is not None and not (work.config.state_dir / FILE).exists():
                 append(work.config.state_dir, [_first(work)])
         else:
             append(work.config.state_dir, work.state.unwritten)
-            work.save(unwritten=())
+            work.save(unwritten=(), told=())
     except Problem as problem:
         if not quiet:
             log.say(f"The history lacks the last entry for now: {problem}")
+
+
+def _tell(work: Work) -> None:
+    """Tell somebody of what ended, once: also where the history cannot be written, and the entries stay here."""
+    if not work.state.unwritten:
+        return
+    known_ids = set(work.state.told)
+    with suppress(Problem):
+        known_ids |= {entry.id for entry in read(work.config.state_dir)}
+    new = [entry for entry in work.state.unwritten if entry.id not in known_ids]
+    if new:
+        notify.tell(work.config, notify.of_deploys(new, work.state))
+        work.save(told=(*work.state.told, *(entry.id for entry in new)))
 
 
 def stopped(work: Work, commit: str, problem: str) -> None:

@@ -129,6 +129,10 @@ class Check:
     commit: str | None
     problem: str | None = None
     said_at: float = 0
+    since: float = 0
+    """When the checks began to run into problems; 0 while they do not."""
+    told: bool = False
+    """Whether somebody was told that they do."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,8 @@ class State:
     hold: Hold | None = None
     unwritten: tuple[Entry, ...] = ()
     """What the history lacks so far: it is noted here, at once with what it tells, and written there afterwards."""
+    told: tuple[str, ...] = ()
+    """Names of those of which somebody was told."""
     probation: Probation | None = None
     """Of the version that runs, while it is new."""
 
@@ -255,6 +261,7 @@ def decode(data: dict[str, Any]) -> State:
         check=None if check is None else Check(**check),
         hold=Hold(**data["hold"]) if data.get("hold") else None,
         unwritten=tuple(decode_entry(entry) for entry in data.get("unwritten", ())),
+        told=tuple(data.get("told", ())),
         probation=_decode_probation(data.get("probation")),
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import history, work
+from koprogo import history, notify, work
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Image, Outcome, State, Step
 from koprogo_bench import Bench, Cut, Snapshot, told
@@ -269,3 +269,23 @@ def test_an_unreadable_history_does_not_hide_the_status(tmp_path: Path, bench: B
     from koprogo import report  # noqa: PLC0415 - only here
 
     assert report.collect(replace(bench.config, health_urls=()), public=False).entries == ()
+
+
+def test_somebody_is_told_once_of_each_end_even_where_the_history_cannot_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(notify, "tell", lambda _config, messages: sent.extend(m.title for m in messages))
+    third = bench.running_commit()[:7]
+    sick = bench.push("Sick")
+    bench.sick = {sick}
+    assert [bench.check(), bench.check()] == [1, 0]
+    assert sent == [f"{sick[:7]} failed and was undone; {third} runs again"]
+    (bench.config.state_dir / history.FILE).unlink()
+    (bench.config.state_dir / history.FILE).mkdir()
+    bench.upstream.git("reset", "--hard", "--quiet", bench.first)
+    other = bench.push("Other")
+    assert [bench.check(), bench.check()] == [1, 1]
+    (bench.config.state_dir / history.FILE).rmdir()
+    assert [bench.check(), bench.check()] == [1, 1]
+    assert sent[1:] == [f"{other[:7]} is not deployed; {third} goes on running"]

@@ -489,3 +489,51 @@ def test_the_commands_say_mistakes_without_a_traceback(folder: Path, command: li
     assert "KOPROGO_DOMAIN: missing. Your domain, as in koprogo.com." in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "hushhush" not in done.stderr + done.stdout
+
+
+MAIL = {"ALERT_EMAIL": "a@koprogo.com, b@koprogo.com"}
+
+
+def test_alerts_by_mail_need_a_server_and_whom_they_come_from(folder: Path) -> None:
+    missing = "missing; ALERT_EMAIL needs a mail server, as in smtp+starttls://USER:PASSWORD@HOST:587"
+    assert mistakes(folder, **MAIL) == [f"ALERT_SMTP_URL: {missing}"]
+    found = load(folder, **MAIL, ALERT_SMTP_URL="smtp+starttls://me%40ovh.net:pa%2Fss@ssl0.ovh.net:587").alerts
+    assert (found.email, found.sender) == (("a@koprogo.com", "b@koprogo.com"), "me@ovh.net")
+    assert "pa%2Fss" not in repr(found)
+    said = "missing; the user of ALERT_SMTP_URL is no address that mails can come from"
+    assert mistakes(folder, **MAIL, ALERT_SMTP_URL="smtps://apikey:s3cret@in.mailjet.com") == [f"ALERT_FROM: {said}"]
+    for url, reason in (
+        (
+            "smtp://me%40ovh.net:s3cret@ssl0.ovh.net",
+            "would send the password in clear; put smtp+starttls:// or smtps://",
+        ),
+        ("https://ssl0.ovh.net/s3cret", "is no smtp+starttls://USER:PASSWORD@HOST:587, smtps:// nor smtp://"),
+        ("smtps://me:s3cret@ssl0.ovh.net:port", "is no smtp+starttls://USER:PASSWORD@HOST:587, smtps:// nor smtp://"),
+    ):
+        assert mistakes(folder, **MAIL, ALERT_SMTP_URL=url, ALERT_FROM="k@koprogo.com") == [f"ALERT_SMTP_URL: {reason}"]
+    nobody = "is set, and nobody is to get mails; put ALERT_EMAIL, or leave both out"
+    assert mistakes(folder, ALERT_SMTP_URL="smtps://me%40ovh.net:x@ssl0.ovh.net") == [f"ALERT_SMTP_URL: {nobody}"]
+
+
+def test_the_form_of_a_webhook_is_found_from_its_address(folder: Path) -> None:
+    for url, kind in (
+        ("https://hooks.slack.com/services/T0/B0/s3cret", "slack"),
+        ("https://discord.com/api/webhooks/1/s3cret", "discord"),
+        ("https://ntfy.sh/s3cret", "ntfy"),
+        ("https://hooks.koprogo.com/s3cret", "json"),
+    ):
+        assert load(folder, ALERT_WEBHOOK_URL=url).alerts.webhook_kind == kind
+    assert (
+        load(folder, ALERT_WEBHOOK_URL="https://n.koprogo.com/x", ALERT_WEBHOOK_KIND="ntfy").alerts.webhook_kind
+        == "ntfy"
+    )
+    room = "https://:syt_x@matrix.org/_matrix/client/v3/rooms/!a:matrix.org/send/m.room.message"
+    assert load(folder, ALERT_WEBHOOK_URL=room, ALERT_WEBHOOK_KIND="matrix").alerts.webhook_kind == "matrix"
+    assert mistakes(folder, ALERT_WEBHOOK_URL="http://h.koprogo.com/s3cret", ALERT_HEARTBEAT_URL="hc-ping.com/x") == [
+        "ALERT_WEBHOOK_URL: is not an https:// address",
+        "ALERT_HEARTBEAT_URL: is not an https:// address",
+    ]
+    assert mistakes(folder, ALERT_WEBHOOK_URL="https://matrix.org/x", ALERT_WEBHOOK_KIND="matrix") == [
+        "ALERT_WEBHOOK_KIND (matrix): matrix wants https://:TOKEN@HOST/_matrix/client/v3/rooms/ROOM/send/m.room.message"
+        " as the address"
+    ]

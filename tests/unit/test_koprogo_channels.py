@@ -1,0 +1,136 @@
+"""What goes out to mail servers and webhooks, byte for byte; real receivers on loopback."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+from koprogo import channels, notify
+from koprogo.channels import Channels, Message
+from koprogo.problem import Problem
+
+BAD = Message("1a2b3c4 failed & was undone", "backend: <unhealthy>\n@everyone", good=False, at=1_795_000_000.0)
+GOOD = Message("« été » is live", "Add a page", good=True, at=1_795_000_000.0)
+
+Seen = list[tuple[str, str, dict[str, str], bytes]]
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Writes down what is asked; a path begins with the status to answer."""
+
+    seen: ClassVar[Seen] = []
+
+    def answer(self) -> None:
+        """Answer any method."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.seen.append((self.command, self.path, dict(self.headers), body))
+        status = int(self.path.split("/")[1])
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/200/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = do_PUT = answer
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[str]:
+    """The address of a web server."""
+    Receiver.seen = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def sent(kind: str, webhook: str, message: Message) -> tuple[str, str, dict[str, str], bytes]:
+    Receiver.seen.clear()
+    (way,) = Channels("koprogo.test", webhook=webhook, kind=kind).ways.values()
+    way(message)
+    (found,) = Receiver.seen
+    return found
+
+
+def test_each_receiver_gets_the_form_that_it_wants(receiver: str) -> None:
+    method, path, headers, body = sent("json", f"http://{receiver}/200/hook?key=s3cret", BAD)
+    assert (method, path, headers["Content-Type"]) == ("POST", "/200/hook?key=s3cret", "application/json")
+    assert json.loads(body) == {
+        "server": "koprogo.test",
+        "title": "1a2b3c4 failed & was undone",
+        "text": "backend: <unhealthy>\n@everyone",
+        "good": False,
+        "at": 1795000000.0,
+    }
+    assert json.loads(sent("slack", f"http://{receiver}/200", BAD)[3]) == {
+        "text": "⚠️ koprogo.test: 1a2b3c4 failed &amp; was undone\nbackend: &lt;unhealthy&gt;\n@everyone"
+    }
+    assert json.loads(sent("discord", f"http://{receiver}/204", BAD)[3]) == {
+        "content": "⚠️ **koprogo.test: 1a2b3c4 failed & was undone**\nbackend: <unhealthy>\n@everyone",
+        "allowed_mentions": {"parse": []},
+    }
+
+
+def test_ntfy_gets_the_title_as_a_header_and_a_token_as_a_password(receiver: str) -> None:
+    _, path, headers, body = sent("ntfy", f"http://:tk_abc@{receiver}/200/topic", GOOD)
+    assert (path, body) == ("/200/topic", b"Add a page")
+    assert headers["Title"] == "=?utf-8?b?a29wcm9nby50ZXN0OiDCqyDDqXTDqSDCuyBpcyBsaXZl?="
+    assert (headers["Priority"], headers["Tags"]) == ("default", "white_check_mark")
+    assert headers["Authorization"] == "Basic OnRrX2FiYw=="
+    assert sent("ntfy", f"http://{receiver}/200/topic", BAD)[2]["Priority"] == "high"
+
+
+def test_matrix_gets_the_same_transaction_for_the_same_message(receiver: str) -> None:
+    room = "200/_matrix/client/v3/rooms/!room:example.org/send/m.room.message"
+    method, path, headers, body = sent("matrix", f"http://:syt_token@{receiver}/{room}", BAD)
+    assert (method, path) == ("PUT", f"/{room}/{path.rpartition('/')[2]}")
+    assert path == sent("matrix", f"http://:syt_token@{receiver}/{room}", BAD)[1]
+    assert path != sent("matrix", f"http://:syt_token@{receiver}/{room}", GOOD)[1]
+    assert headers["Authorization"] == "Bearer syt_token"
+    assert json.loads(body) == {
+        "msgtype": "m.text",
+        "body": "⚠️ koprogo.test: 1a2b3c4 failed & was undone\nbackend: <unhealthy>\n@everyone",
+    }
+
+
+@pytest.mark.parametrize(("status", "said"), [(404, "HTTP 404"), (500, "HTTP 500"), (302, "HTTP 302")])
+def test_what_is_not_taken_is_a_trouble_without_the_secret_address(receiver: str, status: int, said: str) -> None:
+    there = Channels("koprogo.test", webhook=f"http://user:s3cret@{receiver}/{status}/s3cret?key=s3cret")
+    assert notify.send(there, BAD) == {"webhook at 127.0.0.1": f"127.0.0.1 answers {said}"}
+    assert len(Receiver.seen) == 1
+
+
+def test_a_server_that_is_not_there_or_says_nonsense_is_a_trouble() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    there = Channels("koprogo.test", f"smtp://127.0.0.1:{port}", ("you@koprogo.test",), "k@koprogo.test")
+    assert notify.send(there, BAD) == {"mail by 127.0.0.1": "127.0.0.1: Connection refused"}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def nonsense() -> None:
+            connection, _ = listening.accept()
+            connection.sendall(b"nonsense\r\n")
+            connection.close()
+
+        threading.Thread(target=nonsense, daemon=True).start()
+        with pytest.raises(Problem, match=r"^127\.0\.0\.1: BadStatusLine$"):
+            channels.beat(Channels("koprogo.test", heartbeat=f"http://127.0.0.1:{port}/s3cret"))
+
+
+def test_a_mail_names_the_server_and_asks_for_no_automatic_answer() -> None:
+    there = Channels("koprogo.test", "smtp://h", ("a@koprogo.test", "b@koprogo.test"), "koprogo@koprogo.test")
+    made = channels.mail(there, GOOD)
+    assert made["Subject"] == "[koprogo.test] « été » is live"
+    assert (made["From"], made["To"]) == ("koprogo@koprogo.test", "a@koprogo.test, b@koprogo.test")
+    assert made["Auto-Submitted"] == "auto-generated"
+    assert made["Message-ID"].endswith("@koprogo.test>")
+    assert made.get_content() == "Add a page\n"

@@ -1,0 +1,138 @@
+"""Who is told of what, and how often."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from koprogo import config as configuration
+from koprogo import notify, stuck
+from koprogo.channels import Channels, Message
+from koprogo.config import Config
+from koprogo.problem import Problem
+from koprogo.state import Check, Deployed, Entry, Outcome, State
+
+NEW, OLD = "a" * 40, "b" * 40
+AT = 1_795_000_000.0
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """What was sent."""
+    found: list[Message] = []
+    monkeypatch.setattr(notify, "tell", lambda _config, messages: found.extend(messages))
+    return found
+
+
+def config(tmp_path: Path, text: str | None) -> Config:
+    path = tmp_path / "alerts.json"
+    if text is not None:
+        path.write_text(text)
+    data: dict[str, Any] = {
+        "repository": "https://git.test/a.git", "branch": "main", "checkout": "/home/koprogo/koprogo",
+        "compose_file": "/home/koprogo/koprogo/compose.yml", "env_file": "/home/koprogo/koprogo/.env",
+        "image_tag": "main-{sha7}", "health_urls": [], "database_service": "postgres", "backup_dir": str(tmp_path),
+        "backup_days": 7, "state_dir": str(tmp_path), "alerts_file": str(path),
+    }  # fmt: skip
+    return configuration.parse(data)
+
+
+def entry(result: Outcome, **more: Any) -> Entry:
+    return Entry("1", AT, NEW, result, "Add a page", "timer", 31.4, **more)
+
+
+def state() -> State:
+    return State(deployed=Deployed(OLD, "main-bbbbbbb", AT, "", "koprogo", {}))
+
+
+@pytest.mark.parametrize(
+    ("made", "title", "good"),
+    [
+        (entry(Outcome.DEPLOYED), "aaaaaaa is live", True),
+        (
+            entry(Outcome.UNDONE, reason="backend: unhealthy"),
+            "aaaaaaa failed and was undone; bbbbbbb runs again",
+            False,
+        ),
+        (entry(Outcome.FAILED, reason="backend: exited"), "aaaaaaa failed, and nothing went back by itself", False),
+        (entry(Outcome.REFUSED, reason="not signed"), "aaaaaaa is not deployed; bbbbbbb goes on running", False),
+    ],
+)
+def test_what_a_deploy_tells(made: Entry, title: str, good: bool) -> None:
+    (message,) = notify.of_deploys([made], state())
+    assert (message.title, message.good) == (title, good)
+    assert "Add a page" in message.text
+    assert made.reason in message.text
+    assert ("sudo koprogo status" in message.text) is not good
+
+
+def test_settings_and_commits_that_were_overtaken_are_not_told() -> None:
+    assert notify.of_deploys([entry(Outcome.APPLIED), entry(Outcome.OVERTAKEN)], state()) == []
+
+
+def test_channels_that_cannot_be_read_are_a_line_and_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = Message("aaaaaaa is live", "", good=True, at=AT)
+    assert notify.tell(config(tmp_path, None), [message]) is False
+    assert "“aaaaaaa is live” was not sent: " in capsys.readouterr().err
+    assert notify.tell(config(tmp_path, '{"webhook": "https://h/s3cret"}'), [message]) is False
+    said = capsys.readouterr().err
+    assert "alerts.json is damaged" in said
+    assert "s3cret" not in said
+    assert notify.tell(replace(config(tmp_path, None), alerts_file=None), [message]) is True
+    with pytest.raises(Problem, match="No alerts are set up"):
+        notify.test(replace(config(tmp_path, None), alerts_file=None))
+
+
+def test_a_message_that_arrives_by_one_way_has_arrived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = config(tmp_path, json.dumps({"server": "koprogo.test"}))
+    message = Message("aaaaaaa is live", "", good=True, at=AT)
+    for results, arrived in (
+        ({"mail": None, "webhook": "HTTP 500"}, True),
+        ({"mail": "refused", "webhook": "HTTP 500"}, False),
+    ):
+        monkeypatch.setattr(notify, "send", lambda _there, _message, results=results: results)
+        assert notify.tell(there, [message]) is arrived
+
+
+def test_a_way_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "PATIENCE", 0.05)
+    there = Channels("koprogo.test", webhook="https://h/s3cret")
+    monkeypatch.setattr(Channels, "ways", {"webhook at h": lambda _message: __import__("threading").Event().wait(5)})
+    assert notify.send(there, Message("t", "", good=True, at=AT)) == {"webhook at h": "no end within 0.05 s"}
+
+
+def checks(tmp_path: Path, problems: list[tuple[int, str | None]]) -> list[Check]:
+    last: Check | None = None
+    found = []
+    for minute, problem in problems:
+        last = stuck.told(config(tmp_path, None), last, Check(AT + minute * 60, OLD, problem))
+        found.append(last)
+    return found
+
+
+def test_somebody_is_told_once_when_deploys_are_stuck_for_an_hour_and_when_they_go_on(
+    tmp_path: Path, told: list[Message]
+) -> None:
+    checks(tmp_path, [(0, None), (3, "down"), (62, "down"), (63, "other"), (66, "down"), (300, "down"), (303, None)])
+    assert [(m.title, m.good, m.at) for m in told] == [
+        ("deploys are stuck", False, AT + 63 * 60),
+        ("deploys go on again", True, AT + 303 * 60),
+    ]
+    assert "other" in told[0].text
+    assert "down" not in told[0].text
+
+
+def test_nobody_is_told_of_what_passes(tmp_path: Path, told: list[Message]) -> None:
+    last = checks(tmp_path, [(0, "down"), (50, "down"), (53, None), (56, "down"), (110, "down")])[-1]
+    assert told == []
+    assert last.since == AT + 56 * 60
+
+
+def test_a_clock_that_was_set_back_does_not_put_it_off_for_ever(tmp_path: Path, told: list[Message]) -> None:
+    checks(tmp_path, [(600, "down"), (0, "down"), (59, "down")])
+    assert told == []
+    checks(tmp_path, [(600, "down"), (0, "down"), (60, "down")])
+    assert [m.title for m in told] == ["deploys are stuck"]
