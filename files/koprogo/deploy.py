@@ -113,8 +113,8 @@ def apply(work: Work, commit: str) -> None:
         history.stopped(work, commit, str(problem))
         raise
     fresh = work.begin(commit) or work.asked
-    if (seen := decide.first_seen(work.attempt.started, time.time())) != work.attempt.started:
-        # Else the wait for CI would last as long as the clock was set back, too.
+    if (seen := decide.began(work.attempt.started, time.time(), work.state.check)) != work.attempt.started:
+        # Else the wait for CI would last as long as the clock was set back, too; or be over once it is set ahead.
         work.reached(work.attempt.step, started=seen)
     if work.state.runs(commit):
         log.say(f"{commit[:7]} is the version that runs: applying the settings as they are now.")

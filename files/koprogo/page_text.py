@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Mapping
 
-LANGUAGES = ("en", "fr")
+SPACE = "\u00a0"
+"""Between a figure and its unit, where no line ends."""
 
 MONTHS = {
     "en": (
@@ -178,7 +179,7 @@ class Words:
         if self.language == "fr":
             # No line begins with these: the space before them does not break.
             for mark in ";:%":
-                text = text.replace(f" {mark}", f"\u00a0{mark}")
+                text = text.replace(f" {mark}", f"{SPACE}{mark}")
             text = text.replace("'", "\u2019")
         return text
 
@@ -200,8 +201,8 @@ class Words:
     def share(self, share: float) -> str:
         """Return 0 to 1 in per cent with two decimals, rounded down: what was not all is never 100 %."""
         if share >= 1:
-            return "100 %"
-        text = f"{math.floor(max(share, 0) * 10000) / 100:.2f} %"
+            return f"100{SPACE}%"
+        text = f"{math.floor(max(share, 0) * 10000) / 100:.2f}{SPACE}%"
         return text.replace(".", ",") if self.language == "fr" else text
 
     def span(self, seconds: float) -> str:
@@ -211,13 +212,13 @@ class Words:
         parts = [(minutes // 1440, day), (minutes // 60 % 24, "h"), (minutes % 60, "min")]
         while parts[0][0] == 0:
             parts.pop(0)
-        return " ".join(f"{number} {unit}" for number, unit in parts[:2] if number)
+        return SPACE.join(f"{number}{SPACE}{unit}" for number, unit in parts[:2] if number)
 
     def milliseconds(self, milliseconds: float) -> str:
         """Return a short time: 45 ms, or 2.5 s."""
         if milliseconds < 1000:  # noqa: PLR2004 - one second
-            return f"{max(milliseconds, 1):.0f} ms"
-        text = f"{milliseconds / 1000:.1f} s"
+            return f"{max(milliseconds, 1):.0f}{SPACE}ms"
+        text = f"{milliseconds / 1000:.1f}{SPACE}s"
         return text.replace(".", ",") if self.language == "fr" else text
 
     def listed(self, names: list[str]) -> str:

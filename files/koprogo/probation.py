@@ -27,12 +27,12 @@ def watch(work: Work) -> None:
     if probation is None or running is None:
         return
     now = time.time()
-    since = decide.first_seen(probation.since, now)
+    since = decide.began(probation.since, now, work.state.check)
     if now - since >= LASTS:
         work.save(probation=None)
         return
     if since != probation.since:
-        # Else it would last as long as the clock was set back, too.
+        # Else it would last as long as the clock was set back, too; or be over once it is set ahead.
         work.save(probation=replace(probation, since=since))
     trouble = work.gate.still(running, probation)
     if trouble is not None:

@@ -76,7 +76,7 @@ def browser(world: World) -> Iterator[Browser]:
 
 def page(server: Server) -> str:
     """The page as curl gets it, its certificate verified."""
-    return server.sh(f"{ASK} {PAGE}").stdout
+    return server.sh(f"{ASK} {PAGE}").stdout.replace("\u00a0", " ")
 
 
 def state(server: Server) -> str:
@@ -198,7 +198,7 @@ def test_a_phone_shows_what_a_bar_means_within_its_screen(browser: Browser) -> N
         shown = browser.evaluate(
             "return [...document.querySelectorAll('.bars span')].filter(s => s.offsetHeight > 10).map(s => s.innerText)"
         )
-        assert shown == [said]
+        assert [text.replace("\u00a0", " ") for text in shown] == [said]
         assert browser.overflow() == 0
 
 

@@ -140,6 +140,11 @@ def test_the_words_are_the_same_in_every_language() -> None:
     assert {outcome.value for outcome in page.SHOWN} <= set(english)
 
 
+def plain(text: str) -> str:
+    """The text with ordinary spaces."""
+    return text.replace("\u00a0", " ")
+
+
 def stated(*seen: Seen, attention: bool = False, language: str = "en") -> tuple[str, str]:
     """How the whole is, in a few words: class and text."""
     text = render(Record(last=Sample(NOW, seen, attention)), Facts(SITE), NOW, Words(language))
@@ -194,7 +199,7 @@ def test_the_whole_in_a_few_words(seen: tuple[Seen, ...], attention: bool, expec
 )
 def test_a_bar_says_in_words_what_it_shows(found: Tally, expected: tuple[str, str]) -> None:
     kept = Record({"2026-11-23": {SITE: found}}, last=Sample(NOW, (Seen(SITE),)))
-    text = render(kept, Facts(SITE), NOW, Words("en"))
+    text = plain(render(kept, Facts(SITE), NOW, Words("en")))
     bars = re.findall(r'<li class="(\w+)"><span>(.*?)</span></li>', text)
     assert len(bars) == 90
     assert bars[0] == ("none", "26 August: not watched")
@@ -203,7 +208,9 @@ def test_a_bar_says_in_words_what_it_shows(found: Tally, expected: tuple[str, st
 
 def test_a_day_that_was_watched_in_part_says_so() -> None:
     kept = Record({"2026-11-22": {SITE: tally(checks=36)}}, last=Sample(NOW, (Seen(SITE),)))
-    assert "<span>22 November: no failure (watched for 3 h)</span>" in render(kept, Facts(SITE), NOW, Words("en"))
+    assert "<span>22 November: no failure (watched for 3 h)</span>" in plain(
+        render(kept, Facts(SITE), NOW, Words("en"))
+    )
 
 
 def incidents(*outages: Outage, language: str = "en") -> str:
@@ -232,14 +239,18 @@ def test_more_incidents_than_anyone_reads_are_counted() -> None:
 
 def test_figures_are_written_as_each_language_does() -> None:
     english, french = Words("en"), Words("fr")
-    assert (english.share(0.99999), french.share(0.99999), english.share(1)) == ("99.99 %", "99,99 %", "100 %")
+    assert (english.share(0.99999), french.share(0.99999), english.share(1)) == (
+        "99.99\u00a0%",
+        "99,99\u00a0%",
+        "100\u00a0%",
+    )
     assert (english.milliseconds(45.4), english.milliseconds(2449), french.milliseconds(2449)) == (
-        "45 ms", "2.4 s", "2,4 s",
+        "45\u00a0ms", "2.4\u00a0s", "2,4\u00a0s",
     )  # fmt: skip
-    assert [english.span(seconds) for seconds in (0, 90, 3600, 11400, 86400, 100000)] == [
+    assert [plain(english.span(seconds)) for seconds in (0, 90, 3600, 11400, 86400, 100000)] == [
         "1 min", "2 min", "1 h", "3 h 10 min", "1 d", "1 d 3 h",
     ]  # fmt: skip
-    assert french.span(100000) == "1 j 3 h"
+    assert french.span(100000) == "1\u00a0j\u00a03\u00a0h"
     assert english.moment(NOW) == "23 November 2026, 14:05 CET"
     assert french.moment(1_793_487_600.0) == "1er novembre 2026, 00:00 CET"
     assert english.moment(1_785_578_400.0) == "1 August 2026, 12:00 CEST"

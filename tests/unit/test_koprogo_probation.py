@@ -147,6 +147,22 @@ def test_a_clock_set_back_a_year_does_not_make_it_a_year_longer(
     assert bench.check() == 0
 
 
+@pytest.mark.parametrize("jump", [365 * 86400, -56 * 365 * 86400])
+def test_a_clock_that_jumps_and_comes_back_leaves_it_its_time(
+    bench: Bench, turn_bad: Turn, jump: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fourth,) = bench.deploys("Fourth")
+    with monkeypatch.context() as away:
+        later(away, jump)
+        assert bench.check() == 0
+    assert bench.check() == 0
+    assert bench.state.probation is not None
+    assert abs(bench.state.probation.since - time.time()) < 60
+    turn_bad(fourth)
+    assert bench.check() == 1
+    assert bench.running_commit() == bench.third
+
+
 def test_a_pause_interrupts_it(bench: Bench, turn_bad: Turn) -> None:
     (fourth,) = bench.deploys("Fourth")
     operate.pause(bench.config, "I am looking at it")
