@@ -136,7 +136,10 @@ def test_a_dump_that_comes_packed_is_kept_as_it_is(tmp_path: Path) -> None:
     script = f"({printing(WHOLE)}) | zstd -q -19"
     path = dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN, packed=True), tmp_path, NIGHT)
     assert unpacked(path) == WHOLE
-    for script, text in (("echo x", "is damaged: "), (f"({printing(WHOLE[:-60])}) | zstd -q", "closing line")):
+    for script, text in (
+        ("echo x", "is damaged: "),
+        (f"({printing(WHOLE[:-60] + chr(10))}) | zstd -q", "closing line"),
+    ):
         with pytest.raises(Problem, match=text):
             dump.write(dump.Source(["/bin/sh", "-c", script], ORIGIN, packed=True), tmp_path, NIGHT)
 
