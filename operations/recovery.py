@@ -14,9 +14,9 @@ from facts.wire import ship
 RECOVERY = layout.STATE / "recovery.json"
 
 
-def _koprogo(state: Run, to: Host, command: str) -> bool:
+def _koprogo(state: Run, host: Host, command: str) -> bool:
     """Run it and show what it says as it says it."""
-    done, _ = to.run_shell_command(StringCommand(f"{layout.PROGRAM} {command}"), print_output=True, _sudo=True)
+    done, _ = host.run_shell_command(StringCommand(f"{layout.PROGRAM} {command}"), print_output=True, _sudo=True)
     return done
 
 

@@ -235,7 +235,7 @@ def _region(repository: str) -> dict[str, str]:
 
 
 def _explained(command: str, code: int, said: str, late: float) -> Problem:
-    words = one_line(said, 200)
+    words = one_line(said, 200).rstrip(". ")
     if late:
         return Problem(f"The store did not answer restic {command} within {late:.0f} s: {words}.")
     if code == WRONG_PASSWORD or _WRONG in said:

@@ -64,7 +64,10 @@ def start(world: World) -> Machine:
     machine.wait_boot()
     if not within(SECONDS, lambda: _answers(machine), pause=0.2):
         raise SandboxError(f"swift on {NAME} did not answer within {SECONDS} s; see {machine.console}")
-    ask(world, f"-X PUT {endpoint()}/{BUCKET}")
+    try:
+        objects(world)
+    except SandboxError:
+        ask(world, f"-X PUT {endpoint()}/{BUCKET}")
     return machine
 
 

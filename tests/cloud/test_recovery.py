@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -17,7 +18,8 @@ pytestmark = [pytest.mark.cloud, pytest.mark.machine, pytest.mark.timeout(1200)]
 
 NAME = "lost"
 DOMAIN = "example.test"
-REPOSITORY = f"s3:{storage.endpoint()}/{storage.BUCKET}/{NAME}"
+REPOSITORY = f"s3:{storage.endpoint()}/{storage.BUCKET}/{os.urandom(4).hex()}"
+"""Of this run: the recovery key of another one would not open it."""
 SECRETS = "sudo grep -hE '^(POSTGRES_PASSWORD|JWT_SECRET)=' /home/koprogo/koprogo/deploy/production/.env"
 
 

@@ -16,7 +16,7 @@ from koprogo_server import LIBRARY, Server
 
 from offsite import tidy
 from offsite.policy import policy
-from sandbox import storage
+from sandbox import machine, storage
 from sandbox.world import World
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
@@ -108,14 +108,17 @@ def test_a_backup_is_stored_and_read_back_and_nothing_is_deleted(server: Server,
 
 
 def test_no_secret_is_in_a_process_list_nor_readable_in_the_store(server: Server, world: World) -> None:
-    server.sh("rm -f /tmp/seen; setsid sh -c 'for i in $(seq 2000); do ps axww -o args; done > /tmp/seen' &")
-    assert server.koprogo("backup").returncode == 0
+    watch = "while [ ! -e /tmp/enough ]; do ps axww -o args; done"
+    server.sh(f"rm -f /tmp/enough; setsid sh -c '{watch}' > /tmp/seen 2>/dev/null < /dev/null &")
+    done = server.koprogo("backup")
+    server.sh("touch /tmp/enough")
+    assert done.returncode == 0
     seen = server.sh("cat /tmp/seen").stdout
     password = server.sh("cat /var/lib/koprogo/offsite-password").stdout.strip()
     assert "restic --option s3.connections=2 backup" in seen
     for secret in (password, storage.credentials(world, storage.SERVER)[1], RECOVERY):
         assert secret not in seen
-    disk = storage.machine.load(world.name, "storage").rootdir / "srv/node/disk"
+    disk = machine.load(world.name, "storage").rootdir / "srv/node/disk"
     found = subprocess.run(["grep", "-rlaE", "POSTGRES_PASSWORD|CREATE TABLE", disk], capture_output=True, check=False)
     assert found.stdout == b""
 
@@ -217,6 +220,50 @@ def test_without_its_key_the_server_gets_in_by_the_recovery_key_alone(server: Se
     assert "neither this server's key opens nor the recovery key" in wrong.stderr
     server.sh("koprogo offsite setup", input=json.dumps({"recovery": RECOVERY}))
     assert stored(server)
+
+
+CHROOTED = """
+useradd --no-create-home copies
+mkdir -p /srv/copies/backups /root/.ssh /etc/ssh/keys
+chown copies: /srv/copies/backups
+cat > /etc/ssh/keys/copies
+cat > /etc/ssh/sshd_config.d/copies.conf <<'END'
+Match User copies
+    AuthorizedKeysFile /etc/ssh/keys/copies
+    ChrootDirectory /srv/copies
+    ForceCommand internal-sftp
+END
+ssh-keygen -A >/dev/null
+systemctl start ssh
+cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub
+"""
+
+
+def test_by_sftp_to_a_chrooted_user_with_a_pinned_host_key(server: Server, world: World) -> None:
+    server.sh("rm -f /tmp/key*; ssh-keygen -q -t ed25519 -N '' -f /tmp/key")
+    there = machine.load(world.name, "storage")
+    public = server.sh("cat /tmp/key.pub").stdout
+    host_key = there.run(["sh", "-e", "-c", CHROOTED], input=public).stdout.strip()
+    before = server.sh("cat /etc/koprogo/offsite.json").stdout
+    place = {
+        "repository": f"sftp:copies@{world.ipv4(storage.HOST)}:/backups/koprogo",
+        "ssh_key": server.sh("cat /tmp/key").stdout,
+        "host_key": host_key,
+    }
+    try:
+        server.sh("cat > /etc/koprogo/offsite.json", input=json.dumps(place))
+        server.sh("koprogo offsite setup", input=json.dumps({"recovery": RECOVERY}))
+        done = server.koprogo("backup")
+        assert done.returncode == 0, done.stderr
+        assert stored(server)[0] == newest(server)
+        assert there.run(["ls", "/srv/copies/backups/koprogo"]).stdout.split() == [
+            "config", "data", "index", "keys", "locks", "snapshots",
+        ]  # fmt: skip
+        another = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHZ0b9h0sYb1tK8cV1m3d6N2kRkq7m4sVwqB1r1f5a8n"
+        server.sh("cat > /etc/koprogo/offsite.json", input=json.dumps(place | {"host_key": another}))
+        assert server.koprogo("offsite", "list").returncode == 1
+    finally:
+        server.sh("cat > /etc/koprogo/offsite.json", input=before)
 
 
 def tidied(server: Server, world: World, folder: Path) -> None:

@@ -86,6 +86,13 @@ def test_the_newest_set_comes_whole_into_a_private_folder(tmp_path: Path, out: C
     ]
 
 
+def test_a_set_that_could_not_be_copied_elsewhere_is_a_set(tmp_path: Path, out: Console) -> None:
+    server = Server()
+    said = "02:00:03 Backup … written and verified; 7 kept.\n02:00:09 PROBLEM No copy is off-site of it.\n"
+    server.answers["sudo -n /usr/local/bin/koprogo backup 2>&1"] = (1, said)
+    assert take(server, tmp_path, out) == tmp_path / "51.75.1.2" / NAME
+
+
 def with_parts(server: Server, env: bytes, name: str = "postgres_20261122_020000.env") -> None:
     """Let the set be of today's form: a dump by zstd, and a .env that this manifest describes."""
     zst, packed = NAME.replace(".gz", ".zst"), b"(\xb5/\xfd as zstd does"

@@ -1,0 +1,266 @@
+"""Copies elsewhere: which sets are stored, what counts as stored, what comes home, and who opens them."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import small_restic
+from koprogo import backup_state, dump, offsite, offsite_store, sets
+from koprogo.config import Config
+from koprogo.offsite_store import NoRepository, Place, WrongPassword
+from koprogo.problem import Problem
+from test_koprogo_backup import NIGHT, WHOLE, printing, server, write
+
+__all__ = ["server"]  # a fixture
+
+DAY = 86400
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    return small_restic.install(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def config(server: Config, store: Path, tmp_path: Path) -> Config:
+    """A server whose copies two keys open."""
+    file = tmp_path / "offsite.json"
+    file.write_text(json.dumps({"repository": str(store), "key_id": "AK", "secret": "hidden"}))
+    made = replace(server, offsite_file=file)
+    made.backup_dir.mkdir(exist_ok=True)
+    setup(made)
+    return made
+
+
+def setup(config: Config, recovery: str = "r" * 64) -> int:
+    before, sys.stdin = sys.stdin, io.StringIO(json.dumps({"recovery": recovery}))
+    try:
+        return offsite.setup(config)
+    finally:
+        sys.stdin = before
+
+
+def nights(config: Config, count: int) -> list[str]:
+    """Sets of so many nights; their names."""
+    return [dump.stem(write(config.backup_dir, printing(WHOLE), NIGHT + night * DAY).name) for night in range(count)]
+
+
+def calls(store: Path, command: str) -> list[str]:
+    found = (store.parent / "calls").read_text().splitlines()
+    return [line for line in found if f" {command} " in f" {line} "]
+
+
+def faults(store: Path, **kinds: object) -> None:
+    (store.parent / "faults.json").write_text(json.dumps(kinds))
+
+
+def stored(store: Path) -> list[str]:
+    return [json.loads(file.read_text())["tags"][0] for file in sorted(store.glob("snapshot-*/about"))]
+
+
+def test_the_newest_set_is_stored_first_and_those_that_are_missing_after_it(config: Config, store: Path) -> None:
+    assert nights(config, 3) == ["postgres_20261122_020005", "postgres_20261123_020005", "postgres_20261124_020005"]
+    assert offsite.upload(config) == 0
+    assert stored(store) == ["postgres_20261124_020005", "postgres_20261123_020005", "postgres_20261122_020005"]
+    assert json.loads((config.state_dir / "offsite.json").read_text()) == {
+        "postgres_20261124_020005": "snapshot-000",
+        "postgres_20261123_020005": "snapshot-001",
+        "postgres_20261122_020005": "snapshot-002",
+    }
+    found = backup_state.load(config.state_dir)
+    assert found.good_upload is not None
+    assert found.good_upload.set == "postgres_20261124_020005"
+
+
+def test_what_is_stored_and_was_read_back_is_not_read_again(config: Config, store: Path) -> None:
+    nights(config, 1)
+    offsite.upload(config)
+    before = calls(store, "dump")
+    offsite.upload(config)
+    assert len(before) == 2  # the dump and the manifest
+    assert calls(store, "dump") == before
+    assert len(calls(store, "backup")) == 1
+
+
+def test_a_forgotten_note_costs_reading_and_no_second_copy(config: Config, store: Path) -> None:
+    nights(config, 1)
+    offsite.upload(config)
+    (config.state_dir / "offsite.json").unlink()
+    offsite.upload(config)
+    assert len(calls(store, "backup")) == 1
+    assert len(calls(store, "dump")) == 4
+
+
+def test_what_comes_back_otherwise_does_not_count(config: Config, store: Path) -> None:
+    nights(config, 1)
+    faults(store, cut=True)
+    with pytest.raises(Problem, match=r"the store said that it had saved everything, .* is not what is here\."):
+        offsite.upload(config)
+    found = backup_state.load(config.state_dir)
+    assert found.good_upload is None
+    assert found.upload is not None
+    assert found.upload.problem.startswith("No copy is off-site of postgres_20261122_020005: ")
+    # it is stored again once the store is honest
+    faults(store)
+    assert offsite.upload(config) == 0
+    assert stored(store) == ["postgres_20261122_020005", "postgres_20261122_020005"]
+
+
+def test_a_store_that_does_not_answer_is_given_up(config: Config, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nights(config, 1)
+    faults(store, snapshots=30)
+    monkeypatch.setattr(offsite_store, "QUICK", 0.5)
+    monkeypatch.setattr(offsite_store.Store.run, "__kwdefaults__", {"limit": 0.5, "folder": None})
+    with pytest.raises(Problem, match="did not answer restic snapshots within 0 s"):
+        offsite.upload(config)
+
+
+def test_secrets_travel_by_the_environment(config: Config, store: Path) -> None:
+    nights(config, 1)
+    offsite.upload(config)
+    said = (store.parent / "calls").read_text()
+    password = (config.state_dir / "offsite-password").read_text().strip()
+    assert len(password) == 64
+    assert not [secret for secret in (password, "hidden", "r" * 64) if secret in said]
+    assert (config.state_dir / "offsite-password").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_set_comes_home_whole(config: Config, store: Path) -> None:
+    (name,) = nights(config, 1)
+    offsite.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    assert offsite.fetch(config, "") == "postgres_20261122_020005"
+    assert sorted(file.name for file in config.backup_dir.iterdir()) == [f"{name}.json", f"{name}.sql.zst"]
+    assert sets.verify(sets.read(sets.find(config.backup_dir, name))).name == name
+    assert {file.stat().st_mode & 0o777 for file in config.backup_dir.iterdir()} == {0o600}
+
+
+def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Path) -> None:
+    nights(config, 1)
+    offsite.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    (copy,) = store.glob("snapshot-000/*.zst")
+    copy.write_bytes(copy.read_bytes()[:-1])
+    with pytest.raises(Problem, match="What is stored is not what its manifest describes"):
+        offsite.fetch(config, "")
+    assert list(config.backup_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../etc/cron.d/evil", "/etc/passwd", "postgres_20261122_020005/../x", "postgres_20991231_235959.env"]
+)
+def test_a_manifest_from_a_foreign_hand_names_no_other_file(name: str) -> None:
+    manifest = {"file": "postgres_20261122_020005.sql.zst", "size": 1, "sha256": "0", "parts": []}
+    evil = {"file": name, "size": 1, "sha256": "0"}
+    with pytest.raises(Problem, match="names a file that is none of its own"):
+        offsite._files("postgres_20261122_020005", json.dumps(manifest | {"parts": [evil]}).encode())
+
+
+def test_a_new_repository_has_two_keys(config: Config, store: Path) -> None:
+    own = (config.state_dir / "offsite-password").read_text().strip()
+    assert sorted(file.name for file in (store / "keys").iterdir()) == sorted([own, "r" * 64])
+    assert json.loads((config.state_dir / "offsite-ready.json").read_text()) == {
+        "repository": str(store),
+        "recovery": "c9ea6f42c8efcb14ad78fe636f776ba7963dcf0d3407b359b7a7209f46794b20",
+    }
+    assert not [file for file in config.state_dir.iterdir() if "r" * 64 in file.read_text()]
+
+
+def test_a_new_server_gets_in_by_the_recovery_key(config: Config, store: Path) -> None:
+    (config.state_dir / "offsite-password").unlink()
+    assert setup(config) == 0
+    assert len(list((store / "keys").iterdir())) == 3
+    nights(config, 1)
+    assert offsite.upload(config) == 0
+
+
+def test_copies_of_somebody_else_are_left_alone(config: Config, store: Path) -> None:
+    (config.state_dir / "offsite-password").unlink()
+    before = sorted((store / "keys").iterdir())
+    with pytest.raises(Problem, match="neither this server's key opens nor the recovery key"):
+        setup(config, "another")
+    assert sorted((store / "keys").iterdir()) == before
+
+
+def test_what_a_new_server_gets_stays_the_same(config: Config, store: Path) -> None:
+    nights(config, 2)
+    offsite.upload(config)
+    for file in (*config.backup_dir.iterdir(), config.state_dir / "offsite.json"):
+        file.unlink()
+    (config.state_dir / "state.json").unlink()
+    assert offsite.recover(config, "20261122_020005") == 0
+    assert [path.name for path in sets.dumps(config.backup_dir)] == ["postgres_20261122_020005.sql.zst"]
+    # cut off, and run again without a name
+    assert offsite.recover(config, "") == 0
+    with pytest.raises(Problem, match="is getting the data of postgres_20261122_020005 already"):
+        offsite.recover(config, "20261123_020005")
+    # until it has them, nothing is stored: its empty database would be the newest set
+    nights(config, 4)
+    offsite.upload(config)
+    assert len(calls(store, "backup")) == 2
+
+
+def test_a_server_with_data_of_its_own_is_left_alone(config: Config) -> None:
+    (config.state_dir / "state.json").write_text("{}")
+    with pytest.raises(Problem, match="has data of its own"):
+        offsite.recover(config, "")
+
+
+def test_without_a_place_it_says_what_to_set(server: Config) -> None:
+    with pytest.raises(Problem, match="BACKUP_OFFSITE_REPOSITORY"):
+        offsite.fetch(server, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "late", "said", "kind", "text"),
+    [
+        (10, 0.0, "repository does not exist: unable to open config file: Stat: The specified key does not exist.",
+         NoRepository, "There is no repository."),
+        (1, 0.0, "unable to open config file: Stat: The specified bucket does not exist", NoRepository,
+         "There is no repository."),
+        # what is refused is not missing: nothing may be made in its place
+        (10, 0.0, "repository does not exist: unable to open config file: Stat: Access Denied.", Problem,
+         "The store refuses us (restic cat): repository does not exist: unable to open config file: Stat: Access"
+         " Denied."),
+        (1, 0.0, "wrong password or no key found", WrongPassword, "The repository knows no such key."),
+        (-9, 15.0, "Stat: 503 Service Unavailable", Problem,
+         "The store did not answer restic cat within 15 s: Stat: 503 Service Unavailable."),
+        (3, 0.0, "something", Problem, "restic cat failed (exit code 3): something."),
+    ],
+)  # fmt: skip
+def test_why_restic_failed(code: int, late: float, said: str, kind: type[Problem], text: str) -> None:
+    found = offsite_store._explained("cat", code, said, late)
+    assert type(found) is kind
+    assert str(found) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("sftp:backup@nas.example.org:/koprogo", ("backup", "nas.example.org", 22)),
+        ("sftp://backup@nas.example.org:2222//koprogo", ("backup", "nas.example.org", 2222)),
+        ("sftp:u@10.0.0.4:folder", ("u", "10.0.0.4", 22)),
+    ],
+)
+def test_where_sftp_leads(address: str, target: tuple[str, str, int]) -> None:
+    assert offsite_store.ssh_target(address) == target
+
+
+def test_a_damaged_file_of_keys_is_said_without_what_it_holds(config: Config) -> None:
+    assert config.offsite_file is not None
+    config.offsite_file.write_text('{"secret": "hidden"')
+    with pytest.raises(Problem) as caught:
+        offsite_store.place(config)
+    assert "hidden" not in str(caught.value)
+    assert "Run deploy.py again" in str(caught.value)
+
+
+def test_ovhs_addresses_name_their_region() -> None:
+    assert offsite_store._region("s3:https://s3.sbg.io.cloud.ovh.net/b/k") == {"AWS_DEFAULT_REGION": "sbg"}
+    assert offsite_store._region("s3:https://s3.example.org/b") == {}
+    assert Place("r").key_id == ""

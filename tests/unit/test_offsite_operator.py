@@ -1,0 +1,200 @@
+"""The operator's side of the copies elsewhere: settings, what deploy.py compares, policy, tidying, restoring."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import SecretStr
+from test_operations import virgin
+from test_settings import folder, load, mistakes
+
+from facts.on_server.environment import hashed, keyed_hash
+from offsite import restore, tidy
+from offsite.policy import policy
+from operations import offsite, wanted
+from operations.offsite import Copies
+
+__all__ = ["folder"]  # a fixture
+
+S3 = "s3:https://s3.sbg.io.cloud.ovh.net/backups/koprogo"
+LINES = f"BACKUP_OFFSITE_REPOSITORY={S3}\nBACKUP_OFFSITE_KEY_ID=AK\nBACKUP_OFFSITE_SECRET=hidden\n"
+
+
+def copies(folder: Path) -> Copies:
+    return Copies(S3, SecretStr('{"secret": "hidden"}'), folder / "offsite-recovery.key")
+
+
+def private_key(path: Path, passphrase: bytes | None = None) -> None:
+    way: Any = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    key = Ed25519PrivateKey.generate()
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, way))
+
+
+def test_without_a_repository_nothing_is_wanted(folder: Path) -> None:
+    assert wanted.offsite(load(folder)) is None
+    assert wanted.program_configuration(load(folder))["offsite_file"] is None
+    assert offsite.packages(None) == []
+
+
+def test_s3(folder: Path) -> None:
+    settings = load(folder, LINES)
+    found = wanted.offsite(settings)
+    assert found is not None
+    assert json.loads(found.settings.get_secret_value()) == {"repository": S3, "key_id": "AK", "secret": "hidden"}
+    assert "hidden" not in repr(found)
+    assert found.recovery_key == folder / "offsite-recovery.key"
+    assert wanted.program_configuration(settings)["offsite_file"] == "/etc/koprogo/offsite.json"
+    assert offsite.packages(found) == ["restic"]
+
+
+def test_sftp(folder: Path) -> None:
+    private_key(folder / "key")
+    lines = (
+        "BACKUP_OFFSITE_REPOSITORY=sftp:backup@nas.example.org:/koprogo\nBACKUP_OFFSITE_SSH_KEY=key\n"
+        'BACKUP_OFFSITE_HOST_KEY="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"\n'
+    )
+    found = wanted.offsite(load(folder, lines))
+    assert found is not None
+    said = json.loads(found.settings.get_secret_value())
+    assert said["host_key"] == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
+    assert said["ssh_key"] == (folder / "key").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("BACKUP_OFFSITE_REPOSITORY=https://s3.example.org/b", "is no s3:https://HOST/BUCKET/FOLDER nor sftp:"),
+        (f"BACKUP_OFFSITE_REPOSITORY={S3}", "BACKUP_OFFSITE_SECRET: goes with BACKUP_OFFSITE_KEY_ID"),
+        (LINES + "BACKUP_OFFSITE_OWNER_KEY_ID=O", "BACKUP_OFFSITE_OWNER_SECRET: goes with BACKUP_OFFSITE_OWNER_KEY_ID"),
+        (
+            LINES + "BACKUP_OFFSITE_OWNER_KEY_ID=AK\nBACKUP_OFFSITE_OWNER_SECRET=x",
+            "BACKUP_OFFSITE_OWNER_SECRET: is that of BACKUP_OFFSITE_KEY_ID, which lies on the server",
+        ),
+        ("BACKUP_OFFSITE_REPOSITORY=sftp:u@h:/f", "BACKUP_OFFSITE_SSH_KEY: missing"),
+        ("BACKUP_OFFSITE_REPOSITORY=sftp:u@h:/f\nBACKUP_OFFSITE_SSH_KEY=locked", "has a passphrase"),
+        ("BACKUP_OFFSITE_HOST_KEY=nas ssh-ed25519 AAAA", "is not a public key"),
+    ],
+)
+def test_mistakes(folder: Path, line: str, mistake: str) -> None:
+    private_key(folder / "locked", b"secret")
+    found = [each for each in mistakes(folder, line + "\n") if mistake in each]
+    assert len(found) == 1, mistakes(folder, line + "\n")
+    assert "hidden" not in found[0]
+
+
+def test_the_keys_are_compared_by_a_hash(folder: Path) -> None:
+    state = virgin()
+    state["hashed"] = {"/etc/koprogo/offsite.json": None}
+    assert offsite.differences(state, copies(folder)) == ["+ /etc/koprogo/offsite.json"]
+    state["environment"]["salt"] = "s"
+    entry: Any = {"kind": "file", "mode": "600", "owner": "koprogo", "group": "koprogo"}
+    state["hashed"] = {"/etc/koprogo/offsite.json": entry | {"text": keyed_hash("s", '{"secret": "hidden"}')}}
+    assert offsite.differences(state, copies(folder)) == []
+    state["hashed"] = {"/etc/koprogo/offsite.json": entry | {"text": keyed_hash("s", "another"), "mode": "644"}}
+    assert offsite.differences(state, copies(folder)) == [
+        "~ /etc/koprogo/offsite.json",
+        "~ /etc/koprogo/offsite.json: mode or owner",
+    ]
+
+
+def test_no_secret_leaves_the_server(tmp_path: Path) -> None:
+    file = tmp_path / "offsite.json"
+    assert hashed(str(file), "salt") is None
+    file.write_text("hidden")
+    assert "hidden" not in json.dumps(hashed(str(file), "salt"))
+
+
+def test_the_recovery_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "offsite-recovery.key"
+    key = offsite.made(path)
+    assert len(key) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert offsite.made(path) == key
+    # what a kill left of one counts as none
+    path.write_text("")
+    assert len(offsite.made(path)) == 64
+
+
+def test_it_is_ready_when_the_server_said_so_of_this_key_and_this_place(folder: Path) -> None:
+    state, where = virgin(), copies(folder)
+    state["files"]["/var/lib/koprogo/offsite-ready.json"] = None
+    assert not offsite.is_ready(state, where)
+    key = offsite.made(where.recovery_key)
+    said = {"repository": S3, "recovery": offsite.fingerprint(key)}
+    entry: Any = {"kind": "file", "mode": "640", "owner": "koprogo", "group": "koprogo", "text": json.dumps(said)}
+    state["files"]["/var/lib/koprogo/offsite-ready.json"] = entry
+    assert offsite.is_ready(state, where)
+    assert not offsite.is_ready(state, Copies(f"{S3}/other", where.settings, where.recovery_key))
+    where.recovery_key.unlink()
+    assert not offsite.is_ready(state, where)
+
+
+def test_the_policy_lets_nothing_be_deleted_but_locks() -> None:
+    assert policy(S3) == {
+        "Statement": [
+            {
+                "Sid": "Look",
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
+                "Resource": ["arn:aws:s3:::backups"],
+            },
+            {
+                "Sid": "Add",
+                "Effect": "Allow",
+                "Action": [
+                    "s3:GetObject",
+                    "s3:PutObject",
+                    "s3:ListMultipartUploadParts",
+                    "s3:AbortMultipartUpload",
+                ],
+                "Resource": ["arn:aws:s3:::backups/koprogo/*"],
+            },
+            {
+                "Sid": "Unlock",
+                "Effect": "Allow",
+                "Action": ["s3:DeleteObject"],
+                "Resource": ["arn:aws:s3:::backups/koprogo/locks/*"],
+            },
+        ]
+    }
+    assert policy("s3:https://s3.example.org/backups")["Statement"][2]["Resource"] == ["arn:aws:s3:::backups/locks/*"]
+    with pytest.raises(ValueError, match="is not in an S3 bucket"):
+        policy("sftp:u@h:/f")
+
+
+def test_tidying_mends_before_it_deletes(folder: Path) -> None:
+    settings = load(folder, LINES + "BACKUP_OFFSITE_MONTHS=0\n").offsite
+    assert tidy.commands(settings, (0, 18)) == [
+        ["unlock"],
+        ["repair", "index"],
+        ["repair", "snapshots", "--forget"],
+        ["forget", "--group-by=host", "--keep-daily=30", "--keep-weekly=12", "--prune"],
+        ["check"],
+    ]
+    assert tidy.commands(settings, (0, 12))[1] == ["rebuild-index"]
+
+
+def test_the_owners_key_is_used_where_there_is_one(folder: Path) -> None:
+    owner = "BACKUP_OFFSITE_OWNER_KEY_ID=O\nBACKUP_OFFSITE_OWNER_SECRET=own\n"
+    (folder / "offsite-recovery.key").write_text("key\n")
+    assert tidy.environment(load(folder, LINES + owner).offsite) == {
+        "RESTIC_REPOSITORY": S3,
+        "RESTIC_PASSWORD": "key",
+        "AWS_ACCESS_KEY_ID": "O",
+        "AWS_SECRET_ACCESS_KEY": "own",
+    }
+    assert tidy.environment(load(folder, LINES).offsite)["AWS_ACCESS_KEY_ID"] == "AK"
+
+
+def test_the_steps_of_a_restore_are_the_operators_own_commands() -> None:
+    commands = [command[1:] for _, command in restore.steps("koprogo", yes=True)]
+    assert commands == [
+        ["provision.py", "apply", "--yes"],
+        ["-y", "inventory.py", "offsite/new_server.py"],
+        ["-y", "inventory.py", "deploy.py"],
+        ["-y", "inventory.py", "offsite/put_back.py"],
+    ]
+    assert restore.steps("koprogo", yes=False)[0][1][1:] == ["provision.py", "apply"]
