@@ -13,7 +13,7 @@
     koprogo restore [SET]       put a set back into place                       exit 0 done, 1 not
     koprogo offsite …           copies elsewhere: list, fetch, upload, check    exit 0 done, 1 not
     koprogo drill               restore the newest set, count, throw it away    exit 0 good, 1 not
-    koprogo health              look at everything                              exit 0 well, 1 not
+    koprogo health [--json]     look at everything                              exit 0 well, 1 not
     koprogo health --test-alert send a message to whom alerts go                exit 0 accepted everywhere, 1 not
     koprogo page                write the status page, see that it is served    exit 0 done or none wanted, 1 not
 
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace, config: Config) -> int:
         "restore": lambda: _restore(options, config),
         "offsite": lambda: _offsite(options, config),
         "drill": lambda: _module("drill").run(config),
-        "health": lambda: _module("notify").test(config) if options.test_alert else _module("health").run(config),
+        "health": lambda: _health(options, config),
         "page": lambda: _module("page").run(config),
     }
     return calls[options.command]()
@@ -112,6 +112,13 @@ def _restore(options: argparse.Namespace, config: Config) -> int:
         found = module.into_scratch(config, options.set)
     else:
         found = module.run(config, options.set, files=options.with_files, yes=options.yes)
+    return found
+
+
+def _health(options: argparse.Namespace, config: Config) -> int:
+    found: int = (
+        _module("notify").test(config) if options.test_alert else _module("health").run(config, as_json=options.json)
+    )
     return found
 
 
@@ -200,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_parser("finish", help="for make restore: put it into place")
     commands.add_parser("drill", help="restore the newest set into a throw-away database and count its rows")
     health = commands.add_parser("health", help="one line when all is well, else one for each problem")
+    health.add_argument("--json", action="store_true", help="for programs")
     health.add_argument("--test-alert", action="store_true", help="send a message by every way that is set up")
     commands.add_parser("page", help="write the status page anew, and see that it is served")
     return parser

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import health, lock, status, timer
+from koprogo import health, lock, status, timer, troubles
 from koprogo.containers import Container
 from koprogo.report import Report
 from koprogo.retention import Backup
@@ -45,7 +45,7 @@ def of_state(**changes: Any) -> dict[str, Any]:
 
 
 def test_one_line_when_all_is_well() -> None:
-    assert health.problems(WELL) == []
+    assert troubles.of_application(WELL) == []
     assert health.summary(WELL) == "OK: 1 addresses, certificate for 60 days, 1 containers, disk 31%, 1 backups"
 
 
@@ -75,19 +75,20 @@ def test_one_line_when_all_is_well() -> None:
     ],
 )
 def test_each_problem_is_one_line(changes: dict[str, Any], expected: str) -> None:
-    (problem,) = health.problems(replace(WELL, **changes))
-    assert problem.startswith(expected)
+    (problem,) = troubles.of_application(replace(WELL, **changes))
+    assert problem.text.startswith(expected)
 
 
 def test_a_new_server_has_a_day_to_make_its_first_backup() -> None:
     young = replace(WELL, backups=(), **of_state(first_deployed=NOW - 25 * 3600))
-    assert health.problems(young) == []
+    assert troubles.of_application(young) == []
     late = replace(young, **of_state(first_deployed=NOW - 27 * 3600))
-    assert health.problems(late) == ["there is no good backup; see /var/log/koprogo-backup.log"]
+    (trouble,) = troubles.of_application(late)
+    assert trouble.text == "there is no good backup; see /var/log/koprogo-backup.log"
 
 
 def test_a_bad_commit_that_a_newer_one_followed_is_no_problem() -> None:
-    assert health.problems(replace(WELL, **of_state(quarantine=(Bad(BAD, "sick", NOW),)))) == []
+    assert troubles.of_application(replace(WELL, **of_state(quarantine=(Bad(BAD, "sick", NOW),)))) == []
 
 
 def test_status_says_what_programs_rely_on() -> None:
@@ -199,7 +200,7 @@ def test_not_healthy(changes: dict[str, Any]) -> None:
 def test_a_hold_of_less_than_a_day_is_no_problem_and_is_said() -> None:
     for at in (NOW - 86399, NOW + 86400):
         held = replace(WELL, **of_state(hold=Hold(at, "audit", by="marie")))
-        assert health.problems(held) == []
+        assert troubles.of_application(held) == []
         assert "1 backups; no deploys since 20" in health.summary(held)
         assert health.summary(held).endswith(" by marie (audit)")
 

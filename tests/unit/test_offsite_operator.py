@@ -11,10 +11,11 @@ from pydantic import SecretStr
 from test_operations import virgin
 from test_settings import folder, load, mistakes
 
+from facts import layout
 from facts.on_server.environment import hashed, keyed_hash
 from offsite import restore, tidy
 from offsite.policy import policy
-from operations import offsite, wanted
+from operations import offsite, secret_file, wanted
 from operations.offsite import Copies
 
 __all__ = ["folder"]  # a fixture
@@ -88,13 +89,13 @@ def test_mistakes(folder: Path, line: str, mistake: str) -> None:
 def test_the_keys_are_compared_by_a_hash(folder: Path) -> None:
     state = virgin()
     state["hashed"] = {"/etc/koprogo/offsite.json": None}
-    assert offsite.differences(state, copies(folder)) == ["+ /etc/koprogo/offsite.json"]
+    assert secret_file.differences(state, layout.OFFSITE, copies(folder).settings) == ["+ /etc/koprogo/offsite.json"]
     state["environment"]["salt"] = "s"
     entry: Any = {"kind": "file", "mode": "600", "owner": "koprogo", "group": "koprogo"}
     state["hashed"] = {"/etc/koprogo/offsite.json": entry | {"text": keyed_hash("s", '{"secret": "hidden"}')}}
-    assert offsite.differences(state, copies(folder)) == []
+    assert secret_file.differences(state, layout.OFFSITE, copies(folder).settings) == []
     state["hashed"] = {"/etc/koprogo/offsite.json": entry | {"text": keyed_hash("s", "another"), "mode": "644"}}
-    assert offsite.differences(state, copies(folder)) == [
+    assert secret_file.differences(state, layout.OFFSITE, copies(folder).settings) == [
         "~ /etc/koprogo/offsite.json",
         "~ /etc/koprogo/offsite.json: mode or owner",
     ]
