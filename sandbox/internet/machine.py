@@ -20,6 +20,9 @@ NAME = "internet"
 HOST = 3
 """Last number of its addresses."""
 
+HOOK_KEY = "kZ3mWq8T"
+"""What whoever posts to the webhook receiver has to know (see etc/webhook.conf)."""
+
 PACKAGES = [
     "knot",
     "knot-dnsutils",
@@ -29,6 +32,7 @@ PACKAGES = [
     "docker-registry",
     "pebble",
     "python3-aiosmtpd",
+    "webhook",
 ]
 _HERE = Path(__file__).parent
 
@@ -38,7 +42,7 @@ install -d -m 0755 /etc/sandbox-internet /srv/git
 # Whatever the umask of the checkout was.
 chmod -R a+rX /etc/nginx /etc/pebble /etc/docker /etc/default /etc/systemd/system /usr/local/lib/sandbox
 systemctl disable --quiet ssh.service ssh.socket || true
-systemctl enable --quiet knot nginx fcgiwrap.socket docker-registry pebble ovh-api mail-sink
+systemctl enable --quiet knot nginx fcgiwrap.socket docker-registry pebble ovh-api mail-sink webhook
 """
 
 
@@ -146,3 +150,9 @@ def mails(world: World) -> list[EmailMessage]:
     folder = load(world.name, NAME).rootdir / "var/lib/mail-sink"
     found = sorted(folder.glob("*.eml"), key=lambda file: float(file.name.split("-")[0]))
     return [email.message_from_bytes(file.read_bytes(), policy=email.policy.default) for file in found]
+
+
+def hooks(world: World, name: str) -> list[str]:
+    """Return what was posted to https://hooks.sandbox.test/hooks/NAME?key=HOOK_KEY, oldest first."""
+    folder = load(world.name, NAME).rootdir / "var/lib/hooks" / name
+    return [file.read_text() for file in sorted(folder.glob("*"))]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DOMAIN = "sandbox.test"
-HOSTS = ("git", "mail", "ns1", "ovh")  # names within DOMAIN
+HOSTS = ("git", "hooks", "mail", "ns1", "ovh")  # names within DOMAIN
 NAME_SERVER = f"ns1.{DOMAIN}"
 
 # Names of the real internet that this machine answers for. Each is a zone of its own, so that their neighbours

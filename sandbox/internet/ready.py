@@ -15,6 +15,7 @@ CHECKS = {
     "docker-registry": "curl -sf https://ghcr.io/v2/",
     "nginx": "curl -sf https://auth.docker.io/token && curl -sf https://eu.api.ovh.com/1.0/auth/time",
     "fcgiwrap": "test -S /run/fcgiwrap.socket",
+    "webhook": "curl -sf https://hooks.sandbox.test/",
     "mail-sink": "curl -sf -m 2 smtp://127.0.0.1:25 -X NOOP && curl -sf -m 2 smtp://127.0.0.1:587 -X NOOP",
 }
 
