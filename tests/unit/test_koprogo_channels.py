@@ -131,6 +131,10 @@ def test_a_mail_names_the_server_and_asks_for_no_automatic_answer() -> None:
     made = channels.mail(there, GOOD)
     assert made["Subject"] == "[koprogo.test] « été » is live"
     assert (made["From"], made["To"]) == ("koprogo@koprogo.test", "a@koprogo.test, b@koprogo.test")
+    long = Message("failed: " + "x" * 300, "", good=False, at=0.0)
+    raw = channels.mail(there, long).as_bytes()
+    assert b"Subject: [koprogo.test] failed: xxx" in raw
+    assert len(channels.mail(there, long)["Subject"]) == 150
     assert made["Auto-Submitted"] == "auto-generated"
     assert made["Message-ID"].endswith("@koprogo.test>")
     assert made.get_content() == "Add a page\n"
