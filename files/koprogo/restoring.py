@@ -208,6 +208,8 @@ def _looked(work: Work, note: Journal) -> Journal:
     deployed = deployed_version(work)
     running = [c for c in work.docker.containers(deployed.project) if c.status in ("running", "restarting")]
     running = [c for c in running if c.name != note.database and (note.files or not _is_traefik(c.image_ref))]
+    # What the application does from here on is not to be held against its newest version.
+    work.save(probation=None)
     lenient = work.gate.before(deployed).lenient
     return dataclasses.replace(note, running=tuple(c.name for c in running), lenient=lenient)
 

@@ -133,7 +133,7 @@ def test_a_mail_names_the_server_and_asks_for_no_automatic_answer() -> None:
     assert (made["From"], made["To"]) == ("koprogo@koprogo.test", "a@koprogo.test, b@koprogo.test")
     long = Message("failed: " + "x" * 300, "", good=False, at=0.0)
     raw = channels.mail(there, long).as_bytes()
-    assert b"Subject: [koprogo.test] failed: xxx" in raw
+    assert b"Subject: [koprogo.test] failed: " in raw
     assert len(channels.mail(there, long)["Subject"]) == 150
     assert made["Auto-Submitted"] == "auto-generated"
     assert made["Message-ID"].endswith("@koprogo.test>")
