@@ -128,15 +128,19 @@ class Docker:
         except (ValueError, KeyError):
             raise Problem(f"docker inspect: {complaint(result)}.") from None
 
-    def up(self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0) -> str | None:
+    def up(
+        self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0, grace: int | None = None
+    ) -> str | None:
         """Start services as `config` defines them (all of them and in order, if none are named).
 
-        Containers that differ are replaced; or, if `beside` is a number, left alone: then the service has that many
-        containers afterwards. Images have to be here. Returns what Compose complained about, or None.
+        Containers that differ are replaced, and get `grace` seconds to end (else what their definition says); or, if
+        `beside` is a number, left alone: then the service has that many containers afterwards. Images have to be here.
+        Returns what Compose complained about, or None.
         """
         options = ["--detach", "--pull", "never", "--no-build"]
         options += ["--no-deps"] if services else []
         options += ["--no-recreate", "--scale", f"{services[0]}={beside}"] if beside else []
+        options += ["--timeout", str(grace)] if grace is not None else []
         # Not from a file: it holds secrets.
         command = ["docker", "compose", "-f", "-", "up", *options, *services]
         result = self._runner.run(command, timeout=timeout, text=json.dumps(config))

@@ -15,6 +15,10 @@ REPEAT = 3600
 """Seconds before a check that runs into the same problem says so again."""
 
 
+GAP = 3600
+"""Seconds between two checks that tell of a server that was off, or of a clock that jumped."""
+
+
 class Action(Enum):
     """What a run does about the branch's newest commit."""
 
@@ -69,9 +73,13 @@ def wait_ends(*, first_seen: float, committed: float, first_deploy: bool, patien
     return (min(committed, first_seen) if first_deploy else first_seen) + patience
 
 
-def first_seen(started: float, now: float) -> float:
-    """Return when a commit was first seen: not in the future, as it seems to be once the clock was set back."""
-    return min(started, now)
+def began(at: float, now: float, last: Check | None) -> float:
+    """Return when something began that a check noted as `at`, by the clock of `now`; `last` is the check before this.
+
+    Not in the future, as it seems to be once the clock was set back. And, after hours without a check, anew: either the
+    server was off, or the clock was set ahead; neither is time that anybody had.
+    """
+    return now if at > now or (last is not None and now - last.at > GAP) else at
 
 
 def worth_saying(last: Check | None, newest: str | None, problem: str, now: float) -> bool:

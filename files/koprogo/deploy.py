@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from koprogo import decide, history, lock, log, session
+from koprogo import decide, history, lock, log, probation, rollout, session
 from koprogo.complete import complete
 from koprogo.config import Config
 from koprogo.decide import Action
@@ -42,6 +42,7 @@ def _check(work: Work, *, retry: bool) -> int:
         if work.state.hold is not None:
             _keep(work, work.state.hold, retry=retry)
         else:
+            probation.watch(work)
             seen = work.repository.remote_head()
             if not retry or _release(work, seen):
                 seen = _follow(work, seen)
@@ -112,8 +113,8 @@ def apply(work: Work, commit: str) -> None:
         history.stopped(work, commit, str(problem))
         raise
     fresh = work.begin(commit) or work.asked
-    if (seen := decide.first_seen(work.attempt.started, time.time())) != work.attempt.started:
-        # Else the wait for CI would last as long as the clock was set back, too.
+    if (seen := decide.began(work.attempt.started, time.time(), work.state.check)) != work.attempt.started:
+        # Else the wait for CI would last as long as the clock was set back, too; or be over once it is set ahead.
         work.reached(work.attempt.step, started=seen)
     if work.state.runs(commit):
         log.say(f"{commit[:7]} is the version that runs: applying the settings as they are now.")
@@ -121,4 +122,12 @@ def apply(work: Work, commit: str) -> None:
         running = f"{deployed.commit[:7]} runs" if deployed else "nothing runs yet"
         log.say(f"New commit {commit[:7]} on {work.config.branch} ({work.repository.subject(commit)}); {running}.")
     prepared = prepare(work, commit, fresh=fresh)
+    if work.state.runs(commit) and (schema := rollout.new_schema(work, prepared.project)):
+        # A later version failed, and was left as it is.
+        work.save(attempt=None)
+        raise Problem(
+            f"What stands here now works on data of another form than {commit[:7]}, the last version that was healthy "
+            f"({schema}): it is not started on that. Push a commit that mends it; or restore the dump of before, and "
+            f"then: koprogo rollback --data-restored"
+        )
     complete(work, prepared, began)

@@ -14,6 +14,7 @@ from koprogo.containers import Container, Verdict, judge
 from koprogo.problem import Problem
 
 if TYPE_CHECKING:
+    from koprogo.state import Deployed, Probation
     from koprogo.web import Answer
 
 POLL = 2.0
@@ -88,6 +89,16 @@ class Patience:
         return now - self._since.setdefault(what, now)
 
 
+@dataclass(frozen=True)
+class Before:
+    """How things were before a switch."""
+
+    lenient: tuple[str, ...]
+    """The addresses whose certificate does not verify."""
+    stood: tuple[str, ...]
+    """The IDs of the containers, if nothing but certificates is wrong."""
+
+
 class Gate:
     """Looks at the containers of one project and at the public addresses."""
 
@@ -95,9 +106,15 @@ class Gate:
         self._config = config
         self._docker = docker
 
-    def certificates_failing(self) -> tuple[str, ...]:
-        """Return the addresses whose certificate does not verify now, before anything is touched."""
-        return tuple(answer.url for answer in self._ask(()) if answer.certificate_trouble)
+    def before(self, running: Deployed) -> Before:
+        """Look how the version that runs is doing before anything is touched."""
+        answers = self._ask(())
+        lenient = tuple(answer.url for answer in answers if answer.certificate_trouble)
+        found = self._containers(running.project)
+        if isinstance(found, Verdict):
+            return Before(lenient, ())
+        well = judge(found, running.images).healthy and all(a.certificate_trouble or not a.trouble for a in answers)
+        return Before(lenient, tuple(container.id for container in found) if well else ())
 
     def wait(self, project: Project, restarts: Mapping[str, int], lenient: Collection[str]) -> str | None:
         """Look until the version is good (None) or is not (what is wrong, on one line).
@@ -109,6 +126,25 @@ class Gate:
         while True:
             look = self._look(project, restarts, lenient)
             good = patience.verdict(look, time.monotonic() - began)
+            if good is not None:
+                return None if good else look.text
+            time.sleep(POLL)
+
+    def still(self, running: Deployed, probation: Probation) -> str | None:
+        """Return what has become wrong with a version that was well, and stays wrong, on one line; else None.
+
+        None too where it is not to blame: for Docker, for a certificate, for a service that it left as it was, nor for
+        restarts since such a service was started anew. One look is enough while all is well.
+        """
+        patience, began = Patience(0), time.monotonic()
+        while True:
+            found = self._containers(running.project)
+            if isinstance(found, Verdict) or not judge(found, probation.kept).healthy:
+                return None
+            steady = all(probation.kept.get(c.service, c.started) == c.started for c in found)
+            verdict = judge(found, running.images, probation.restarts if steady else None)
+            look = Look(verdict, self._ask(probation.lenient) if verdict.healthy else ())
+            good = True if look.only_certificates else patience.verdict(look, time.monotonic() - began)
             if good is not None:
                 return None if good else look.text
             time.sleep(POLL)

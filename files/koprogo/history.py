@@ -66,7 +66,8 @@ def ended(before: State, after: State, now: float, seconds: float) -> State:
         version=after.deployed if result.ran else None,
         dump=attempt.dump,
     )
-    after = dataclasses.replace(after, unwritten=(*after.unwritten, entry))
+    # While the history cannot be written, they come together here.
+    after = dataclasses.replace(after, unwritten=(*after.unwritten, entry)[-KEPT:])
     if result is Outcome.WENT_BACK:
         away = before.deployed.commit[:7] if before.deployed and not before.runs(attempt.commit) else "a failed deploy"
         hold = Hold(now, f"rolled back from {away}", attempt.commit, attempt.by)
@@ -93,8 +94,8 @@ def _outcome(attempt: Attempt, before: State, after: State) -> Outcome | None:
     return Outcome.REFUSED if after.bad(attempt.commit) or attempt.rollback else None
 
 
-def write(work: Work) -> None:
-    """Bring the history up to date; a history that cannot be written is a line in the log, and no failure."""
+def write(work: Work, *, quiet: bool = False) -> None:
+    """Bring the history up to date; one that cannot be written is a line in the log unless `quiet`, and no failure."""
     try:
         if not work.state.unwritten:
             if work.state.deployed is not None and not (work.config.state_dir / FILE).exists():
@@ -103,14 +104,16 @@ def write(work: Work) -> None:
             append(work.config.state_dir, work.state.unwritten)
             work.save(unwritten=())
     except Problem as problem:
-        log.say(f"The history lacks the last entry for now: {problem}")
+        if not quiet:
+            log.say(f"The history lacks the last entry for now: {problem}")
 
 
 def stopped(work: Work, commit: str, problem: str) -> None:
     """Note, once for each commit, that nothing was begun for this reason, which is no fault of the commit."""
     subject, reason = work.repository.subject(commit), one_line(problem, 200)
     entry = Entry(f"stopped-{commit}", time.time(), commit, Outcome.REFUSED, subject, work.by, reason=reason)
-    work.save(unwritten=(*work.state.unwritten, entry))
+    if entry.id not in {other.id for other in work.state.unwritten}:
+        work.save(unwritten=(*work.state.unwritten, entry))
 
 
 def explain(work: Work, problem: str) -> None:
@@ -121,7 +124,10 @@ def explain(work: Work, problem: str) -> None:
 
 
 def read(directory: Path) -> list[Entry]:
-    """Return the last entries, oldest first. A line that a power cut left unfinished is no entry."""
+    """Return the last entries, oldest first. A line that a power cut left unfinished is no entry.
+
+    Raises Problem when there is a history and nobody can read it.
+    """
     try:
         lines = (directory / FILE).read_bytes().splitlines()
     except FileNotFoundError:
@@ -132,9 +138,9 @@ def read(directory: Path) -> list[Entry]:
     for line in lines:
         try:
             entry = decode_entry(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            entries.setdefault(entry.id, entry)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-        entries.setdefault(entry.id, entry)
     return list(entries.values())[-KEPT:]
 
 
@@ -143,6 +149,14 @@ def known(directory: Path, state: State) -> list[Entry]:
     entries = read(directory)
     written = {entry.id for entry in entries}
     return [*entries, *(entry for entry in state.unwritten if entry.id not in written)]
+
+
+def legible(directory: Path, state: State) -> list[Entry]:
+    """Return what `known` does, and what the state alone tells where the file cannot be read (`write` says so)."""
+    try:
+        return known(directory, state)
+    except Problem:
+        return list(state.unwritten)
 
 
 def append(directory: Path, entries: Sequence[Entry]) -> None:

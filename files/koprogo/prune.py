@@ -82,9 +82,12 @@ def surplus(
 
 
 def last(work: Work) -> list[Deployed]:
-    """Return the versions that were live, newest first; the one that runs may not be in the history so far."""
+    """Return the versions that were live, newest first; the one that runs may not be in the history so far.
+
+    It is all that is known where the history cannot be read: no reason not to deploy.
+    """
     deployed = work.state.deployed
     if deployed is None:
         return []
-    known = history.versions(history.read(work.config.state_dir))
+    known = history.versions(history.legible(work.config.state_dir, work.state))
     return [deployed, *(version for version in known if version.commit != deployed.commit)]

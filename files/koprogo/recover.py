@@ -10,7 +10,7 @@ from koprogo.compose import Compose, Invalid
 from koprogo.decide import Recovery
 from koprogo.prepare import Prepared
 from koprogo.problem import Problem
-from koprogo.state import Step
+from koprogo.state import Attempt, Deployed, Step
 from koprogo.switch import fail, go_back, restore_images
 from koprogo.work import Work
 
@@ -40,19 +40,29 @@ def recover(work: Work) -> None:
             f"See `docker ps` and `docker logs` now; a newer commit is deployed as usual."
         )
     log.say(f"A run ended in the middle of {attempt.commit[:7]} ({attempt.step.value}); taking it up again.")
+    version = rollback.recorded(work, attempt.commit) if attempt.rollback else None
     if recovery is Recovery.AGAIN:
-        rollback.go(work, rollback.recorded(work, attempt.commit))
+        if version is None:
+            work.save(attempt=None)
+            raise Problem(f"{_forgotten(attempt)}: it is not gone back to.")
+        rollback.go(work, version)
         return
     if attempt.step is Step.ROLLING_BACK:
         go_back(work)
     if recovery is Recovery.BACK:
         fail(work, attempt.commit, f"it was interrupted {attempt.tries} times while it started", None)
-    _forward(work)
+    if attempt.rollback and version is None:
+        fail(work, attempt.commit, _forgotten(attempt), None)
+    _forward(work, version)
 
 
-def _forward(work: Work) -> None:
+def _forgotten(attempt: Attempt) -> str:
+    return f"The history does not say any more what ran as {attempt.commit[:7]}"
+
+
+def _forward(work: Work, version: Deployed | None) -> None:
+    """Go on with a switch; `version` is what somebody wants to go back to."""
     attempt, began = work.attempt, time.monotonic()
-    version = rollback.recorded(work, attempt.commit) if attempt.rollback else None
     tag = version.tag if version else decide.tag_for(work.config.image_tag, attempt.commit)
     work.repository.check_out(attempt.commit)
     if version is not None:

@@ -205,10 +205,13 @@ def _untar(work: Work, image: str, part: Part, volume: str) -> None:
 
 def _looked(work: Work, note: Journal) -> Journal:
     """Note what runs now, to be started again."""
-    project = deployed_version(work).project
-    running = [c for c in work.docker.containers(project) if c.status in ("running", "restarting")]
+    deployed = deployed_version(work)
+    running = [c for c in work.docker.containers(deployed.project) if c.status in ("running", "restarting")]
     running = [c for c in running if c.name != note.database and (note.files or not _is_traefik(c.image_ref))]
-    return dataclasses.replace(note, running=tuple(c.name for c in running), lenient=work.gate.certificates_failing())
+    # What the application does from here on is not to be held against its newest version.
+    work.save(probation=None)
+    lenient = work.gate.before(deployed).lenient
+    return dataclasses.replace(note, running=tuple(c.name for c in running), lenient=lenient)
 
 
 def _is_traefik(ref: str) -> bool:

@@ -54,14 +54,10 @@ def _named(there: Sequence[Entry]) -> str:
     return " There is:" + "".join(lines) if lines else " There is no other."
 
 
-def recorded(work: Work, commit: str) -> Deployed:
-    """Return what ran when `commit` ran last; raises Problem where nobody knows."""
-    versions = history.versions(history.known(work.config.state_dir, work.state))
-    found = next((version for version in versions if version.commit == commit), None)
-    if found is None:
-        work.save(attempt=None)
-        raise Problem(f"The history does not say any more what ran as {commit[:7]}: it is not gone back to.")
-    return found
+def recorded(work: Work, commit: str) -> Deployed | None:
+    """Return what ran when `commit` ran last; None where nobody knows any more."""
+    versions = history.versions(history.legible(work.config.state_dir, work.state))
+    return next((version for version in versions if version.commit == commit), None)
 
 
 def go(work: Work, version: Deployed, *, data_restored: bool = False) -> None:

@@ -20,12 +20,15 @@ from koprogo.problem import Problem
 from koprogo.state import Step
 
 if TYPE_CHECKING:
+    from koprogo.state import Deployed
     from koprogo.work import Work
 
 DRAIN = 5.0
 """Seconds in which the old container, no longer asked, may finish what it was asked before."""
 GRACE = 30
 """Seconds for what takes longer, once it was told to end."""
+DOOR_GRACE = 3
+"""The same for what listens on the ports of the web: while it waits for its last guests, nobody new gets in."""
 SWITCH_PATIENCE = 20.0
 """Seconds after which Traefik should know a healthy container; it looks every two."""
 POLL = 0.5
@@ -79,12 +82,27 @@ def require_memory(work: Work, project: Project) -> None:
             )
 
 
-def new_schema(work: Work, project: Project) -> str:
-    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would."""
-    now = {c.service: c.schema for c in work.docker.containers(project.name)}
+def new_schema(work: Work, project: Project, fallback: Deployed | None = None) -> str:
+    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would.
+
+    Or than they did with `fallback`: what stands there now may be a later version, left as it is since it changed them.
+    """
     wanted = {name: routing.schema(spec) for name, spec in project.services.items()}
-    changed = [(name, now[name], text) for name, text in sorted(wanted.items()) if now.get(name, text) != text]
-    return ", ".join(f"{name} {old or 'none'} → {new or 'none'}" for name, old, new in changed)
+    return _changes(_schemas(work, project.name), wanted) or _changes((fallback and fallback.schema) or {}, wanted)
+
+
+def ahead(work: Work, fallback: Deployed) -> bool:
+    """Whether what stands there now works on data of another form than `fallback` did."""
+    return bool(_changes(fallback.schema or {}, _schemas(work, fallback.project)))
+
+
+def _schemas(work: Work, project: str) -> dict[str, str]:
+    return {c.service: c.schema for c in work.docker.containers(project)}
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    changed = [(name, old[name], text) for name, text in sorted(new.items()) if old.get(name, text) != text]
+    return ", ".join(f"{name} {before or 'none'} → {after or 'none'}" for name, before, after in changed)
 
 
 def roll(work: Work, project: Project) -> str | None:
@@ -132,7 +150,8 @@ def _replace(
     """Stop the old container, start the new one."""
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
-    if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT)) is not None:
+    grace = DOOR_GRACE if routing.is_door(target.spec) else None
+    if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace)) is not None:
         return f"docker compose up: {error}"
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)

@@ -27,6 +27,8 @@ SCHEMA = "koprogo.schema"
 HEADER = "X-Koprogo-Generation"
 """With it a container's router marks what it answered."""
 
+WEB_PORTS = frozenset({"80", "443"})
+
 NO_HEALTH_CHECK = "it has no health check"
 
 _SCALE = 1_000_000
@@ -55,6 +57,12 @@ def in_place(spec: Spec, *, has_health_check: bool) -> str | None:
         "it has more than one replica": _replicas(spec) != 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def is_door(spec: Spec) -> bool:
+    """Whether a service is what everybody comes in by, and the compose file says nothing of how it has to end."""
+    published = {str(port.get("published", "")) for port in spec.get("ports") or []}
+    return bool(published & WEB_PORTS) and not spec.get("stop_grace_period")
 
 
 def has_health_check(spec: Spec, image: Mapping[str, Any] | None) -> bool:

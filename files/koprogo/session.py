@@ -31,11 +31,13 @@ def alone(config: Config, *, asked: bool) -> Iterator[Work]:
             log.say("Another deploy is at work; waiting for it to end.")
             held = stack.enter_context(lock.exclusive(path, wait=True))
         work = Work(config, Runner(held=[held]), asked=asked)
-        history.write(work)
+        history.write(work, quiet=True)
+        there = work.state.unwritten
         try:
             yield work
         except Problem as problem:
             history.explain(work, str(problem))
             raise
         finally:
-            history.write(work)
+            # What was not written before was said when it was new.
+            history.write(work, quiet=work.state.unwritten == there)

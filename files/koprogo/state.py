@@ -62,6 +62,8 @@ class Deployed:
     project: str
     images: Mapping[str, Image]
     """By service."""
+    schema: Mapping[str, str] | None = None
+    """By service, the form of the data that it works with (see `routing.SCHEMA`); None where nobody noted it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,25 @@ class Attempt:
     """The first line of the commit's message."""
     rollback: bool = False
     """Whether a person asked for this older version: it then stays until `koprogo resume`."""
+    stood: tuple[str, ...] = ()
+    """The IDs of the containers that it found, if all was well with them and with the public addresses."""
+
+
+@dataclass(frozen=True)
+class Probation:
+    """The version that runs went live a short while ago, and may still turn out to be no good (see `probation`)."""
+
+    since: float
+    before: Deployed
+    """What ran before, and was well."""
+    restarts: Mapping[str, int]
+    """How often each container had restarted when it went live, by its ID."""
+    kept: Mapping[str, str]
+    """The services that it left as they were, and when their containers were started, as Docker tells it."""
+    lenient: tuple[str, ...] = ()
+    """As in the attempt, like what follows."""
+    schema: str = ""
+    dump: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,6 +199,8 @@ class State:
     hold: Hold | None = None
     unwritten: tuple[Entry, ...] = ()
     """What the history lacks so far: it is noted here, at once with what it tells, and written there afterwards."""
+    probation: Probation | None = None
+    """Of the version that runs, while it is new."""
 
     def runs(self, commit: str) -> bool:
         """Whether `commit` is the last version that was seen healthy."""
@@ -222,7 +245,8 @@ def decode(data: dict[str, Any]) -> State:
     attempt = data["attempt"]
     check = data["check"]
     if attempt is not None:
-        attempt = {**attempt, "step": Step(attempt["step"]), "lenient": tuple(attempt["lenient"])}
+        lists = {name: tuple(attempt.get(name, ())) for name in ("lenient", "stood")}
+        attempt = {**attempt, "step": Step(attempt["step"]), **lists}
     return State(
         deployed=_decode_deployed(data["deployed"]),
         first_deployed=data["first_deployed"],
@@ -231,7 +255,15 @@ def decode(data: dict[str, Any]) -> State:
         check=None if check is None else Check(**check),
         hold=Hold(**data["hold"]) if data.get("hold") else None,
         unwritten=tuple(decode_entry(entry) for entry in data.get("unwritten", ())),
+        probation=_decode_probation(data.get("probation")),
     )
+
+
+def _decode_probation(data: dict[str, Any] | None) -> Probation | None:
+    before = _decode_deployed(data["before"]) if data else None
+    if data is None or before is None:
+        return None
+    return Probation(**{**data, "before": before, "lenient": tuple(data["lenient"])})
 
 
 def decode_entry(data: dict[str, Any]) -> Entry:

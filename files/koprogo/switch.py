@@ -10,10 +10,10 @@ from typing import NoReturn
 from koprogo import log, rollout
 from koprogo.compose import Compose, Project, unreachable
 from koprogo.containers import Container
-from koprogo.gate import restarts_of
+from koprogo.gate import Before, restarts_of
 from koprogo.prepare import Prepared
 from koprogo.problem import Problem
-from koprogo.state import Deployed, Image, Step, write_durably
+from koprogo.state import Deployed, Image, Probation, Step, write_durably
 from koprogo.work import Work, environment_hash
 
 LOG_LINES = 200
@@ -27,11 +27,7 @@ def switch(work: Work, prepared: Prepared) -> None:
     commit = prepared.commit
     if not work.attempt.step.touched:
         rollout.require_memory(work, prepared.project)
-        lenient = work.gate.certificates_failing() if work.state.deployed else ()
-        if lenient:
-            log.say(f"The certificates of {', '.join(lenient)} do not verify: not this commit's fault, not looked at.")
-        schema = rollout.new_schema(work, prepared.project) if work.state.deployed else ""
-        work.reached(Step.SWITCHING, tries=1, lenient=lenient, schema=schema)
+        _begin(work, prepared)
     else:
         work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
     environment = environment_hash(work.config)
@@ -42,25 +38,64 @@ def switch(work: Work, prepared: Prepared) -> None:
     now = time.time()
     deployed = work.state.deployed
     again = work.state.runs(commit)
+    containers = work.docker.containers(prepared.project.name)
+    lives = Deployed(
+        commit=commit,
+        tag=prepared.tag,
+        since=deployed.since if deployed and again else now,
+        environment=environment,
+        project=prepared.project.name,
+        images=_images(work, containers),
+        schema={container.service: container.schema for container in containers},
+    )
     work.save(
-        deployed=Deployed(
-            commit=commit,
-            tag=prepared.tag,
-            since=deployed.since if deployed and again else now,
-            environment=environment,
-            project=prepared.project.name,
-            images=_images(work, work.docker.containers(prepared.project.name)),
-        ),
+        deployed=lives,
         first_deployed=work.state.first_deployed or now,
         attempt=None,
+        probation=_probation(work, lives, containers, now),
         # A bad commit stays bad until a newer one is good, not until what runs is started again.
         quarantine=work.state.quarantine if again else (),
     )
 
 
+def _begin(work: Work, prepared: Prepared) -> None:
+    """Note what there is, and that it is about to change: whatever comes of that, the version that runs is new no more.
+
+    Unless it is the same again, as it was.
+    """
+    running = work.state.deployed
+    before = work.gate.before(running) if running else Before((), ())
+    if before.lenient:
+        urls = ", ".join(before.lenient)
+        log.say(f"The certificates of {urls} do not verify: not this commit's fault, not looked at.")
+    schema = rollout.new_schema(work, prepared.project, running) if running else ""
+    wanted = (prepared.commit, prepared.tag, environment_hash(work.config))
+    same = running is not None and (running.commit, running.tag, running.environment) == wanted
+    attempt = dataclasses.replace(
+        work.attempt, step=Step.SWITCHING, tries=1, lenient=before.lenient, stood=before.stood, schema=schema
+    )
+    work.save(attempt=attempt, probation=work.state.probation if same else None)
+
+
+def _probation(work: Work, lives: Deployed, containers: Sequence[Container], now: float) -> Probation | None:
+    """Return how the version that has just become the one that `lives` is looked after; None where it is not.
+
+    Not where there is none that was well to go back to, and not what somebody asked for: an older version, other
+    settings for the one that ran.
+    """
+    attempt, before = work.attempt, work.state.deployed
+    if work.state.runs(lives.commit):
+        return work.state.probation
+    if before is None or attempt.rollback or not attempt.stood:
+        return None
+    kept = {container.service: container.started for container in containers if container.id in attempt.stood}
+    restarts = restarts_of(containers)
+    return Probation(now, before, restarts, kept, attempt.lenient, attempt.schema, attempt.dump)
+
+
 def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoReturn:
     """Give up a commit that was started: keep its logs, quarantine it, go back. Always raises Problem."""
-    kept = _keep_logs(work, commit, trouble, project) if project else ""
+    kept = keep_logs(work, commit, trouble, project.name) if project else ""
     fallback = work.state.fallback(commit)
     if fallback is None:
         work.save(attempt=None)
@@ -69,18 +104,19 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
             f"its containers are left as they are.{kept}"
         )
     # A run that was killed may have started what it did not note.
-    if work.attempt.schema and (work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1):
-        raise _no_way_back(work, commit, trouble, kept)
+    started = work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1
+    if work.attempt.schema and (started or rollout.ahead(work, fallback)):
+        schema = work.attempt.schema
+        work.save(attempt=None, quarantine=work.quarantined(commit, trouble))
+        raise no_way_back(commit, trouble, schema, kept)
     attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0)
     work.save(quarantine=work.quarantined(commit, trouble), attempt=attempt)
     log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {fallback.commit[:7]}.{kept}")
     go_back(work)
 
 
-def _no_way_back(work: Work, commit: str, trouble: str, kept: str) -> Problem:
-    """Leave everything as it is, and say so: code of before must not meet data that the commit has changed already."""
-    schema = work.attempt.schema
-    work.save(attempt=None, quarantine=work.quarantined(commit, trouble))
+def no_way_back(commit: str, trouble: str, schema: str, kept: str) -> Problem:
+    """Say that all is left as it is: code of before must not meet data that the commit has changed already."""
     return Problem(
         f"{commit[:7]} is not healthy: {trouble}. It changes the data ({schema}), so nothing goes back by itself: what "
         f"runs now is left as it is. Push a commit that mends it; or restore the dump of before the deploy, which is "
@@ -144,12 +180,12 @@ def _other_images(work: Work, deployed: Deployed) -> str | None:
     return f"another image than before runs as {', '.join(others)}" if others else None
 
 
-def _keep_logs(work: Work, commit: str, trouble: str, project: Project) -> str:
+def keep_logs(work: Work, commit: str, trouble: str, project: str) -> str:
     """Save what the containers of a failed version wrote, before they are replaced; a failure to do so is no matter."""
     path = work.config.state_dir / "failed.log"
     try:
         parts = [f"{commit}: {trouble}\n"]
-        for container in work.docker.containers(project.name):
+        for container in work.docker.containers(project):
             parts.append(f"\n== {container.name} ({container.status}, {container.image_ref})\n")
             parts.append(work.docker.logs(container.id, LOG_LINES))
         write_durably(path, "".join(parts).encode(), 0o600)

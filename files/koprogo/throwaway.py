@@ -359,7 +359,7 @@ def _complaint(said: IO[bytes], code: int | None) -> str:
     said.seek(0)
     lines = [line.strip() for line in said.read(1 << 16).decode("utf-8", "replace").splitlines() if line.strip()]
     found = next((line for line in lines if re.search(r"ERROR|FATAL|PANIC|rror:", line)), lines[-1] if lines else "")
-    return one_line(found).rstrip(".") or f"exit code {code}"
+    return re.sub(r"^psql:\S+:(\d+): ", r"line \1: ", one_line(found).rstrip(".")) or f"exit code {code}"
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -67,7 +67,7 @@ def ledger(live: Server) -> Server:
 def backed_up(ledger: Server) -> Server:
     """That server with one backup, and so many rows since then that the next takes a while."""
     good(ledger.koprogo("backup"))
-    ledger.sql("insert into ledger (line) select md5(n::text) from generate_series(1, 400000) n")
+    ledger.sql("insert into ledger (line) select md5(n::text) from generate_series(1, 2000000) n")
     return ledger
 
 

@@ -7,10 +7,11 @@ as healthy as a test wants them.
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, gate, history, predump, rollout
+from koprogo import deploy, gate, history, predump, rollout, routing
 from koprogo.compose import Project
 from koprogo.state import Deployed, Entry, Outcome, State, Store
 from koprogo.work import Work
@@ -24,7 +25,8 @@ case "$*" in
 info*) echo / ;;
 compose*config*)
   test ! -e invalid || {{ echo 'yaml: did not find expected node' >&2; exit 14; }}
-  echo '{{"name": "production", "services": {{"backend": {{"image": "x/backend:'$IMAGE_TAG'"}},'
+  labels='"labels": {{"koprogo.schema": "'$(/bin/cat "schema-$IMAGE_TAG" 2>/dev/null)'"}}'
+  echo '{{"name": "production", "services": {{"backend": {{"image": "x/backend:'$IMAGE_TAG'", '$labels'}},'
   echo '"postgres": {{"image": "postgres:15"}}}}}}' ;;
 "image inspect --format {{{{.Id}}}} "*) /bin/cat "images/$(name "$5")" 2>/dev/null ;;
 *RepoDigests*) echo '["x/backend@sha256:'$5'"]' ;;
@@ -79,19 +81,20 @@ class Bench:
         monkeypatch.setattr(rollout, "roll", self._roll)
         monkeypatch.setattr(predump, "make", lambda *_: None)
         monkeypatch.setattr(gate.Gate, "wait", lambda *_: None)
-        monkeypatch.setattr(gate.Gate, "certificates_failing", lambda _: ())
+        monkeypatch.setattr(gate.Gate, "_ask", lambda *_: ())
 
     def _roll(self, work: Work, project: Project) -> str | None:
         commit = git(self.config.checkout, "rev-parse", "HEAD")
         self.while_rolling()
-        self.containers(project.images)
+        self.containers(project.images, {name: routing.schema(spec) for name, spec in project.services.items()})
         return "backend: unhealthy" if commit in self.sick else None
 
-    def containers(self, images: Mapping[str, str]) -> None:
-        """Let these run: service → image."""
+    def containers(self, images: Mapping[str, str], schemas: Mapping[str, str] | None = None) -> None:
+        """Let these run: service → image, and the form of the data that it works with."""
         found = [
             {"Id": f"c-{service}", "Name": f"/{service}", "Image": self.image(ref), "HostConfig": {},
-             "Config": {"Image": ref, "Labels": {"com.docker.compose.service": service}},
+             "Config": {"Image": ref, "Labels": {"com.docker.compose.service": service,
+                                                 "koprogo.schema": (schemas or {}).get(service, "")}},
              "State": {"Status": "running", "ExitCode": 0}}
             for service, ref in images.items()
         ]  # fmt: skip
@@ -114,9 +117,11 @@ class Bench:
         file.unlink(missing_ok=True)
         return found
 
-    def push(self, name: str) -> str:
-        """Commit something."""
-        return self.upstream.commit({"README": name}, name)
+    def push(self, name: str, schema: str = "") -> str:
+        """Commit something; `schema` is the form of the data that it works with."""
+        commit = self.upstream.commit({"README": name}, name)
+        (self.docker / f"schema-main-{commit[:7]}").write_text(schema)
+        return commit
 
     def check(self, *, asked: bool = False) -> int:
         """One run of `koprogo deploy`, by the timer unless a person asks."""
@@ -155,7 +160,7 @@ def told(entries: list[Entry]) -> list[tuple[str, str, str]]:
 
 
 class Snapshot:
-    """A server on which three commits were deployed, one after the other; made once, since that takes a second."""
+    """A server on which three commits were deployed, the last a while ago; made once, since that takes a second."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._copy = folder / "server", folder / "copy"
@@ -164,6 +169,7 @@ class Snapshot:
             self._bench = Bench(self._folder, patch)
             assert self._bench.check() == 0
             self._bench.second, self._bench.third = self._bench.deploys("Second", "Third")
+            self._bench.store.save(replace(self._bench.state, probation=None))
             self._bench.calls()
         shutil.copytree(self._folder, self._copy, symlinks=True)
 

@@ -76,8 +76,14 @@ def test_ci_has_its_time_from_when_a_push_was_seen_but_on_a_new_server_from_the_
 
 
 def test_a_commit_was_not_seen_in_the_future() -> None:
-    assert decide.first_seen(5000, 6000) == 5000
-    assert decide.first_seen(91400, 6000) == 6000
+    assert decide.began(5000, 6000, None) == 5000
+    assert decide.began(91400, 6000, Check(at=91500, commit=OLD)) == 6000
+
+
+def test_time_that_the_server_was_off_or_the_clock_jumped_over_was_nobody_s() -> None:
+    assert decide.began(5000, 12600, Check(at=9000, commit=OLD)) == 5000
+    assert decide.began(5000, 12601, Check(at=9000, commit=OLD)) == 12601
+    assert decide.began(5000, 6000, None) == 5000
 
 
 def test_the_same_problem_is_said_once_an_hour() -> None:

@@ -222,6 +222,47 @@ def test_a_disturbed_server() -> None:
     assert not last()
 
 
+DAMAGED = {"not text": b"\xff\xfe\0{", "other JSON": b'[1]\n{"id": ["x"]}\nnull\n', "deep": b"[" * 100_000}
+
+
+@pytest.mark.parametrize("left", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_history_does_not_stop_a_deploy(bench: Bench, left: bytes) -> None:
+    path = bench.config.state_dir / history.FILE
+    path.write_bytes(left)
+    (fourth,) = bench.deploys("Fourth")
+    assert bench.running_commit() == fourth
+    assert told(history.read(bench.config.state_dir)) == [("Fourth", "deployed", "timer")]
+
+
+def test_a_history_that_cannot_be_read_does_not_stop_a_deploy_and_is_said_once(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bench.config.state_dir / history.FILE
+    lines = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    (fourth,) = bench.deploys("Fourth")
+    expected = f"The history lacks the last entry for now: {path}: Is a directory.\n"
+    assert capsys.readouterr().out.count(expected) == 1
+    bench.upstream.git("reset", "--hard", "--quiet", bench.first)
+    bench.push("Other")
+    assert [bench.check(), bench.check()] == [1, 1]
+    assert capsys.readouterr().out.count(expected) == 1
+    assert bench.running_commit() == fourth
+    path.rmdir()
+    path.write_bytes(lines)
+    bench.check()
+    names = [subject for subject, _, _ in told(history.read(bench.config.state_dir))]
+    assert names == ["First", "Second", "Third", "Fourth", "Other"]
+
+
+def test_what_the_history_lacks_has_an_end() -> None:
+    state = replace(trying(B, Step.DRAINED), unwritten=tuple(map(entry, range(200))))
+    deployed = replace(RUNNING, commit=B)
+    after = history.ended(state, replace(state, deployed=deployed, attempt=None), 300.0, 12.34)
+    assert [one.id for one in after.unwritten] == [f"id{number}" for number in range(1, 200)] + ["x"]
+
+
 def test_an_unreadable_history_does_not_hide_the_status(tmp_path: Path, bench: Bench) -> None:
     (bench.config.state_dir / history.FILE).unlink()
     (bench.config.state_dir / history.FILE).mkdir()

@@ -407,6 +407,24 @@ def test_a_clock_set_back_does_not_make_ci_s_time_longer(bench: Bench, monkeypat
     assert [bad.commit for bad in bench.state.quarantine] == [late]
 
 
+@pytest.mark.parametrize("jump", [365 * 86400, -56 * 365 * 86400])
+def test_a_clock_that_is_set_right_while_a_commit_waits_for_ci_gives_it_up_no_sooner(
+    bench: Bench, jump: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = bench.docker / "images" / "registry"
+    registry.touch()
+    real, late = time.time, bench.push("Late")
+    assert bench.check() == 0
+    with monkeypatch.context() as jumped:
+        jumped.setattr(time, "time", lambda: real() + jump)
+        assert (bench.check(), bench.check()) == (0, 0)
+    assert (bench.check(), bench.check()) == (0, 0)
+    assert bench.state.quarantine == ()
+    registry.unlink()
+    assert bench.check() == 0
+    assert bench.running_commit() == late
+
+
 def test_logs(bench: Bench, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(Problem, match=r"names no log of deploys\. See: journalctl --unit koprogo-gitops"):
         operate.logs(bench.config, "", 20, follow=False)

@@ -25,6 +25,8 @@ class Docker:
     def __init__(self) -> None:
         self.containers_now: list[Container] = []
         self.calls_left = 1000
+        self.graces: dict[str, int | None] = {}
+        """Service → how long its container had to end, the last time that it was replaced in place."""
         self.least: dict[str, int] = {}
         """Service → the fewest containers of it that were ever up since it had one."""
 
@@ -46,7 +48,9 @@ class Docker:
         assert container
         return 100 * 2**20
 
-    def up(self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0) -> None:
+    def up(
+        self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0, grace: int | None = None
+    ) -> None:
         """As Compose does it."""
         assert timeout
         for service in services or config["services"]:
@@ -56,6 +60,7 @@ class Docker:
                 if len(mine) < beside:
                     self._made(service, spec, f"koprogo-{service}-{len(mine) + 1}")
             elif not mine or mine[0].release != spec["labels"]["koprogo.release"]:
+                self.graces |= {service: grace} if mine else {}
                 self._change([c for c in self.containers_now if c.service != service])
                 self._made(service, spec, spec.get("container_name", f"koprogo-{service}-1"))
 
@@ -187,6 +192,20 @@ def test_a_changed_database_is_replaced_in_place_before_those_that_need_it(bench
     assert bench.run() == NEW | {"app-postgres": "postgres:2"}
     assert bench.steps[0] == ("started", "postgres")
     assert bench.docker.least["postgres"] == 0
+
+
+def test_only_the_web_s_ports_are_not_waited_for(bench: Bench) -> None:
+    def with_door(version: int, **more: object) -> Project:
+        found = project(1, database=version)
+        spec = {"image": f"traefik:{version}", "ports": [{"target": 443, "published": "443"}], "labels": {}, **more}
+        services = {**found.config["services"], "traefik": spec}
+        return Project("koprogo", {**found.images, "traefik": spec["image"]}, {"name": "koprogo", "services": services})
+
+    bench.roll(with_door(1))
+    assert bench.roll(with_door(2)) is None
+    assert bench.docker.graces == {"postgres": None, "traefik": 3}
+    assert bench.roll(with_door(3, stop_grace_period="20s")) is None
+    assert bench.docker.graces == {"postgres": None, "traefik": None}
 
 
 def test_what_the_compose_file_has_no_more_goes_last(bench: Bench) -> None:
