@@ -94,8 +94,8 @@ def check(config: Config) -> int:
 def show(config: Config) -> int:
     """List the sets that are stored, the newest first; returns the exit code."""
     with _alone(config) as store:
-        found = store.snapshots()
-    for each in reversed(found):
+        found = sorted(store.snapshots(), key=_name_of, reverse=True)
+    for each in found:
         print(f"{_name_of(each)}  stored {str(each['time'])[:16].replace('T', ' ')} UTC")
     if not found:
         log.say("Nothing is stored off-site.")

@@ -171,6 +171,11 @@ def test_a_new_repository_has_two_keys(config: Config, store: Path) -> None:
     assert not [file for file in config.state_dir.iterdir() if "r" * 64 in file.read_text()]
 
 
+def test_keys_that_open_it_are_not_added_again(config: Config, store: Path) -> None:
+    assert setup(config) == 0
+    assert len(calls(store, "key")) == 1
+
+
 def test_a_new_server_gets_in_by_the_recovery_key(config: Config, store: Path) -> None:
     (config.state_dir / "offsite-password").unlink()
     assert setup(config) == 0

@@ -10,9 +10,10 @@ import hashlib
 import io
 import json
 import re
-import time
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
+
+import eventlet
 
 FOLDER = Path("/etc/sandbox-storage")
 _KEY = re.compile(r"Credential=([^/]+)/")
@@ -109,7 +110,7 @@ class Slow(io.RawIOBase):
     def read(self, size=-1):
         """Some of it, after the time that it takes."""
         piece = self._body.read(size if size >= 0 else -1)
-        time.sleep(len(piece) / self._rate)
+        eventlet.sleep(len(piece) / self._rate)
         return piece
 
 
