@@ -213,7 +213,7 @@ def test_a_store_that_is_gone(server: Server, world: World) -> None:
         f"ip route add blackhole {world.ipv4(storage.HOST)}; ip -6 route add blackhole {world.ipv6(storage.HOST)}"
     )
     try:
-        assert "did not answer restic snapshots within 12 s" in failing(server)
+        assert "did not answer restic unlock within 12 s" in failing(server)
     finally:
         server.sh(f"ip route del blackhole {world.ipv4(storage.HOST)}; ip -6 route del {world.ipv6(storage.HOST)}")
     assert server.koprogo("offsite", "upload").returncode == 0
