@@ -15,7 +15,7 @@ from cloud import asking
 from cloud.show import console
 from cloud.trouble import CloudError
 from operations.offsite import recovery_key
-from settings import ROOT, CloudSettings
+from settings import ROOT, Settings
 
 _PYINFRA = Path(sys.executable).parent / "pyinfra"
 
@@ -33,7 +33,7 @@ def steps(name: str, *, yes: bool) -> list[tuple[str, list[str]]]:
 
 def restore(*, wanted: str, yes: bool) -> int:
     """Do all of it; returns the exit status. Raises SettingsError before anything is done, and CloudError."""
-    settings = variables.load_cloud()
+    settings = variables.load()
     require(settings)
     to = console()
     to.print(
@@ -57,7 +57,7 @@ def restore(*, wanted: str, yes: bool) -> int:
     return 0
 
 
-def require(settings: CloudSettings) -> None:
+def require(settings: Settings) -> None:
     """Raise CloudError where what a restore needs is not here."""
     if not settings.offsite.repository:
         raise CloudError("BACKUP_OFFSITE_REPOSITORY is not set: there is nothing to restore from. Put it into .env.")

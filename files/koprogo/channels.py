@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.header import Header
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import default
 from email.utils import format_datetime, localtime, make_msgid
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -112,7 +112,7 @@ def _connection(parts: SplitResult, context: ssl.SSLContext | None) -> smtplib.S
 def mail(channels: Channels, message: Message) -> EmailMessage:
     """Return the mail that a message becomes."""
     # A subject that is folded comes with a blank before it in some programs.
-    made = EmailMessage(SMTP.clone(max_line_length=900))
+    made = EmailMessage(default.clone(max_line_length=900))
     made["Subject"] = one_line(f"[{channels.server}] {message.title}", 150)
     made["From"] = channels.sender
     made["To"] = ", ".join(channels.recipients)

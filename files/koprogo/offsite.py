@@ -57,6 +57,7 @@ def upload(config: Config) -> int:
     began, name = time.monotonic(), ""
     try:
         with _alone(config) as store:
+            store.unlock()
             stored = {_name_of(each): str(each["id"]) for each in store.snapshots()}
             here = [sets.read(each.path) for each in verified(config.backup_dir)]
             before = _json(config.state_dir / VERIFIED)
@@ -82,6 +83,7 @@ def check(config: Config) -> int:
     share = int(time.time() // WEEK) % SHARES + 1
     try:
         with _alone(config) as store:
+            store.unlock()
             store.run("check", f"--read-data-subset={share}/{SHARES}", limit=CHECK_LIMIT)
     except Problem as problem:
         _note(config, "offsite_check", Run(time.time(), time.monotonic() - began, "", str(problem)))

@@ -108,6 +108,10 @@ class Store:
             file.flush()
             self.run("key", "add", "--new-password-file", file.name)
 
+    def unlock(self) -> None:
+        """Take away the locks of runs that were cut off; those of runs that go on stay."""
+        self.run("unlock")
+
     def snapshots(self) -> list[dict[str, Any]]:
         """Return what is stored, the oldest first, as restic describes it."""
         found = json.loads(self.run("snapshots", "--json", "--no-lock") or "null") or []

@@ -1,5 +1,6 @@
 """The operator's side of the copies elsewhere: settings, what deploy.py compares, policy, tidying, restoring."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from pydantic import SecretStr
 from test_operations import virgin
 from test_settings import folder, load, mistakes
 
+from cloud.trouble import CloudError
 from facts import layout
 from facts.on_server.environment import hashed, keyed_hash
 from offsite import restore, tidy
 from offsite.policy import policy
 from operations import offsite, secret_file, wanted
 from operations.offsite import Copies
+from operations.on_server import keep_secrets
 
 __all__ = ["folder"]  # a fixture
 
@@ -199,3 +202,40 @@ def test_the_steps_of_a_restore_are_the_operators_own_commands() -> None:
         ["-y", "inventory.py", "offsite/put_back.py"],
     ]
     assert restore.steps("koprogo", yes=False)[0][1][1:] == ["provision.py", "apply"]
+
+
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None) -> dict[str, str]:
+    """What root's copy of the secrets has, once a new server was given those of a set with this .env."""
+    name = "postgres_20261122_020005"
+    (tmp_path / "recovery.json").write_text(json.dumps({"set": name}))
+    if env is not None:
+        (tmp_path / f"{name}.env").write_text(env)
+    order = {"recovery": f"{tmp_path}/recovery.json", "backups": str(tmp_path), "master": f"{tmp_path}/secrets.json"}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**order, "make": ["POSTGRES_PASSWORD", "JWT_SECRET"]})))
+    # Nobody but root may give files away.
+    monkeypatch.setattr(keep_secrets, "write", lambda path, text, mode, owner, group: path.write_text(text))
+    keep_secrets.main()
+    found: dict[str, str] = json.loads((tmp_path / "secrets.json").read_text())
+    return found
+
+
+def test_a_new_server_gets_the_secrets_of_the_lost_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env = "# written\nACME_EMAIL=a@b.c\nPOSTGRES_PASSWORD=p4ss\nJWT_SECRET='j'\n"
+    assert kept(monkeypatch, tmp_path, env) == {"POSTGRES_PASSWORD": "p4ss", "JWT_SECRET": "j"}
+
+
+def test_a_set_without_settings_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        kept(monkeypatch, tmp_path, None)
+    assert "everybody has to log in again" in capsys.readouterr().out
+
+
+def test_a_restore_wants_the_recovery_key_before_anything_is_rented(folder: Path) -> None:
+    with pytest.raises(CloudError, match="nothing to restore from"):
+        restore.require(load(folder))
+    with pytest.raises(CloudError, match="nothing else opens the copies"):
+        restore.require(load(folder, LINES))
+    (folder / "offsite-recovery.key").write_text("key\n")
+    restore.require(load(folder, LINES))
