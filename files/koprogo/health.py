@@ -13,15 +13,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from koprogo import backup_state, lock, log, machine, notify, outbox, page, report, troubles, watch
+from koprogo import (
+    backup_state,
+    flapping,
+    lock,
+    log,
+    machine,
+    metrics,
+    notify,
+    outbox,
+    page,
+    report,
+    troubles,
+    watch,
+)
 from koprogo.config import Config
+from koprogo.flapping import Counted
 from koprogo.machine import Machine
 from koprogo.problem import Problem
 from koprogo.report import Report
 from koprogo.runner import Runner
 from koprogo.state import write_durably
 from koprogo.troubles import Trouble
-from koprogo.watch import Alarm, News, Watch
+from koprogo.watch import Alarm, News, Patience, Watch
 
 LOCK = "health.lock"
 FILE = "health.json"
@@ -46,6 +60,8 @@ class Memory:
     """How many programs the kernel had ended; -1 where nobody knows."""
     out_of_memory_at: float = 0
     """When that number grew last."""
+    counted: tuple[Counted, ...] = ()
+    """How often containers had restarted, by the checks of the last hour."""
 
 
 def run(config: Config, *, as_json: bool = False) -> int:
@@ -68,13 +84,15 @@ def _check(config: Config, *, as_json: bool) -> int:
     grown = seen.out_of_memory > before.out_of_memory >= 0
     at = now if grown else min(before.out_of_memory_at, now)
     runs, offsite = backup_state.load(config.state_dir), config.offsite_file is not None
-    wrong = troubles.of_application(found) + troubles.of_backups(found, runs, offsite=offsite)
-    wrong += troubles.of_machine(seen, now, at)
+    wrong = troubles.of_application(found, config.limits) + troubles.of_backups(found, runs, offsite=offsite)
+    counted = flapping.noted(before.counted, found.containers, now)
+    wrong += troubles.of_machine(seen, now, at) + flapping.troubles(counted, found.containers)
     keys = [*(t.key for t in wrong), *(alarm.key for alarm in before.watch.alarms)]
     muted = [key for key in keys if troubles.by_deploy(key)] if deploying(found) else []
-    noted, news = watch.step(before.watch, {t.key: t.text for t in wrong if not t.told}, muted, now)
+    shown = {t.key: t.text for t in wrong if not t.told}
+    noted, news = watch.step(before.watch, shown, muted, now, _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
-    _save(config, Memory(noted, unsent, seen.out_of_memory, at))
+    _save(config, Memory(noted, unsent, seen.out_of_memory, at, counted))
     outbox.send_again(config)
     nobody = notify.nobody(config)
     if as_json:
@@ -86,6 +104,7 @@ def _check(config: Config, *, as_json: bool) -> int:
             log.say(f"{nobody[0].upper() + nobody[1:]}.")
         if not wrong:
             log.say(summary(found, nobody))
+    metrics.write(config, metrics.render(found, runs, wrong, [alarm.key for alarm in noted.told]))
     page.update(config, page.sample(found, attention=bool(noted.told)))
     _beat(config)
     return 1 if wrong else 0
@@ -95,7 +114,7 @@ def _blind(config: Config, before: Memory, problem: str, *, as_json: bool) -> in
     """Go on with a check that could not look: that is wrong, and nothing is learned of the rest. No sign of life."""
     wrong = Trouble(BLIND, f"this server cannot look after itself: {problem.rstrip('.')}")
     others = [alarm.key for alarm in before.watch.alarms if alarm.key != BLIND]
-    noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, time.time())
+    noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, time.time(), _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
     _save(config, dataclasses.replace(before, watch=noted, unsent=unsent))
     if as_json:
@@ -111,6 +130,10 @@ def deploying(found: Report) -> bool:
     attempt = found.state.attempt
     recent = attempt is not None and 0 <= found.now - attempt.started <= DEPLOY_MINUTES * 60
     return found.at_work and recent
+
+
+def _patience(config: Config) -> Patience:
+    return Patience(config.limits.checks, config.limits.remind_hours * 3600)
 
 
 def _send(config: Config, news: tuple[News, ...]) -> tuple[News, ...]:
@@ -142,7 +165,8 @@ def load(config: Config) -> Memory:
         alarms = tuple(Alarm(**alarm) for alarm in data["watch"]["alarms"])
         news = tuple(News(one["title"], tuple(one["lines"]), bool(one["good"])) for one in data["unsent"])
         noted = Watch(alarms, float(data["watch"]["said_at"]))
-        return Memory(noted, news, int(data["out_of_memory"]), float(data["out_of_memory_at"]))
+        counted = flapping.decode(data.get("counted", ()))
+        return Memory(noted, news, int(data["out_of_memory"]), float(data["out_of_memory_at"]), counted)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Memory()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from koprogo import health, lock, status, timer, troubles
+from koprogo.config import Limits
 from koprogo.containers import Container
 from koprogo.report import Report
 from koprogo.retention import Backup
@@ -79,6 +80,14 @@ def test_one_line_when_all_is_well() -> None:
 def test_each_problem_is_one_line(changes: dict[str, Any], expected: str) -> None:
     (problem,) = troubles.of_application(replace(WELL, **changes))
     assert problem.text.startswith(expected)
+
+
+def test_the_operator_says_how_full_a_disk_and_how_short_a_certificate_may_be() -> None:
+    found = replace(WELL, disk_used=0.8, answers=(Answer("https://a", None, days_left=20.0),))
+    assert troubles.of_application(found) == []
+    wrong = troubles.of_application(found, Limits(disk_percent=80, certificate_days=21))
+    assert [trouble.key for trouble in wrong] == ["certificate https://a", "disk"]
+    assert troubles.of_application(found, Limits(disk_percent=81, certificate_days=20)) == []
 
 
 def test_a_new_server_has_a_day_to_make_its_first_backup() -> None:

@@ -9,7 +9,7 @@ import pytest
 from koprogo import config as configuration
 from koprogo import notify, outbox, stuck
 from koprogo.channels import Channels, Message
-from koprogo.config import Config
+from koprogo.config import Config, Limits
 from koprogo.problem import Problem
 from koprogo.state import Check, Deployed, Entry, Outcome, State
 
@@ -25,7 +25,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     return found
 
 
-def config(tmp_path: Path, text: str | None) -> Config:
+def config(tmp_path: Path, text: str | None, **more: Any) -> Config:
     path = tmp_path / "alerts.json"
     if text is not None:
         path.write_text(text)
@@ -35,7 +35,7 @@ def config(tmp_path: Path, text: str | None) -> Config:
         "image_tag": "main-{sha7}", "health_urls": [], "database_service": "postgres", "backup_dir": str(tmp_path),
         "backup_days": 7, "state_dir": str(tmp_path), "alerts_file": str(path),
     }  # fmt: skip
-    return configuration.parse(data)
+    return configuration.parse(data | more)
 
 
 def entry(result: Outcome, **more: Any) -> Entry:
@@ -174,3 +174,9 @@ def test_a_clock_that_was_set_back_does_not_put_it_off_for_ever(tmp_path: Path, 
     assert told == []
     checks(tmp_path, [(600, "down"), (0, "down"), (60, "down")])
     assert [m.title for m in told] == ["deploys are stuck"]
+
+
+def test_the_limits_of_the_operator_are_read_and_others_are_usual(tmp_path: Path) -> None:
+    assert config(tmp_path, None).limits == Limits(90, 14, 2, 6)
+    data = {"limits": {"disk_percent": 80, "checks": 3, "of a later version": 1}}
+    assert config(tmp_path, None, **data).limits == Limits(80, 14, 3, 6)

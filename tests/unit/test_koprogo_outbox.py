@@ -9,6 +9,7 @@ import pytest
 from koprogo import health, machine, notify, outbox, report
 from koprogo.channels import Message
 from koprogo.config import Config
+from koprogo.flapping import Counted
 from koprogo.health import Memory
 from koprogo.machine import Machine
 from koprogo.problem import Problem
@@ -155,7 +156,11 @@ def test_a_damaged_memory_is_begun_anew(
 
 def test_what_is_remembered_survives_the_file(server: Config) -> None:
     memory = Memory(
-        Watch((Alarm("disk", "a disk is full", 1.0, 3, 0, 2.0),), 2.0), (News("t", ("a", "b"), good=True),), 7, 5.0
+        Watch((Alarm("disk", "a disk is full", 1.0, 3, 0, 2.0),), 2.0),
+        (News("t", ("a", "b"), good=True),),
+        7,
+        5.0,
+        (Counted(3.0, {"1a2b3c4d5e6f": 2}),),
     )
     health._save(server, memory)
     assert health.load(server) == memory
