@@ -37,7 +37,7 @@ def troubles(counted: Sequence[Counted], containers: Iterable[Container]) -> lis
     found = []
     for container in containers:
         past = [one.restarts[container.id[:NAME]] for one in counted if container.id[:NAME] in one.restarts]
-        times = container.restarts - min(past, default=container.restarts)
+        times = container.restarts - min([*past, container.restarts])
         if times >= OFTEN:
             text = (
                 f"{container.service}: restarted {times} times within the hour, last exit code {container.exit_code}; "

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from koprogo import health, machine, notify, outbox, report
 from koprogo.channels import Message
-from koprogo.config import Config
+from koprogo.config import Config, Limits
 from koprogo.flapping import Counted
 from koprogo.health import Memory
 from koprogo.machine import Machine
@@ -178,3 +178,13 @@ def test_without_a_way_a_check_says_that_nobody_is_told(
     assert notify.nobody(config(server.state_dir, '{"server": "k", "webhook": "https://h/s3cret"}')) == ""
     assert notify.nobody(config(server.state_dir, "s3cret")).startswith("alerts go nowhere (/")
     assert "s3cret" not in notify.nobody(config(server.state_dir, "s3cret"))
+
+
+def test_a_check_goes_by_the_limits_of_the_operator(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    patient = replace(server, limits=Limits(disk_percent=98, checks=3))
+    checks(patient, monkeypatch, [BAD] * 2)
+    assert sent == []
+    checks(patient, monkeypatch, [BAD])
+    assert sent == ["2 things are wrong"]
