@@ -137,6 +137,13 @@ class Server:
         """A good version that is not the one that runs."""
         return "3" if self.version() == "2" else "2"
 
+    def outlive_probation(self) -> None:
+        """Let the version that runs be one that went live more than ten minutes ago."""
+        state = self.state()
+        if state["probation"] is not None:
+            state["probation"]["since"] -= 601
+            self.sh("cat > /var/lib/koprogo/state.json", input=json.dumps(state))
+
     def wipe(self) -> None:
         """Take everything away that the program made or was told, as if it had just been installed."""
         self.sh(_WIPE)
@@ -174,9 +181,9 @@ class Server:
         ).stdout.strip()
 
 
-def make(world: World) -> Server:
+def make(world: World, machine: Machine | None = None) -> Server:
     """Start the server in a world with the internet, install the program, and point the names at it."""
-    machine = small_world.docker_machine(world)
+    machine = machine or small_world.docker_machine(world)
     server = Server(world, machine)
     _publish_names(world, machine.ipv4)
     server.sh(_SET_UP)

@@ -50,6 +50,7 @@ def live(server: Server) -> Server:
     status = server.status()
     if not (status["running_commit"] and status["settings_applied"] and not status["quarantine"] and status["healthy"]):
         good(server.koprogo("deploy"))
+    server.outlive_probation()
     return server
 
 

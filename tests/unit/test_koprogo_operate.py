@@ -222,6 +222,24 @@ def test_a_rollback_that_is_killed_is_brought_to_its_end_by_the_next_check(
     assert told(history.read(bench.config.state_dir))[3:] == [("Second", "rollback", "marie")]
 
 
+@pytest.mark.parametrize("step", [Step.CHECKED, Step.SWITCHING])
+def test_a_rollback_that_is_killed_and_forgotten_leaves_what_ran(
+    bench: Bench, step: Step, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempt = Attempt(bench.second, step, 1.0, tries=1, id="x", by="marie", subject="Second", rollback=True)
+    bench.store.save(replace(bench.state, attempt=attempt))
+    path = bench.config.state_dir / history.FILE
+    path.unlink()
+    path.mkdir()
+    assert bench.check() == 1
+    assert f"The history does not say any more what ran as {bench.second[:7]}" in capsys.readouterr().err
+    assert (bench.running_commit(), bench.state.attempt, bench.state.hold) == (bench.third, None, None)
+    assert bench.running() == [bench.image(f"x/backend:main-{bench.third[:7]}"), "i-postgres"]
+    newer = bench.push("Newer")
+    assert bench.check() == 0
+    assert bench.running_commit() == newer
+
+
 def test_resume_ends_a_rollback_that_was_killed_before_it_touched_anything(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,9 +197,10 @@ def test_a_changed_database_is_replaced_in_place_before_those_that_need_it(bench
 def test_only_the_web_s_ports_are_not_waited_for(bench: Bench) -> None:
     def with_door(version: int, **more: object) -> Project:
         found = project(1, database=version)
-        spec = {"image": f"traefik:{version}", "ports": [{"target": 443, "published": "443"}], "labels": {}, **more}
+        image, ports = f"traefik:{version}", [{"target": 443, "published": "443"}]
+        spec = {"image": image, "ports": ports, "labels": {}, **more}
         services = {**found.config["services"], "traefik": spec}
-        return Project("koprogo", {**found.images, "traefik": spec["image"]}, {"name": "koprogo", "services": services})
+        return Project("koprogo", {**found.images, "traefik": image}, {"name": "koprogo", "services": services})
 
     bench.roll(with_door(1))
     assert bench.roll(with_door(2)) is None
