@@ -41,6 +41,19 @@ class Alerts(Section):
         None, alias="ALERT_HEARTBEAT_URL", description="https:// address to ask after every check, as a sign of life."
     )
 
+    disk_percent: int = Field(
+        90, alias="ALERT_DISK_PERCENT", ge=50, le=99, description="From how much of a disk on somebody is told."
+    )
+    certificate_days: int = Field(
+        14, alias="ALERT_CERTIFICATE_DAYS", ge=1, le=60, description="From how few days of a certificate on."
+    )
+    checks: int = Field(
+        2, alias="ALERT_CHECKS", ge=1, le=12, description="How many in a row, five minutes apart, have to find a thing."
+    )
+    remind_hours: int = Field(
+        6, alias="ALERT_REMIND_HOURS", ge=1, le=168, description="After which somebody is told again."
+    )
+
     @field_validator("smtp_url")
     @classmethod
     def _mail_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

@@ -48,6 +48,12 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
         "status_page": _status_page(settings),
         "offsite_file": layout.OFFSITE if settings.offsite.repository else None,
         "alerts_file": layout.ALERTS if alerts(settings) else None,
+        "limits": {
+            "disk_percent": settings.alerts.disk_percent,
+            "certificate_days": settings.alerts.certificate_days,
+            "checks": settings.alerts.checks,
+            "remind_hours": settings.alerts.remind_hours,
+        },
     }
 
 

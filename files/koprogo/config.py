@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
@@ -20,6 +21,18 @@ class StatusPage:
 
     domain: str
     language: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a health check finds something wrong, and when somebody is told."""
+
+    disk_percent: int = 90
+    certificate_days: int = 14
+    checks: int = 2
+    """How many in a row have to find a thing before somebody is told."""
+    remind_hours: int = 6
+    """After which somebody is told again of what is not over."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class Config:
     """Where copies of the sets go, with the secrets for that; None: nowhere."""
     alerts_file: Path | None = None
     """Whom to tell, with the secrets for that; None: nobody."""
+    limits: Limits = Limits()
     status_page: StatusPage | None = None
     """None: there is none."""
 
@@ -115,6 +129,7 @@ def parse(data: dict[str, Any]) -> Config:
         backup_volumes=tuple(str(name) for name in data.get("backup_volumes", ())),
         offsite_file=_path(data, "offsite_file"),
         alerts_file=_path(data, "alerts_file"),
+        limits=_limits(data.get("limits", {})),
         status_page=_status_page(data.get("status_page")),
     )
     if config.backup_days < 1:
@@ -137,6 +152,11 @@ def _text(data: dict[str, Any], key: str) -> str:
 
 def _path(data: dict[str, Any], key: str) -> Path | None:
     return None if data.get(key) is None else Path(_text(data, key))
+
+
+def _limits(data: dict[str, Any]) -> Limits:
+    known = {field.name for field in dataclasses.fields(Limits)}
+    return Limits(**{name: int(value) for name, value in data.items() if name in known})
 
 
 def _status_page(data: dict[str, Any] | None) -> StatusPage | None:

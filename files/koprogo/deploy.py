@@ -56,7 +56,7 @@ def _check(work: Work, *, retry: bool) -> int:
     if problem is not None and (work.asked or decide.worth_saying(last, seen, problem, now)):
         log.complain(problem)
         said_at = now
-    work.save(check=stuck.told(work.config, last, Check(now, seen, problem, said_at)))
+    stuck.tell(work.config, last, Check(now, seen, problem, said_at), lambda check: work.save(check=check))
     return 0 if problem is None else 1
 
 

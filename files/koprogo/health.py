@@ -7,19 +7,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from koprogo import backup_state, lock, log, machine, notify, page, report, troubles, watch
+from koprogo import (
+    backup_state,
+    flapping,
+    lock,
+    log,
+    machine,
+    metrics,
+    notify,
+    outbox,
+    page,
+    report,
+    troubles,
+    watch,
+)
 from koprogo.config import Config
+from koprogo.flapping import Counted
 from koprogo.machine import Machine
 from koprogo.problem import Problem
 from koprogo.report import Report
 from koprogo.runner import Runner
 from koprogo.state import write_durably
 from koprogo.troubles import Trouble
-from koprogo.watch import Alarm, News, Watch
+from koprogo.watch import Alarm, News, Patience, Watch
 
 LOCK = "health.lock"
 FILE = "health.json"
@@ -28,6 +44,10 @@ DEPLOY_MINUTES = 60
 """For how long a deploy that goes on is what the site's troubles are put down to."""
 UNSENT = 20
 """How many messages wait at most for a way out."""
+ROOM = 32768
+"""Bytes that the file has in any case: on a disk that is full it is written over, which needs no more of it."""
+BLIND = "health"
+"""The key of a check that could not look."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,8 @@ class Memory:
     """How many programs the kernel had ended; -1 where nobody knows."""
     out_of_memory_at: float = 0
     """When that number grew last."""
+    counted: tuple[Counted, ...] = ()
+    """How often containers had restarted, by the checks of the last hour."""
 
 
 def run(config: Config, *, as_json: bool = False) -> int:
@@ -52,30 +74,55 @@ def run(config: Config, *, as_json: bool = False) -> int:
 
 
 def _check(config: Config, *, as_json: bool) -> int:
-    found = report.collect(config, public=True)
-    folders = [config.state_dir, config.backup_dir]
-    seen, before = machine.look(Runner(), folders), _load(config)
+    before = load(config)
+    try:
+        found = report.collect(config, public=True)
+    except Problem as problem:
+        return _blind(config, before, str(problem), as_json=as_json)
+    seen = machine.look(Runner(), [config.state_dir, config.backup_dir])
     now = found.now
     grown = seen.out_of_memory > before.out_of_memory >= 0
     at = now if grown else min(before.out_of_memory_at, now)
     runs, offsite = backup_state.load(config.state_dir), config.offsite_file is not None
-    wrong = troubles.of_application(found) + troubles.of_backups(found, runs, offsite=offsite)
-    wrong += troubles.of_machine(seen, now, at)
+    wrong = troubles.of_application(found, config.limits) + troubles.of_backups(found, runs, offsite=offsite)
+    counted = flapping.noted(before.counted, found.containers, now)
+    wrong += troubles.of_machine(seen, now, at) + flapping.troubles(counted, found.containers)
     keys = [*(t.key for t in wrong), *(alarm.key for alarm in before.watch.alarms)]
     muted = [key for key in keys if troubles.by_deploy(key)] if deploying(found) else []
-    noted, news = watch.step(before.watch, {t.key: t.text for t in wrong if not t.told}, muted, now)
+    shown = {t.key: t.text for t in wrong if not t.told}
+    noted, news = watch.step(before.watch, shown, muted, now, _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
-    _save(config, Memory(noted, unsent, seen.out_of_memory, at))
+    _save(config, Memory(noted, unsent, seen.out_of_memory, at, counted))
+    outbox.send_again(config)
+    nobody = notify.nobody(config)
     if as_json:
         print(json.dumps(facts(found, seen, wrong, noted), indent=1))
     else:
         for trouble in wrong:
             log.complain(trouble.text)
+        if wrong and nobody:
+            log.say(f"{nobody[0].upper() + nobody[1:]}.")
         if not wrong:
-            log.say(summary(found))
+            log.say(summary(found, nobody))
+    metrics.write(config, metrics.render(found, runs, wrong, [alarm.key for alarm in noted.told]))
     page.update(config, page.sample(found, attention=bool(noted.told)))
     _beat(config)
     return 1 if wrong else 0
+
+
+def _blind(config: Config, before: Memory, problem: str, *, as_json: bool) -> int:
+    """Go on with a check that could not look: that is wrong, and nothing is learned of the rest. No sign of life."""
+    wrong = Trouble(BLIND, f"this server cannot look after itself: {problem.rstrip('.')}")
+    others = [alarm.key for alarm in before.watch.alarms if alarm.key != BLIND]
+    noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, time.time(), _patience(config))
+    unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
+    _save(config, dataclasses.replace(before, watch=noted, unsent=unsent))
+    if as_json:
+        said = {"at": time.time(), "healthy": False, "troubles": [{"key": wrong.key, "text": wrong.text}]}
+        print(json.dumps(said, indent=1))
+    else:
+        log.complain(wrong.text)
+    return 1
 
 
 def deploying(found: Report) -> bool:
@@ -83,6 +130,10 @@ def deploying(found: Report) -> bool:
     attempt = found.state.attempt
     recent = attempt is not None and 0 <= found.now - attempt.started <= DEPLOY_MINUTES * 60
     return found.at_work and recent
+
+
+def _patience(config: Config) -> Patience:
+    return Patience(config.limits.checks, config.limits.remind_hours * 3600)
 
 
 def _send(config: Config, news: tuple[News, ...]) -> tuple[News, ...]:
@@ -107,23 +158,41 @@ def _beat(config: Config) -> None:
         log.complain(f"heartbeat: {problem}")
 
 
-def _load(config: Config) -> Memory:
+def load(config: Config) -> Memory:
     """Return what is remembered; nothing, if that is damaged: what is wrong will be found again."""
     try:
         data = json.loads((config.state_dir / FILE).read_bytes())
         alarms = tuple(Alarm(**alarm) for alarm in data["watch"]["alarms"])
         news = tuple(News(one["title"], tuple(one["lines"]), bool(one["good"])) for one in data["unsent"])
         noted = Watch(alarms, float(data["watch"]["said_at"]))
-        return Memory(noted, news, int(data["out_of_memory"]), float(data["out_of_memory_at"]))
+        counted = flapping.decode(data.get("counted", ()))
+        return Memory(noted, news, int(data["out_of_memory"]), float(data["out_of_memory_at"]), counted)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Memory()
 
 
 def _save(config: Config, memory: Memory) -> None:
+    path, text = config.state_dir / FILE, json.dumps(dataclasses.asdict(memory), indent=1).encode() + b"\n"
     try:
-        write_durably(config.state_dir / FILE, json.dumps(dataclasses.asdict(memory), indent=1).encode(), 0o640)
+        write_durably(path, text.ljust(ROOM), 0o640)
     except Problem as problem:
-        log.complain(str(problem))
+        if not _written_over(path, text):
+            log.complain(str(problem))
+
+
+def _written_over(path: Path, text: bytes) -> bool:
+    """Write into the file that is there, if it has the room. A power cut meanwhile leaves a damaged one: see `load`."""
+    try:
+        with path.open("r+b") as file:
+            room = path.stat().st_size
+            if len(text) > room:
+                return False
+            file.write(text.ljust(room))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def facts(found: Report, seen: Machine, wrong: list[Trouble], noted: Watch) -> dict[str, Any]:
@@ -132,7 +201,7 @@ def facts(found: Report, seen: Machine, wrong: list[Trouble], noted: Watch) -> d
         "at": found.now,
         "healthy": not wrong,
         "troubles": [{"key": t.key, "text": t.text} for t in wrong],
-        "alerts": [{"key": a.key, "text": a.text, "since": a.since} for a in noted.told],
+        "alerts": alerts(noted),
         "answers": [
             {"url": a.url, "trouble": a.trouble, "milliseconds": a.milliseconds, "certificate_days": a.days_left}
             for a in found.answers
@@ -142,12 +211,18 @@ def facts(found: Report, seen: Machine, wrong: list[Trouble], noted: Watch) -> d
     }
 
 
-def summary(found: Report) -> str:
-    """Return the one line of a server that is well."""
+def alerts(noted: Watch) -> list[dict[str, Any]]:
+    """Return what somebody was told of and is not over, oldest first."""
+    return [{"key": alarm.key, "text": alarm.text, "since": alarm.since} for alarm in noted.told]
+
+
+def summary(found: Report, nobody: str = "") -> str:
+    """Return the one line of a server that is well; `nobody` says why nobody would be told if it were not."""
     days = min((a.days_left for a in found.answers if a.days_left is not None), default=None)
     certificate = f", certificate for {days:.0f} days" if days is not None else ""
     return (
         f"OK: {len(found.answers)} addresses{certificate}, {len(found.containers)} containers, "
         f"disk {found.disk_used:.0%}, {len(found.backups)} backups"
+        + (f"; {nobody}" if nobody else "")
         + (f"; {troubles.held(found.state.hold)}" if found.state.hold else "")
     )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from koprogo import decide, log, notify
+from koprogo import decide, log, notify, outbox
 from koprogo.problem import Problem, one_line
 from koprogo.state import (
     Attempt,
@@ -97,8 +97,8 @@ def _outcome(attempt: Attempt, before: State, after: State) -> Outcome | None:
 
 def write(work: Work, *, quiet: bool = False) -> None:
     """Bring the history up to date; one that cannot be written is a line in the log unless `quiet`, and no failure."""
-    _tell(work)
     try:
+        _tell(work)
         if not work.state.unwritten:
             if work.state.deployed is not None and not (work.config.state_dir / FILE).exists():
                 append(work.config.state_dir, [_first(work)])
@@ -119,8 +119,9 @@ def _tell(work: Work) -> None:
         known_ids |= {entry.id for entry in read(work.config.state_dir)}
     new = [entry for entry in work.state.unwritten if entry.id not in known_ids]
     if new:
-        notify.tell(work.config, notify.of_deploys(new, work.state))
-        work.save(told=(*work.state.told, *(entry.id for entry in new)))
+        work.save()  # a disk that is full cannot keep that somebody was told, who would be told at every check
+        outbox.tell(work.config, notify.of_deploys(new, work.state))
+        work.save(told=tuple(entry.id for entry in work.state.unwritten))
 
 
 def stopped(work: Work, commit: str, problem: str) -> None:

@@ -38,6 +38,15 @@ def channels(config: Config) -> Channels | None:
         raise Problem(f"{path} is damaged. Run deploy.py again from the operator's machine.") from None
 
 
+def nobody(config: Config) -> str:
+    """Say why nobody is told of anything; "" where somebody is."""
+    try:
+        there = channels(config)
+    except Problem as problem:
+        return f"alerts go nowhere ({str(problem).rstrip('.')})"
+    return "" if there is not None and there.ways else "alerts go nowhere (no ALERT_EMAIL, no ALERT_WEBHOOK_URL)"
+
+
 def tell(config: Config, messages: Iterable[Message]) -> bool:
     """Send messages; returns whether each arrived somewhere. What did not arrive is a line in the log, no failure."""
     arrived = True

@@ -20,6 +20,8 @@ Keys of the JSON, which other programs may rely on:
   last_backup          {file, size, at}; null
   backups              how many good ones there are
   disk_used            0 to 1, of the fullest file system
+  alerts               [{key, text, since}] of what somebody was told and is not over
+  alerts_trouble       why nobody is told of anything; null where somebody is
   status_page          the name that the status page is served at; null if it is not served
 """
 
@@ -27,9 +29,10 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
-from koprogo import decide, diff, history, log, page_server, report, work
+from koprogo import decide, diff, health, history, log, notify, page_server, report, work
 from koprogo.config import Config
 from koprogo.containers import Container, judge
 from koprogo.problem import Problem
@@ -49,6 +52,8 @@ def run(config: Config, *, as_json: bool) -> int:
     except Problem:
         environment = None
     data = facts(found, decide.settings_applied(found.state, environment, config.image_tag))
+    data["alerts"] = health.alerts(health.load(config).watch)
+    data["alerts_trouble"] = notify.nobody(config) or None
     data["status_page"] = page_server.served(Runner())
     print(json.dumps(data, indent=1) if as_json else screen(found, data))
     return 0
@@ -134,7 +139,8 @@ def screen(found: Report, data: dict[str, Any]) -> str:
     for answer in found.answers:
         days = f", certificate {answer.days_left:.0f} days" if answer.days_left is not None else ""
         lines.append(f"  {answer.url:<39} {(answer.trouble or 'answers') + days}")
-    lines += ["", *_deploys(found), *_rest(found)]
+    alerts = _alerts(data)
+    lines += ["", *_deploys(found, 2 if alerts else 3), *_rest(found), *alerts]
     return "\n".join(line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…" for line in lines)
 
 
@@ -158,13 +164,20 @@ def _version(found: Report, data: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _alerts(data: Mapping[str, Any]) -> list[str]:
+    there = data.get("alerts", [])
+    count = f"{len(there)} things: " if len(there) > 1 else ""
+    said = [count + there[0]["text"]] if there else []
+    return _field("Alerts", "; ".join([*said, *([data["alerts_trouble"]] if data.get("alerts_trouble") else [])]))
+
+
 def _state(container: Container) -> str:
     health = f" ({container.health})" if container.health else ""
     code = f" {container.exit_code}" if container.status == "exited" else ""
     return container.status + code + health
 
 
-def _deploys(found: Report) -> list[str]:
+def _deploys(found: Report, most: int) -> list[str]:
     state, lines = found.state, list[str]()
     if state.hold is not None:
         what = "Rolled back" if state.hold.commit else "Paused"
@@ -178,7 +191,7 @@ def _deploys(found: Report) -> list[str]:
         newest = f", newest commit {state.check.commit[:7]}" if state.check.commit else ""
         lines += _field("Checked", f"{log.stamp(state.check.at)}{newest}{_next(found)}", 2)
         if state.check.problem:
-            lines += _field("Problem", state.check.problem, 3)
+            lines += _field("Problem", state.check.problem, most)
     if state.attempt is not None:
         lines += _field("In progress", _progress(found, state.attempt), 2)
     for bad in state.quarantine[-1:]:

@@ -6,8 +6,9 @@ A registry that is down for ten minutes is nobody's business. One that is down f
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
-from koprogo import log, notify
+from koprogo import log, outbox
 from koprogo.config import Config
 from koprogo.state import Check
 
@@ -15,24 +16,35 @@ PATIENCE = 3600
 """Seconds for which checks may run into problems before somebody is told."""
 
 
-def told(config: Config, last: Check | None, check: Check) -> Check:
-    """Return `check` with since when there are problems, having told somebody of them, or of their end."""
-    before = last if last is not None and last.problem is not None else None
-    if check.problem is None:
-        if last is not None and last.told:
-            _tell(config, "deploys go on again", f"They did not since {log.minute(last.since)}.", check)
+def tell(config: Config, last: Check | None, check: Check, note: Callable[[Check], None]) -> None:
+    """Note `check` with since when there are problems, and tell somebody of them, or of their end, where it is time.
+
+    It is noted before, too: on a disk that is full nothing can be, and somebody would be told at every check.
+    """
+    check = _since(last, check)
+    note(check)
+    if check.problem is None and check.told:
+        _tell(config, "deploys go on again", f"They did not since {log.minute(check.since)}.", check)
+        note(dataclasses.replace(check, since=0, told=False))
+    elif check.problem is not None and not check.told and check.at - check.since >= PATIENCE:
+        lines = (
+            f"Since {log.minute(check.since)}: {check.problem}\nOn the server: sudo koprogo status; sudo koprogo logs"
+        )
+        _tell(config, "deploys are stuck", lines, check)
+        note(dataclasses.replace(check, told=True))
+
+
+def _since(last: Check | None, check: Check) -> Check:
+    """Return `check` with when the problems began, and whether somebody was told and waits to hear of their end."""
+    if last is None or (last.problem is None and not last.told):
+        return dataclasses.replace(check, since=check.at if check.problem is not None else 0)
+    if check.problem is None and not last.told:
         return check
     # Not in the future, as it is once the clock was set back.
-    since = min(before.since or before.at, check.at) if before else check.at
-    was_told = before.told if before else False
-    if not was_told and check.at - since >= PATIENCE:
-        lines = f"Since {log.minute(since)}: {check.problem}\nOn the server: sudo koprogo status; sudo koprogo logs"
-        _tell(config, "deploys are stuck", lines, check)
-        was_told = True
-    return dataclasses.replace(check, since=since, told=was_told)
+    return dataclasses.replace(check, since=min(last.since or last.at, check.at), told=last.told)
 
 
 def _tell(config: Config, title: str, text: str, check: Check) -> None:
     from koprogo.channels import Message  # noqa: PLC0415 - mail and TLS: most checks have nothing to tell
 
-    notify.tell(config, [Message(title, text, good=check.problem is None, at=check.at)])
+    outbox.tell(config, [Message(title, text, good=check.problem is None, at=check.at)])

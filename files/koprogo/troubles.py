@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from koprogo import log
 from koprogo.backup_state import BackupState, Run
+from koprogo.config import Limits
 from koprogo.containers import judge
 from koprogo.machine import Machine
 from koprogo.report import Report
 from koprogo.state import Hold
 
-DISK_LIMIT = 0.90
-CERTIFICATE_DAYS = 14
+USUAL = Limits()
 BACKUP_HOURS = 26
 """One night's backup and two hours."""
 DRILL_DAYS = 8
@@ -48,9 +48,10 @@ def by_deploy(key: str) -> bool:
     return key.startswith(("public ", "container ", "checks"))
 
 
-def of_application(found: Report) -> list[Trouble]:
+def of_application(found: Report, limits: Limits = USUAL) -> list[Trouble]:
     """Return what is wrong with the application, what the public notices first."""
-    return _public(found) + _containers(found) + _deploys(found) + _backups(found) + _disk(found)
+    first = _public(found, limits.certificate_days) + _containers(found)
+    return first + _deploys(found) + _backups(found) + _disk(found, limits.disk_percent)
 
 
 def held(hold: Hold) -> str:
@@ -58,10 +59,10 @@ def held(hold: Hold) -> str:
     return f"no deploys since {log.stamp(hold.at)}" + (f" by {hold.by}" if hold.by else "") + f" ({hold.reason})"
 
 
-def _public(found: Report) -> list[Trouble]:
+def _public(found: Report, certificate_days: int) -> list[Trouble]:
     wrong = [Trouble(f"public {a.url}", f"{a.url}: {a.trouble}") for a in found.answers if a.trouble]
     for answer in found.answers:
-        if answer.trouble is None and answer.days_left is not None and answer.days_left < CERTIFICATE_DAYS:
+        if answer.trouble is None and answer.days_left is not None and answer.days_left < certificate_days:
             text = f"{answer.url}: the certificate ends in {answer.days_left:.0f} days and was not renewed"
             wrong.append(Trouble(f"certificate {answer.url}", text))
     return wrong
@@ -113,8 +114,8 @@ def _backups(found: Report) -> list[Trouble]:
     return [Trouble("backup", f"{what}; see /var/log/koprogo-backup.log")]
 
 
-def _disk(found: Report) -> list[Trouble]:
-    if found.disk_used < DISK_LIMIT:
+def _disk(found: Report, percent: int) -> list[Trouble]:
+    if found.disk_used * 100 < percent:
         return []
     text = f"a disk is {found.disk_used:.0%} full ({found.disk_free / 1e9:.1f} GB free); see `df -h`"
     return [Trouble("disk", text)]

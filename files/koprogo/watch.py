@@ -9,12 +9,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-AFTER = 2
-"""How many checks in a row have to find a thing before somebody is told."""
 GOOD_AGAIN = 2
 """How many in a row must not find it before it is over: what comes and goes is still there."""
-REMIND = 6 * 3600
-"""Seconds after which somebody is told again of what is not over."""
+LONG_GOOD = 6
+"""How many after which it is over by itself, whatever else it was told with."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,19 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Patience:
+    """When somebody is told, as the operator wants it."""
+
+    checks: int = 2
+    """How many checks in a row have to find a thing before somebody is told."""
+    remind: float = 6 * 3600
+    """Seconds after which somebody is told again of what is not over."""
+
+
+USUAL = Patience()
+
+
+@dataclass(frozen=True)
 class News:
     """One message."""
 
@@ -57,22 +68,24 @@ class News:
     good: bool
 
 
-def step(before: Watch, found: Mapping[str, str], muted: Sequence[str], now: float) -> tuple[Watch, list[News]]:
+def step(
+    before: Watch, found: Mapping[str, str], muted: Sequence[str], now: float, patience: Patience = USUAL
+) -> tuple[Watch, list[News]]:
     """Go on by one check: `found` is what is wrong, key and text; nothing is learned about the keys in `muted`.
 
-    All that is wrong when somebody is told is told together, and is over together.
+    All that is wrong when somebody is told is told together, and is over together, unless the rest takes long.
     """
     alarms = _seen(before.alarms, found, muted, now)
     alarms, over = _ended(alarms)
-    news = [News(_over(over), tuple(_line(alarm) for alarm in over), good=True)] if over else []
     failing = [alarm for alarm in alarms if not alarm.good]
+    news = [_over(over, [alarm for alarm in failing if alarm.told])] if over else []
     fresh = [alarm for alarm in failing if not alarm.told]
     said_at = min(before.said_at, now)
-    if any(alarm.bad >= AFTER for alarm in fresh):
+    if any(alarm.bad >= patience.checks for alarm in fresh):
         news.append(_down(fresh, [alarm for alarm in failing if alarm.told]))
         alarms = [dataclasses.replace(a, told=now) if a in fresh else a for a in alarms]
         said_at = now
-    elif any(alarm.told for alarm in failing) and now - said_at >= REMIND:
+    elif any(alarm.told for alarm in failing) and now - said_at >= patience.remind:
         news.append(_reminder([alarm for alarm in failing if alarm.told]))
         said_at = now
     return Watch(tuple(alarms), said_at), news
@@ -93,12 +106,13 @@ def _seen(alarms: Sequence[Alarm], found: Mapping[str, str], muted: Sequence[str
 
 
 def _ended(alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[Alarm]]:
-    """Take out what was told of together once all of it is over."""
+    """Take out what was told of together once all of it is over, or what is over for long."""
     over: list[Alarm] = []
     for told in sorted({alarm.told for alarm in alarms if alarm.told}):
         together = [alarm for alarm in alarms if alarm.told == told]
-        if all(alarm.good >= GOOD_AGAIN for alarm in together):
-            over += together
+        good = [alarm for alarm in together if alarm.good >= GOOD_AGAIN]
+        if good == together or any(alarm.good >= LONG_GOOD for alarm in good):
+            over += good
     return [alarm for alarm in alarms if alarm not in over], over
 
 
@@ -113,8 +127,9 @@ def _reminder(failing: Sequence[Alarm]) -> News:
     return News(title, tuple(_line(alarm) for alarm in failing), good=False)
 
 
-def _over(over: Sequence[Alarm]) -> str:
-    return f"over: {over[0].text}" if len(over) == 1 else f"{len(over)} things are over"
+def _over(over: Sequence[Alarm], other: Sequence[Alarm]) -> News:
+    title = f"over: {over[0].text}" if len(over) == 1 else f"{len(over)} things are over"
+    return News(title, (*map(_line, over), *(f"still: {alarm.text}" for alarm in other)), good=True)
 
 
 def _line(alarm: Alarm) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from koprogo import health, lock, status, timer, troubles
+from koprogo.config import Limits
 from koprogo.containers import Container
 from koprogo.report import Report
 from koprogo.retention import Backup
@@ -46,7 +47,9 @@ def of_state(**changes: Any) -> dict[str, Any]:
 
 def test_one_line_when_all_is_well() -> None:
     assert troubles.of_application(WELL) == []
-    assert health.summary(WELL) == "OK: 1 addresses, certificate for 60 days, 1 containers, disk 31%, 1 backups"
+    line = "OK: 1 addresses, certificate for 60 days, 1 containers, disk 31%, 1 backups"
+    assert health.summary(WELL) == line
+    assert health.summary(WELL, "alerts go nowhere") == f"{line}; alerts go nowhere"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,14 @@ def test_one_line_when_all_is_well() -> None:
 def test_each_problem_is_one_line(changes: dict[str, Any], expected: str) -> None:
     (problem,) = troubles.of_application(replace(WELL, **changes))
     assert problem.text.startswith(expected)
+
+
+def test_the_operator_says_how_full_a_disk_and_how_short_a_certificate_may_be() -> None:
+    found = replace(WELL, disk_used=0.8, answers=(Answer("https://a", None, days_left=20.0),))
+    assert troubles.of_application(found) == []
+    wrong = troubles.of_application(found, Limits(disk_percent=80, certificate_days=21))
+    assert [trouble.key for trouble in wrong] == ["certificate https://a", "disk"]
+    assert troubles.of_application(found, Limits(disk_percent=81, certificate_days=20)) == []
 
 
 def test_a_new_server_has_a_day_to_make_its_first_backup() -> None:
@@ -254,6 +265,21 @@ def test_however_much_is_wrong_it_fits_on_a_screen() -> None:
     assert "koprogo-gitops.timer is inactive: systemctl start" in " ".join(" ".join(lines).split())
     assert "1111111" not in " ".join(lines)
     assert "Quarantine   3333333 (and 2 before) since 20" in " ".join(lines)
+
+
+def test_alerts_are_one_line_of_the_screen() -> None:
+    def last(alerts: list[str], trouble: str | None = None, found: Report = WELL) -> str:
+        data = status.facts(found, settings_applied=False)
+        data |= {"alerts": [{"key": "k", "text": text, "since": NOW} for text in alerts], "alerts_trouble": trouble}
+        text = status.screen(found, data)
+        assert len(text.splitlines()) <= 24
+        return text.splitlines()[-1]
+
+    assert last([]).startswith("Disk ")
+    assert last(["https://a: HTTP 503"]) == "Alerts       https://a: HTTP 503"
+    assert last(["https://a: HTTP 503", "b"], found=WORST) == "Alerts       2 things: https://a: HTTP 503"
+    nobody = "alerts go nowhere (no ALERT_EMAIL, no ALERT_WEBHOOK_URL)"
+    assert last([], nobody) == f"Alerts       {nobody}"
 
 
 def test_rolled_back_is_said() -> None:

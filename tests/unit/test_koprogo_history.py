@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import history, notify, work
+from koprogo import history, outbox, work
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Image, Outcome, State, Step
 from koprogo_bench import Bench, Cut, Snapshot, told
@@ -275,7 +275,7 @@ def test_somebody_is_told_once_of_each_end_even_where_the_history_cannot_be_writ
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    monkeypatch.setattr(notify, "tell", lambda _config, messages: sent.extend(m.title for m in messages))
+    monkeypatch.setattr(outbox, "tell", lambda _config, messages: sent.extend(m.title for m in messages))
     third = bench.running_commit()[:7]
     sick = bench.push("Sick")
     bench.sick = {sick}
@@ -289,3 +289,24 @@ def test_somebody_is_told_once_of_each_end_even_where_the_history_cannot_be_writ
     (bench.config.state_dir / history.FILE).rmdir()
     assert [bench.check(), bench.check()] == [1, 1]
     assert sent[1:] == [f"{other[:7]} is not deployed; {third} goes on running"]
+
+
+def test_nobody_is_told_of_an_end_at_each_check_while_the_disk_is_full(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(outbox, "tell", lambda _config, messages: sent.extend(m.title for m in messages))
+    third = bench.running_commit()
+    bench.store.save(replace(bench.state, unwritten=(Entry("x", 1.0, third, Outcome.DEPLOYED),)))
+
+    def full(*_: Any) -> None:
+        raise Problem("state.json: No space left on device.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("koprogo.state.write_durably", full)
+        for _ in range(2):
+            with pytest.raises(Problem, match="No space left"):
+                bench.check()
+    assert sent == []
+    assert bench.check() == 0
+    assert sent == [f"{third[:7]} is live"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from koprogo import config as configuration
-from koprogo import notify, stuck
+from koprogo import notify, outbox, stuck
 from koprogo.channels import Channels, Message
-from koprogo.config import Config
+from koprogo.config import Config, Limits
 from koprogo.problem import Problem
 from koprogo.state import Check, Deployed, Entry, Outcome, State
 
@@ -21,11 +21,11 @@ AT = 1_795_000_000.0
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """What was sent."""
     found: list[Message] = []
-    monkeypatch.setattr(notify, "tell", lambda _config, messages: found.extend(messages))
+    monkeypatch.setattr(outbox, "tell", lambda _config, messages: found.extend(messages))
     return found
 
 
-def config(tmp_path: Path, text: str | None) -> Config:
+def config(tmp_path: Path, text: str | None, **more: Any) -> Config:
     path = tmp_path / "alerts.json"
     if text is not None:
         path.write_text(text)
@@ -35,7 +35,7 @@ def config(tmp_path: Path, text: str | None) -> Config:
         "image_tag": "main-{sha7}", "health_urls": [], "database_service": "postgres", "backup_dir": str(tmp_path),
         "backup_days": 7, "state_dir": str(tmp_path), "alerts_file": str(path),
     }  # fmt: skip
-    return configuration.parse(data)
+    return configuration.parse(data | more)
 
 
 def entry(result: Outcome, **more: Any) -> Entry:
@@ -44,6 +44,42 @@ def entry(result: Outcome, **more: Any) -> Entry:
 
 def state() -> State:
     return State(deployed=Deployed(OLD, "main-bbbbbbb", AT, "", "koprogo", {}))
+
+
+class Full(Exception):
+    """The disk is full."""
+
+
+@pytest.mark.parametrize("problem", ["down", None])
+def test_nobody_is_told_twice_where_it_cannot_be_noted_and_nobody_never(
+    tmp_path: Path, told: list[Message], problem: str | None
+) -> None:
+    """A disk that fills, or a kill, at each time that something is noted."""
+    last = checks(tmp_path, [(0, "down"), (61, "down")] if problem is None else [(0, "down")])[-1]
+    told.clear()
+    check = Check(AT + 64 * 60, OLD, problem)
+
+    def full(_check: Check) -> None:
+        raise Full
+
+    for _ in range(3):
+        with pytest.raises(Full):
+            stuck.tell(config(tmp_path, None), last, check, full)
+    assert told == []
+    noted: list[Check] = []
+
+    def once(check: Check) -> None:
+        if noted:
+            raise Full
+        noted.append(check)
+
+    with pytest.raises(Full):
+        stuck.tell(config(tmp_path, None), last, check, once)
+    assert len(told) == 1
+    stuck.tell(config(tmp_path, None), noted[0], replace(check, at=check.at + 180), noted.append)
+    assert [message.title for message in told] == ["deploys are stuck" if problem else "deploys go on again"] * 2
+    stuck.tell(config(tmp_path, None), noted[-1], replace(check, at=check.at + 360), noted.append)
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize(
@@ -105,11 +141,13 @@ def test_a_way_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 
 
 def checks(tmp_path: Path, problems: list[tuple[int, str | None]]) -> list[Check]:
-    last: Check | None = None
-    found = []
+    """What is noted in the end of each check: minute and problem."""
+    found: list[Check] = []
     for minute, problem in problems:
-        last = stuck.told(config(tmp_path, None), last, Check(AT + minute * 60, OLD, problem))
-        found.append(last)
+        noted: list[Check] = []
+        last = found[-1] if found else None
+        stuck.tell(config(tmp_path, None), last, Check(AT + minute * 60, OLD, problem), noted.append)
+        found.append(noted[-1])
     return found
 
 
@@ -136,3 +174,9 @@ def test_a_clock_that_was_set_back_does_not_put_it_off_for_ever(tmp_path: Path, 
     assert told == []
     checks(tmp_path, [(600, "down"), (0, "down"), (60, "down")])
     assert [m.title for m in told] == ["deploys are stuck"]
+
+
+def test_the_limits_of_the_operator_are_read_and_others_are_usual(tmp_path: Path) -> None:
+    assert config(tmp_path, None).limits == Limits(90, 14, 2, 6)
+    data = {"limits": {"disk_percent": 80, "checks": 3, "of a later version": 1}}
+    assert config(tmp_path, None, **data).limits == Limits(80, 14, 3, 6)

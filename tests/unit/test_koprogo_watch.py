@@ -6,27 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from koprogo import watch
-from koprogo.watch import News, Watch
+from koprogo.watch import USUAL, News, Patience, Watch
 
 AT = 1_795_000_000.0
 SITE, API, DISK = "public site", "public api", "disk"
 TEXTS = {SITE: "https://koprogo.test: HTTP 503", API: "https://api.koprogo.test: HTTP 503", DISK: "a disk is 91% full"}
 
 
-def told(checks: list[str], muted: Mapping[int, tuple[str, ...]] | None = None) -> list[tuple[int, News]]:
+def told(
+    checks: list[str], muted: Mapping[int, tuple[str, ...]] | None = None, patience: Patience = USUAL
+) -> list[tuple[int, News]]:
     """What is told at which check, where each is a text of s (site), a (API) and d (disk), whatever is wrong then."""
     state, found = Watch(), []
     for number, wrong in enumerate(checks):
         keys = [key for letter, key in (("s", SITE), ("a", API), ("d", DISK)) if letter in wrong]
         state, news = watch.step(
-            state, {key: TEXTS[key] for key in keys}, (muted or {}).get(number, ()), AT + 300 * number
+            state, {key: TEXTS[key] for key in keys}, (muted or {}).get(number, ()), AT + 300 * number, patience
         )
         found += [(number, one) for one in news]
     return found
 
 
-def titles(checks: list[str], muted: Mapping[int, tuple[str, ...]] | None = None) -> list[tuple[int, str]]:
-    return [(number, news.title) for number, news in told(checks, muted)]
+def titles(
+    checks: list[str], muted: Mapping[int, tuple[str, ...]] | None = None, patience: Patience = USUAL
+) -> list[tuple[int, str]]:
+    return [(number, news.title) for number, news in told(checks, muted, patience)]
 
 
 def test_an_outage_of_twenty_minutes_is_one_down_and_one_up() -> None:
@@ -62,6 +66,35 @@ def test_what_fails_together_is_told_together_and_is_over_together() -> None:
     ]
 
 
+def test_what_is_over_for_half_an_hour_does_not_wait_for_the_rest() -> None:
+    assert told(["sad"] * 2 + ["ad"] * 3 + ["d"] * 3 + ["d"] * 4 + ["", ""])[1:] == [
+        (
+            7,
+            News(
+                "2 things are over",
+                (
+                    "- https://koprogo.test: HTTP 503",
+                    "- https://api.koprogo.test: HTTP 503",
+                    "still: a disk is 91% full",
+                ),
+                good=True,
+            ),
+        ),
+        (13, News("over: a disk is 91% full", ("- a disk is 91% full",), good=True)),
+    ]
+
+
+def test_the_operator_says_after_how_many_checks_and_how_often() -> None:
+    patience = Patience(checks=4, remind=3600)
+    assert titles(["s", "s", "s", ""], patience=patience) == []
+    assert titles(["s"] * 28, patience=patience) == [
+        (3, "https://koprogo.test: HTTP 503"),
+        (15, "still: https://koprogo.test: HTTP 503"),
+        (27, "still: https://koprogo.test: HTTP 503"),
+    ]
+    assert titles(["s", ""], patience=Patience(checks=1)) == [(0, "https://koprogo.test: HTTP 503")]
+
+
 def test_what_comes_and_goes_is_there_all_the_time() -> None:
     assert titles(["s", "s", "", "s", "", "s", "", "s", "", ""]) == [
         (1, "https://koprogo.test: HTTP 503"),
@@ -80,7 +113,14 @@ def test_a_second_thing_is_told_with_the_first_that_is_still_there_and_ends_by_i
                 good=False,
             ),
         ),
-        (5, News("over: https://koprogo.test: HTTP 503", ("- https://koprogo.test: HTTP 503",), good=True)),
+        (
+            5,
+            News(
+                "over: https://koprogo.test: HTTP 503",
+                ("- https://koprogo.test: HTTP 503", "still: a disk is 91% full"),
+                good=True,
+            ),
+        ),
         (7, News("over: a disk is 91% full", ("- a disk is 91% full",), good=True)),
     ]
 
@@ -117,7 +157,7 @@ def test_a_clock_that_was_set_back_does_not_end_the_reminders() -> None:
 def test_every_down_has_an_up_and_nothing_is_remembered_after_a_quiet_while(checks: list[set[str]]) -> None:
     found = told(["".join(sorted(wrong)) for wrong in checks] + [""] * 3)
     downs = [line for _, news in found if not news.good for line in news.lines if line.startswith("- ")]
-    ups = [line for _, news in found if news.good for line in news.lines]
+    ups = [line for _, news in found if news.good for line in news.lines if line.startswith("- ")]
     assert sorted(downs) == sorted(ups)
     state = Watch()
     for number, wrong in enumerate([*checks, set(), set(), set()]):

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import settings
+from operations import wanted
 
 RIGHT = {
     "OS_USERNAME": "user-abc",
@@ -536,4 +537,16 @@ def test_the_form_of_a_webhook_is_found_from_its_address(folder: Path) -> None:
     assert mistakes(folder, ALERT_WEBHOOK_URL="https://matrix.org/x", ALERT_WEBHOOK_KIND="matrix") == [
         "ALERT_WEBHOOK_KIND (matrix): matrix wants https://:TOKEN@HOST/_matrix/client/v3/rooms/ROOM/send/m.room.message"
         " as the address"
+    ]
+
+
+def test_the_operator_says_when_somebody_is_told(folder: Path) -> None:
+    usual = {"disk_percent": 90, "certificate_days": 14, "checks": 2, "remind_hours": 6}
+    assert wanted.program_configuration(load(folder))["limits"] == usual
+    found = wanted.program_configuration(load(folder, ALERT_DISK_PERCENT="80", ALERT_CHECKS="3"))["limits"]
+    assert found == usual | {"disk_percent": 80, "checks": 3}
+    assert mistakes(folder, ALERT_DISK_PERCENT="100", ALERT_CHECKS="0", ALERT_REMIND_HOURS="often") == [
+        "ALERT_DISK_PERCENT (100): is above 99, the most",
+        "ALERT_CHECKS (0): is below 1, the least",
+        "ALERT_REMIND_HOURS (often): is not a whole number",
     ]

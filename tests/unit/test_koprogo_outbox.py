@@ -1,0 +1,180 @@
+"""Messages that nobody took, and health checks that have a hard time: what is remembered, and what is told."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from koprogo import health, machine, notify, outbox, report
+from koprogo.channels import Message
+from koprogo.config import Config
+from koprogo.flapping import Counted
+from koprogo.health import Memory
+from koprogo.machine import Machine
+from koprogo.problem import Problem
+from koprogo.report import Report
+from koprogo.state import State
+from koprogo.watch import Alarm, News, Watch
+from test_koprogo_notify import config
+
+NOW = 1_795_000_000.0
+BAD = Report(NOW, State(), (), None, (), (), None, 0.97, 10**9)
+"""Nothing was deployed, never looked at, and the disk is full."""
+MACHINE = Machine(memory_free=0.5, swap_used=0.1, inodes_used=0.2, load=0.3, out_of_memory=0)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Config:
+    return config(tmp_path, json.dumps({"server": "koprogo.test"}))
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of what was sent; `monkeypatch` what takes it."""
+    found: list[str] = []
+
+    def tell(_config: Config, messages: list[Message]) -> bool:
+        found.extend(message.title for message in messages)
+        return True
+
+    monkeypatch.setattr(notify, "tell", tell)
+    return found
+
+
+def message(number: int) -> Message:
+    return Message(f"message {number}", "text", good=False, at=NOW + number)
+
+
+def test_what_nobody_took_is_sent_again_in_order_until_somebody_does(
+    server: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    takes = {"message 1"}
+
+    def tell(_config: Config, messages: list[Message]) -> bool:
+        tried.extend(one.title for one in messages)
+        return messages[0].title in takes
+
+    monkeypatch.setattr(notify, "tell", tell)
+    monkeypatch.setattr("time.time", lambda: NOW + 60)
+    outbox.tell(server, [message(2), message(1), message(3)])
+    assert tried == ["message 2", "message 1", "message 3"]
+    tried.clear()
+    outbox.send_again(server)
+    assert tried == ["message 2"]
+    takes |= {"message 2", "message 3"}
+    tried.clear()
+    outbox.send_again(server)
+    outbox.send_again(server)
+    assert tried == ["message 2", "message 3"]
+
+
+def test_the_outbox_keeps_the_newest_for_a_day(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    with monkeypatch.context() as nobody:
+        nobody.setattr(notify, "tell", lambda _config, _messages: False)
+        outbox.tell(server, [message(number) for number in range(25)])
+    kept = sorted((server.state_dir / "outbox").iterdir())
+    assert [json.loads(path.read_bytes())["title"] for path in (kept[0], kept[-1])] == ["message 5", "message 24"]
+    assert len(kept) == 20
+    assert kept[0].stat().st_mode & 0o777 == 0o640
+    kept[0].write_text("no JSON")
+    monkeypatch.setattr("time.time", lambda: NOW + 86400 + 22)
+    outbox.send_again(server)
+    assert sent == ["message 22", "message 23", "message 24"]
+    assert list((server.state_dir / "outbox").iterdir()) == []
+
+
+def test_a_disk_that_is_full_keeps_no_message_and_ends_no_deploy(
+    server: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(notify, "tell", lambda _config, _messages: False)
+    monkeypatch.setattr(outbox, "write_durably", full)
+    outbox.tell(server, [message(1)])
+    assert "“message 1” cannot be kept for later: x: No space left on device." in capsys.readouterr().err
+
+
+def full(*_: Any) -> None:
+    raise Problem("x: No space left on device.")
+
+
+def checks(server: Config, monkeypatch: pytest.MonkeyPatch, found: list[Report | str]) -> None:
+    """Health checks five minutes apart; a text is why one cannot look."""
+    monkeypatch.setattr(machine, "look", lambda *_: MACHINE)
+    for number, one in enumerate(found):
+
+        def collect(
+            _config: Config, *, public: bool, one: Report | str = one, at: float = NOW + 300 * number
+        ) -> Report:
+            assert public
+            if isinstance(one, str):
+                raise Problem(one)
+            return replace(one, now=at)
+
+        monkeypatch.setattr(report, "collect", collect)
+        monkeypatch.setattr("time.time", lambda at=NOW + 300 * number: at)
+        assert health.run(server) == 1
+
+
+def test_a_full_disk_is_told_once_although_nothing_new_can_be_written(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    checks(server, monkeypatch, [replace(BAD, disk_used=0.5)] * 3)
+    sent.clear()
+    monkeypatch.setattr(health, "write_durably", full)
+    checks(server, monkeypatch, [BAD] * 6)
+    assert sent == ["a disk is 97% full (1.0 GB free); see `df -h`"]
+    assert (server.state_dir / "health.json").stat().st_size == 32768
+
+
+def test_a_check_that_cannot_look_is_told_and_forgets_nothing(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    beats: list[Config] = []
+    monkeypatch.setattr(health, "_beat", beats.append)
+    checks(server, monkeypatch, [BAD, BAD, "state.json is damaged.", "state.json is damaged.", BAD, BAD])
+    assert sent == [
+        "3 things are wrong",
+        "this server cannot look after itself: state.json is damaged",
+        "over: this server cannot look after itself: state.json is damaged",
+    ]
+    assert len(beats) == 4
+    assert "PROBLEM this server cannot look after itself: state.json is damaged\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"watch": 1}', "\xff", '{"watch": {"alarms": [{"key": 1}]}}'])
+def test_a_damaged_memory_is_begun_anew(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], text: str
+) -> None:
+    (server.state_dir / "health.json").write_text(text, encoding="latin-1")
+    assert health.load(server) == Memory()
+    checks(server, monkeypatch, [BAD, BAD])
+    assert sent == ["3 things are wrong"]
+
+
+def test_what_is_remembered_survives_the_file(server: Config) -> None:
+    memory = Memory(
+        Watch((Alarm("disk", "a disk is full", 1.0, 3, 0, 2.0),), 2.0),
+        (News("t", ("a", "b"), good=True),),
+        7,
+        5.0,
+        (Counted(3.0, {"1a2b3c4d5e6f": 2}),),
+    )
+    health._save(server, memory)
+    assert health.load(server) == memory
+
+
+def test_without_a_way_a_check_says_that_nobody_is_told(
+    server: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks(replace(server, alerts_file=None), monkeypatch, [BAD])
+    line = "Alerts go nowhere (no ALERT_EMAIL, no ALERT_WEBHOOK_URL).\n"
+    assert capsys.readouterr().out.split(" ", 1)[1] == line
+    heartbeat = json.dumps({"server": "koprogo.test", "heartbeat": "https://h"})
+    for text in ('{"server": "koprogo.test"}', heartbeat):
+        assert notify.nobody(config(server.state_dir, text)) == line[0].lower() + line[1:-2]
+    assert notify.nobody(config(server.state_dir, '{"server": "k", "webhook": "https://h/s3cret"}')) == ""
+    assert notify.nobody(config(server.state_dir, "s3cret")).startswith("alerts go nowhere (/")
+    assert "s3cret" not in notify.nobody(config(server.state_dir, "s3cret"))
