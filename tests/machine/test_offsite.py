@@ -5,6 +5,7 @@ The store is swift with its S3 API. What the server may do there is what `offsit
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,6 +228,29 @@ def test_without_its_key_the_server_gets_in_by_the_recovery_key_alone(server: Se
     assert "neither this server's key opens nor the recovery key" in wrong.stderr
     server.sh("koprogo offsite setup", input=json.dumps({"recovery": RECOVERY}))
     assert stored(server)
+
+
+def test_with_versioning_what_is_overwritten_stays_the_owners(server: Server, world: World) -> None:
+    bucket, key = f"{storage.endpoint()}/{storage.BUCKET}", "koprogo/data/overwritten"
+    on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    storage.ask(world, f"-X PUT '{bucket}?versioning=' --data '{on}'")
+    key_id, secret = storage.credentials(world, storage.SERVER)
+
+    def intruder(request: str) -> str:
+        sign = f"--user {key_id}:{secret} --aws-sigv4 aws:amz:sbg:s3"
+        return server.sh(f"curl -s -o /dev/null -w '%{{http_code}}' {sign} {request}").stdout
+
+    assert intruder(f"-X PUT {bucket}/{key} --data good") == "200"
+    assert intruder(f"-X PUT {bucket}/{key} --data rubbish") == "200"
+    _, first = re.findall(f"<Key>{key}</Key><VersionId>([^<]+)", storage.ask(world, f"'{bucket}?versions='"))
+    assert intruder(f"-X DELETE '{bucket}/{key}?versionId={first}'") == "403"
+    assert intruder(f"-X DELETE {bucket}/{key}") == "403"
+    assert intruder(f"-X PUT '{bucket}?versioning=' --data '{on.replace('Enabled', 'Suspended')}'") == "403"
+    assert storage.ask(world, f"'{bucket}/{key}?versionId={first}'") == "good"
+    # and backups go on as before
+    assert server.koprogo("backup").returncode == 0
+    storage.ask(world, f"-X DELETE {bucket}/{key}")
+    assert server.koprogo("offsite", "check").returncode == 0
 
 
 CHROOTED = """
