@@ -9,6 +9,8 @@ import pytest
 import small_world
 from koprogo_server import Server
 
+from facts import layout
+from operations import gitops
 from sandbox import internet
 from sandbox.world import wait_for
 
@@ -101,8 +103,7 @@ def test_an_outage_is_one_down_and_one_up_and_a_blip_is_nothing(server: Server) 
     server.sh("docker stop koprogo-frontend")
     try:
         assert check(server) == []
-        server.sh("docker start koprogo-frontend")
-        server.sh('timeout 60 sh -c \'until koprogo status --json | grep -q "\\"healthy\\": true"; do sleep 1; done\'')
+        start_frontend(server)
         assert check(server, 2) == []
 
         server.sh("docker stop koprogo-frontend")
@@ -110,8 +111,7 @@ def test_an_outage_is_one_down_and_one_up_and_a_blip_is_nothing(server: Server) 
         lines = mails(server)[-1].get_content().splitlines()
         assert lines[:2] == [f"- {SITE}", "- frontend: exited with 0"]
     finally:
-        server.sh("docker start koprogo-frontend")
-        server.sh('timeout 60 sh -c \'until koprogo status --json | grep -q "\\"healthy\\": true"; do sleep 1; done\'')
+        start_frontend(server)
     assert check(server, 4) == ["[koprogo.test] 2 things are over"]
 
 
@@ -129,8 +129,8 @@ def test_a_disk_that_fills_and_what_comes_of_it_is_one_message(server: Server) -
             "- the last backup failed",
         ]
     finally:
-        server.sh("umount /home/koprogo/backups; docker start koprogo-frontend")
-        server.sh('timeout 60 sh -c \'until koprogo status --json | grep -q "\\"healthy\\": true"; do sleep 1; done\'')
+        server.sh("umount /home/koprogo/backups")
+        start_frontend(server)
     assert server.koprogo("backup").returncode == 0
     assert check(server, 3) == ["[koprogo.test] 4 things are over"]
 
@@ -149,8 +149,7 @@ def test_a_message_that_cannot_be_sent_is_sent_later_and_no_secret_is_shown(serv
         assert check(server) == ["[koprogo.test] 2 things are wrong"]
     finally:
         put(server, CHANNELS)
-        server.sh("docker start koprogo-frontend")
-        server.sh('timeout 60 sh -c \'until koprogo status --json | grep -q "\\"healthy\\": true"; do sleep 1; done\'')
+        start_frontend(server)
     assert check(server, 3) == ["[koprogo.test] 2 things are over"]
 
 
@@ -181,3 +180,93 @@ def test_health_for_programs(server: Server) -> None:
     assert set(found) == {"at", "healthy", "troubles", "alerts", "answers", "disk_used", "machine"}
     assert [answer["trouble"] for answer in found["answers"]] == [None, None]
     assert 0 < found["machine"]["memory_free"] < 1
+
+
+def test_what_a_deploy_could_not_send_comes_with_the_next_check(server: Server) -> None:
+    put(server, CHANNELS | {"smtp": "", "webhook": "https://hooks.sandbox.test/hooks/x?key=s3cret"})
+    commit = server.push(server.other_version(), "While nobody takes messages")[:7]
+    before, done = len(mails(server)), server.koprogo("deploy", "--check")
+    assert done.returncode == 0
+    assert "hooks.sandbox.test answers HTTP 404." in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+    put(server, CHANNELS)
+    server.koprogo("deploy", "--check")
+    server.koprogo("health")
+    server.koprogo("health")
+    assert [mail["Subject"] for mail in mails(server)[before:]] == [f"[koprogo.test] {commit} is live"]
+
+
+def test_the_unit_of_the_timer_may_send_and_sends_once_though_it_is_killed_at_the_end(server: Server) -> None:
+    log = "/var/log/koprogo-gitops.log"
+    server.sh(f"install -o koprogo -g adm -m 0640 /dev/null {log}; cat > {layout.SERVICE}", input=gitops.service())
+    server.sh("systemctl daemon-reload")
+    before = len(mails(server))
+    commit = server.push(server.other_version(), "By the timer")[:7]
+    server.sh("systemctl start koprogo-gitops.service")
+    assert [mail["Subject"] for mail in mails(server)[before:]] == [f"[koprogo.test] {commit} is live"]
+    # As a run leaves it that was killed between the end of the deploy and its message.
+    state, history = server.state(), "/var/lib/koprogo/history.jsonl"
+    last = json.loads(server.sh(f"tail -n 1 {history}").stdout)
+    server.sh(
+        f"sed -i '$ d' {history}; cat > /var/lib/koprogo/state.json", input=json.dumps(state | {"unwritten": [last]})
+    )
+    for _ in range(2):
+        server.sh("systemctl start koprogo-gitops.service")
+    assert [mail["Subject"] for mail in mails(server)[before + 1 :]] == [f"[koprogo.test] {commit} is live"]
+    assert json.loads(server.sh(f"tail -n 1 {history}").stdout)["id"] == last["id"]
+
+
+def test_a_disk_without_a_byte_for_the_program_itself_is_told_once(server: Server) -> None:
+    assert check(server, 3) == []
+    server.sh(
+        "cp -a /var/lib/koprogo /root/state && mount -t tmpfs -o size=2m,uid=koprogo,gid=koprogo,mode=0750 tmpfs"
+        " /var/lib/koprogo && cp -a /root/state/. /var/lib/koprogo/ && runuser -u koprogo -- koprogo health || true"
+    )
+    try:
+        server.sh(
+            "runuser -u koprogo -- sh -c 'head -c 4000000 /dev/zero > /var/lib/koprogo/ballast' 2>/dev/null || true"
+        )
+        assert "No space left" in server.sh("echo x > /var/lib/koprogo/y 2>&1 || true").stdout
+        before = len(mails(server))
+        for _ in range(5):
+            assert server.koprogo("health").returncode == 1
+        (mail,) = mails(server)[before:]
+        assert "a disk is 100% full (0.0 GB free)" in f"{mail['Subject']} {mail.get_content()}"
+        server.sh("rm /var/lib/koprogo/ballast")
+        for _ in range(4):
+            server.koprogo("health")
+        assert [str(mail["Subject"])[:20] for mail in mails(server)[before + 1 :]] == ["[koprogo.test] over: "[:20]]
+    finally:
+        server.sh("umount /var/lib/koprogo; rm -rf /root/state")
+
+
+def test_a_container_that_flaps_is_told_although_it_runs_at_each_check(server: Server) -> None:
+    check(server, 2)
+    for times in range(1, 4):
+        server.sh("kill -9 $(docker inspect -f '{{.State.Pid}}' koprogo-frontend)")
+        restarted = f"[ $(docker inspect -f {{{{.RestartCount}}}} koprogo-frontend) = {times} ]"
+        server.sh(f"timeout 60 sh -c 'until {restarted}; do sleep 0.5; done'")
+        wait_for(lambda: server.status()["healthy"], 60, "the frontend is not healthy again")
+    assert check(server, 3) == [
+        "[koprogo.test] frontend: restarted 3 times within the hour, last exit code 137; see `koprogo logs frontend`"
+    ]
+    assert server.status()["alerts"][0]["key"] == "container frontend restarts"
+
+
+def test_a_server_that_cannot_look_after_itself_says_so(server: Server) -> None:
+    state = server.sh("cat /var/lib/koprogo/state.json").stdout
+    alive = len(internet.hooks(server.world, "alive"))
+    try:
+        server.sh("echo '{' > /var/lib/koprogo/state.json")
+        subjects = check(server, 3)
+    finally:
+        server.sh("cat > /var/lib/koprogo/state.json", input=state)
+    assert [subject[:52] for subject in subjects] == ["[koprogo.test] this server cannot look after itself:"]
+    assert len(internet.hooks(server.world, "alive")) == alive
+
+
+def test_the_file_for_prometheus(server: Server) -> None:
+    server.koprogo("health")
+    text = server.sh("cat /var/lib/koprogo/koprogo.prom").stdout
+    assert 'koprogo_up{url="https://koprogo.test"} 1\n' in text
+    assert 'koprogo_container_running{name="koprogo-postgres",service="postgres"} 1\n' in text
