@@ -47,7 +47,7 @@ def is_ready(state: State, copies: Copies) -> bool:
 
 
 def fingerprint(key: str) -> str:
-    """As files/koprogo/offsite.py has it. Of a key that is not there: nothing."""
+    """As files/koprogo/backups/offsite.py has it. Of a key that is not there: nothing."""
     return sha256(key.encode()).hexdigest() if key else ""
 
 

@@ -58,7 +58,7 @@ def program_configuration(settings: Settings) -> dict[str, Any]:
 
 
 def alerts(settings: Settings) -> SecretStr | None:
-    """The text of /etc/koprogo/alerts.json, as files/koprogo/channels.py reads it; None where nobody is to be told."""
+    """The text of /etc/koprogo/alerts.json, as files/koprogo/alerts reads it; None where nobody is to be told."""
     there = settings.alerts
     addresses = {"smtp": there.smtp_url, "webhook": there.webhook_url, "heartbeat": there.heartbeat_url}
     if not any(addresses.values()):

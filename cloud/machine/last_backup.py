@@ -1,7 +1,7 @@
 """The last backup of a server that is about to lose its disk: made there, brought here, verified here.
 
 `koprogo backup` writes a set of files with one name: the dump, postgres_YYYYMMDD_HHMMSS.sql.zst, other parts, and the
-manifest (.json) that describes all of them (files/koprogo/dump.py).
+manifest (.json) that describes all of them (files/koprogo/backups/dump.py).
 """
 
 import hashlib

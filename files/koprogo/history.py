@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from koprogo import decide, log, notify, outbox
+from koprogo import log
+from koprogo.alerts import notify, outbox
+from koprogo.deploys import decide
 from koprogo.problem import Problem, one_line
 from koprogo.state import (
     Attempt,
@@ -33,7 +35,7 @@ from koprogo.state import (
 
 if TYPE_CHECKING:
     from koprogo.config import Config
-    from koprogo.work import Work
+    from koprogo.deploys.work import Work
 
 FILE = "history.jsonl"
 KEPT = 200

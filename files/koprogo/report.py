@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from koprogo import history, lock, timer, web
-from koprogo.compose import Docker
+from koprogo import history, lock, web
+from koprogo.backups.retention import Backup, verified
 from koprogo.config import Config
-from koprogo.containers import Container
+from koprogo.deploys import timer
+from koprogo.deploys.session import LOCK
+from koprogo.docker.compose import Docker
+from koprogo.docker.containers import Container
 from koprogo.problem import Problem
-from koprogo.retention import Backup, verified
 from koprogo.runner import Runner
-from koprogo.session import LOCK
 from koprogo.state import Entry, State, Store
 from koprogo.web import Answer
 

@@ -32,9 +32,13 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from koprogo import decide, diff, health, history, log, notify, page_server, report, work
+from koprogo import history, log, report
+from koprogo.alerts import notify
 from koprogo.config import Config
-from koprogo.containers import Container, judge
+from koprogo.deploys import decide, diff, work
+from koprogo.docker.containers import Container, judge
+from koprogo.health import health
+from koprogo.page import page_server
 from koprogo.problem import Problem
 from koprogo.report import Report
 from koprogo.runner import Runner

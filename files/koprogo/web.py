@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from koprogo.docker.routing import HEADER
 from koprogo.problem import one_line
-from koprogo.routing import HEADER
 
 LAST_GOOD_STATUS = 399
 

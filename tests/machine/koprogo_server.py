@@ -200,8 +200,9 @@ def install(server: Server) -> None:
     server.sh(f"rm -rf {LIBRARY}; mkdir -p {LIBRARY}")
     launcher = jinja2.Template(LAUNCHER.read_text()).render(library=str(Path(LIBRARY).parent))
     server.sh("cat > /usr/local/bin/koprogo", input=launcher)
-    for file in sorted(SOURCE.glob("*.py")):
-        server.sh(f"cat > {LIBRARY}/{file.name}", input=file.read_text())
+    for file in sorted(SOURCE.rglob("*.py")):
+        goal = Path(LIBRARY) / file.relative_to(SOURCE)
+        server.sh(f"mkdir -p {goal.parent} && cat > {goal}", input=file.read_text())
     server.sh(f"python3 -m compileall -q {LIBRARY}")
 
 

@@ -29,7 +29,8 @@ UPLOADS = "production_backend_uploads"
 # would, or stands still until the power is cut. What it goes through is written down.
 _CUT = f"""
 import os, signal, sys
-from koprogo import gate, journal
+from koprogo import journal
+from koprogo.deploys import gate
 how, at = sys.argv[1:3]
 gate.SETTLE, gate.POLL = 1.0, 0.5
 save = journal.save

@@ -69,8 +69,10 @@ def server() -> Iterator[Server]:
         made.sh("mkdir -p /etc/docker; cat > /etc/docker/daemon.json", input='{"max-download-attempts": 1}')
         made.sh("systemctl restart docker")
         # Nor is anything else waited for longer than it takes here.
-        made.sh(f"cd {koprogo_server.LIBRARY} && sed -i 's/^DRAIN = .*/DRAIN = 1.0/' rollout.py")
-        made.sh(f"cd {koprogo_server.LIBRARY} && sed -i 's/^FAILING_PATIENCE = .*/FAILING_PATIENCE = 3.0/' gate.py")
+        made.sh(f"cd {koprogo_server.LIBRARY}/deploys && sed -i 's/^DRAIN = .*/DRAIN = 1.0/' rollout.py")
+        made.sh(
+            f"cd {koprogo_server.LIBRARY}/deploys && sed -i 's/^FAILING_PATIENCE = .*/FAILING_PATIENCE = 3.0/' gate.py"
+        )
         text = made.in_clone(f"cat {COMPOSE}")
         for old, new in (("interval: 5s", "interval: 1s"), ("start_period: 20s", "start_period: 2s")):
             text = text.replace(old, new)
@@ -186,7 +188,7 @@ def test_a_registry_that_breaks_off_or_falls_silent_inside_a_layer(server: Serve
     before = what_runs(server)
     first = server.push("3", "Two at once")
     commit = server.push("heavy", "Two at once")
-    code = f"{koprogo_server.LIBRARY}/compose.py"
+    code = f"{koprogo_server.LIBRARY}/docker/compose.py"
     with Line(server) as line:
         line.limit = 10 * MB
         said = bad(check(server))

@@ -28,7 +28,8 @@ STEPS = "/var/lib/koprogo/steps"
 # stands still until the power is cut. What it goes through is written down. Waiting is short: it is not what is tested.
 _CUT = f"""
 import json, os, signal, sys
-from koprogo import gate, rollout, state
+from koprogo import state
+from koprogo.deploys import gate, rollout
 how, at = sys.argv[1], tuple(json.loads(sys.argv[2]))
 gate.SETTLE, gate.POLL, gate.FAILING_PATIENCE, rollout.DRAIN = 1.0, 0.5, 2.0, 0.5
 save, before = state.Store.save, [None]

@@ -27,8 +27,8 @@ REPOSITORY = f"s3:{storage.endpoint()}/{storage.BUCKET}/koprogo"
 RECOVERY = "5f" * 32
 # A store that does not answer is given up after seconds here, and not after half an hour.
 IMPATIENT = f"""
-sed -i 's/^PATIENCE = .*/PATIENCE = 20.0/' {LIBRARY}/offsite.py
-sed -i 's/^QUICK = .*/QUICK = 12.0/' {LIBRARY}/offsite_store.py
+sed -i 's/^PATIENCE = .*/PATIENCE = 20.0/' {LIBRARY}/backups/offsite.py
+sed -i 's/^QUICK = .*/QUICK = 12.0/' {LIBRARY}/backups/offsite_store.py
 """
 
 

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, gate, history, predump, rollout, routing
-from koprogo.compose import Project
+from koprogo import history
+from koprogo.deploys import deploy, gate, predump, rollout
+from koprogo.deploys.work import Work
+from koprogo.docker import routing
+from koprogo.docker.compose import Project
 from koprogo.state import Deployed, Entry, Outcome, State, Store
-from koprogo.work import Work
 from test_koprogo_git import COMPOSE, Upstream, clone, git
 
 DOCKER = """

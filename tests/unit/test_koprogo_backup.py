@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from koprogo import backup, dump, packing
+from koprogo.backups import backup, dump, packing
+from koprogo.backups.dump import Origin
+from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config, parse
-from koprogo.dump import Origin
 from koprogo.problem import Problem
-from koprogo.retention import Backup, expired, verified
 from koprogo.state import Deployed, State, Store
 
 ORIGIN = Origin("koprogo-postgres", "koprogo", "15.18", "a" * 40)

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
-from koprogo import channels, notify
-from koprogo.channels import Channels, Message
+from koprogo.alerts import channels, notify
+from koprogo.alerts.channels import Channels, Message
 from koprogo.problem import Problem
 
 BAD = Message("1a2b3c4 failed & was undone", "backend: <unhealthy>\n@everyone", good=False, at=1_795_000_000.0)

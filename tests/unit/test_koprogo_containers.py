@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from koprogo import compose
-from koprogo.containers import Container, Verdict, judge, parse
+from koprogo.docker import compose
+from koprogo.docker.containers import Container, Verdict, judge, parse
 
 BACKEND = Container(
     "1", "koprogo-backend", "backend", "ghcr.io/x/backend:1", "sha256:b", "running", "healthy", 0, 0, "t", "always", ""

@@ -1,8 +1,8 @@
 """What a run of `koprogo deploy` decides to do."""
 
 import pytest
-from koprogo import decide
-from koprogo.decide import Action, Recovery
+from koprogo.deploys import decide
+from koprogo.deploys.decide import Action, Recovery
 from koprogo.state import Attempt, Bad, Check, Deployed, State, Step
 
 OLD, NEW, NEWER = "a" * 40, "b" * 40, "c" * 40

@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, prepare, switch
-from koprogo.compose import Compose, Invalid, Project
 from koprogo.config import Config
+from koprogo.deploys import deploy, prepare, switch
+from koprogo.deploys.work import Work
+from koprogo.docker.compose import Compose, Invalid, Project
 from koprogo.problem import Problem
 from koprogo.runner import Result, Runner
 from koprogo.state import Deployed, State, Store
-from koprogo.work import Work
 from test_koprogo_git import COMPOSE, Upstream, clone
 
 VALID = json.dumps({"name": "production", "services": {"backend": {"image": "x/backend:1"}}})

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import diff, operate, rollout
-from koprogo.containers import Container
+from koprogo.deploys import diff, operate, rollout
+from koprogo.deploys.session import alone
+from koprogo.deploys.work import Work
+from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.runner import Runner
-from koprogo.session import alone
-from koprogo.work import Work
 from koprogo_bench import Bench, Snapshot
 from test_koprogo_git import COMPOSE, git
 

@@ -1,7 +1,7 @@
 """When the health gate stops looking, and what it says."""
 
-from koprogo.containers import Verdict
-from koprogo.gate import SETTLE, Look, Patience
+from koprogo.deploys.gate import SETTLE, Look, Patience
+from koprogo.docker.containers import Verdict
 from koprogo.web import Answer
 
 URL = "https://api.koprogo.test/"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from koprogo.config import Config, parse
-from koprogo.git import Repository
+from koprogo.deploys.git import Repository
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 

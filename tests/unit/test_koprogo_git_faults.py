@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import git as edge
 from koprogo.config import Config
-from koprogo.git import Repository
+from koprogo.deploys import git as edge
+from koprogo.deploys.git import Repository
 from koprogo.problem import Problem
 from koprogo.runner import Result, Runner
 from test_koprogo_git import COMPOSE, Upstream, clone, git, head

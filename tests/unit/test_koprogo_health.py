@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import health, lock, status, timer, troubles
+from koprogo import lock, status
+from koprogo.backups.retention import Backup
 from koprogo.config import Limits
-from koprogo.containers import Container
+from koprogo.deploys import timer
+from koprogo.docker.containers import Container
+from koprogo.health import health, troubles
 from koprogo.report import Report
-from koprogo.retention import Backup
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Hold, Image, Outcome, State, Step
 from koprogo.web import Answer

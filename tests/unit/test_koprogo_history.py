@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import history, outbox, work
+from koprogo import history
+from koprogo.alerts import outbox
+from koprogo.deploys import work
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Image, Outcome, State, Step
 from koprogo_bench import Bench, Cut, Snapshot, told

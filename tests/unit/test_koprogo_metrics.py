@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import flapping, metrics
-from koprogo.backup_state import BackupState, Run
-from koprogo.flapping import Counted
+from koprogo.backups.backup_state import BackupState, Run
+from koprogo.health import flapping, metrics
+from koprogo.health.flapping import Counted
+from koprogo.health.troubles import Trouble
 from koprogo.state import Bad
-from koprogo.troubles import Trouble
 from koprogo.web import Answer
 from test_koprogo_health import BACKEND, NOW, WELL, of_state
 from test_koprogo_notify import config

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from koprogo import config as configuration
-from koprogo import notify, outbox, stuck
-from koprogo.channels import Channels, Message
+from koprogo.alerts import notify, outbox
+from koprogo.alerts.channels import Channels, Message
 from koprogo.config import Config, Limits
+from koprogo.health import stuck
 from koprogo.problem import Problem
 from koprogo.state import Check, Deployed, Entry, Outcome, State
 

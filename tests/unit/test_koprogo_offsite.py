@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import small_restic
-from koprogo import backup_state, dump, offsite, offsite_store, sets
+from koprogo.backups import backup_state, dump, offsite, offsite_store, sets
+from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
-from koprogo.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.problem import Problem
 from test_koprogo_backup import NIGHT, WHOLE, printing, server, write
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import deploy, history, operate, work
+from koprogo import history
+from koprogo.deploys import deploy, operate, work
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Bad, Deployed, Hold, State, Step
 from koprogo_bench import Bench, Cut, Snapshot, told
@@ -168,7 +169,7 @@ def migrating_and_sick(bench: Bench) -> str:
 
 def test_data_of_another_form_stops_it_until_it_is_restored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     _, second, third = commits(bench)
-    monkeypatch.setattr("koprogo.rollout.new_schema", lambda *_: "backend 2 → 1")
+    monkeypatch.setattr("koprogo.deploys.rollout.new_schema", lambda *_: "backend 2 → 1")
     with pytest.raises(Problem) as caught:
         rollback(bench)
     assert str(caught.value) == (
@@ -245,7 +246,7 @@ def test_resume_ends_a_rollback_that_was_killed_before_it_touched_anything(
 ) -> None:
     _, _, third = commits(bench)
     with monkeypatch.context() as killed:
-        killed.setattr("koprogo.rollback.read_project", lambda *_: (_ for _ in ()).throw(Cut))
+        killed.setattr("koprogo.deploys.rollback.read_project", lambda *_: (_ for _ in ()).throw(Cut))
         with pytest.raises(Cut):
             rollback(bench)
     attempt = bench.state.attempt

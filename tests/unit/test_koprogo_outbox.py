@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import health, machine, notify, outbox, report
-from koprogo.channels import Message
+from koprogo import report
+from koprogo.alerts import notify, outbox
+from koprogo.alerts.channels import Message
 from koprogo.config import Config, Limits
-from koprogo.flapping import Counted
-from koprogo.health import Memory
-from koprogo.machine import Machine
+from koprogo.health import health, machine
+from koprogo.health.flapping import Counted
+from koprogo.health.health import Memory
+from koprogo.health.machine import Machine
+from koprogo.health.watch import Alarm, News, Watch
 from koprogo.problem import Problem
 from koprogo.report import Report
 from koprogo.state import State
-from koprogo.watch import Alarm, News, Watch
 from test_koprogo_notify import config
 
 NOW = 1_795_000_000.0

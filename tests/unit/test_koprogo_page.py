@@ -13,13 +13,15 @@ from string import Formatter
 from typing import Any
 
 import pytest
-from koprogo import config, page, page_html, page_text, record
+from koprogo import config
 from koprogo.config import Config
-from koprogo.page_html import Change, Facts, render
-from koprogo.page_style import POLICY, STYLE
-from koprogo.page_text import Words
+from koprogo.health import record
+from koprogo.health.record import Fault, Outage, Record, Sample, Seen, Tally
+from koprogo.page import page, page_html, page_text
+from koprogo.page.page_html import Change, Facts, render
+from koprogo.page.page_style import POLICY, STYLE
+from koprogo.page.page_text import Words
 from koprogo.problem import Problem
-from koprogo.record import Fault, Outage, Record, Sample, Seen, Tally
 from koprogo.runner import Runner
 from koprogo.state import Deployed, Entry, Outcome, State, Store
 from koprogo.web import Answer

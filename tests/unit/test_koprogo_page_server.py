@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import page_server
-from koprogo.page_server import definition, routing, traefik
+from koprogo.page import page_server
+from koprogo.page.page_server import definition, routing, traefik
 from koprogo.problem import Problem
 from koprogo.runner import Result, Runner
 from koprogo.state import Deployed

@@ -5,14 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from koprogo import packing, predump
-from koprogo.compose import Project
-from koprogo.containers import Container
+from koprogo.backups import packing
+from koprogo.backups.retention import Backup
+from koprogo.deploys import predump
+from koprogo.deploys.work import Work
+from koprogo.docker.compose import Project
+from koprogo.docker.containers import Container
 from koprogo.problem import Problem
-from koprogo.retention import Backup
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Step
-from koprogo.work import Work
 from test_koprogo_backup import WHOLE
 from test_koprogo_deploy import Bench
 
@@ -193,7 +194,7 @@ def test_a_folder_that_cannot_be_made_stops_the_deploy(server: Server) -> None:
 def test_an_old_dump_that_stays_is_no_failure(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koprogo.backup.remove", _refused)
+    monkeypatch.setattr("koprogo.backups.backup.remove", _refused)
     server.make()
     assert "an old one could not be deleted" in capsys.readouterr().out
     assert server.work.attempt.step is Step.DUMPED

@@ -7,10 +7,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from koprogo import gate, history, operate, work
-from koprogo.compose import Docker
+from koprogo import history
 from koprogo.config import Config
-from koprogo.containers import Container
+from koprogo.deploys import gate, operate, work
+from koprogo.docker.compose import Docker
+from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Deployed, Image, Probation, State, Store

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from koprogo import prune
-from koprogo.compose import LocalImage
-from koprogo.prune import surplus
+from koprogo.deploys.work import Work
+from koprogo.docker import prune
+from koprogo.docker.compose import LocalImage
+from koprogo.docker.prune import surplus
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Image, State, Step
-from koprogo.work import Work
 from koprogo_bench import lived
 from test_koprogo_deploy import Bench
 

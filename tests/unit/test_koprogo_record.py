@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from koprogo import record
+from koprogo.health import record
+from koprogo.health.record import Fault, Outage, Record, Sample, Seen, Tally
 from koprogo.problem import Problem
-from koprogo.record import Fault, Outage, Record, Sample, Seen, Tally
 
 MIDNIGHT = 1_795_392_000.0
 """2026-11-23 00:00 UTC."""

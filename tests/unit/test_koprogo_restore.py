@@ -6,14 +6,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from koprogo import exchange, journal, restore, restoring, sets, throwaway
+from koprogo import journal
+from koprogo.backups import exchange, restore, restoring, sets, throwaway
+from koprogo.backups.content import Content
+from koprogo.backups.throwaway import Recipe
 from koprogo.config import Config
-from koprogo.content import Content
+from koprogo.deploys.work import Work
 from koprogo.journal import Exchange, Journal, Step
 from koprogo.problem import Problem
 from koprogo.runner import Runner
-from koprogo.throwaway import Recipe
-from koprogo.work import Work
 from test_koprogo_backup import server
 from test_koprogo_set import REAL, with_files, write
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from koprogo import rollout
-from koprogo.compose import Project, memory_used
-from koprogo.containers import Container
+from koprogo.deploys import rollout
+from koprogo.docker.compose import Project, memory_used
+from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Step
 

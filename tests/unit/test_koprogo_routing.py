@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from koprogo import routing
-from koprogo.routing import alone, beside, hosts, in_place, order, priority, release, shared_names
+from koprogo.docker import routing
+from koprogo.docker.routing import alone, beside, hosts, in_place, order, priority, release, shared_names
 
 LABELS = {
     "traefik.enable": "true",

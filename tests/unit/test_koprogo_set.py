@@ -11,13 +11,13 @@ import koprogo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from koprogo import backup, backup_state, dump, packing, parts, sets
-from koprogo.backup_state import BackupState, Run
+from koprogo.backups import backup, backup_state, dump, packing, parts, sets
+from koprogo.backups.backup_state import BackupState, Run
+from koprogo.backups.content import Content, database_name
+from koprogo.backups.dump import Other
+from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config
-from koprogo.content import Content, database_name
-from koprogo.dump import Other
 from koprogo.problem import Problem
-from koprogo.retention import Backup, expired, verified
 from koprogo.runner import Runner
 from test_koprogo_backup import NIGHT, ORIGIN, WHOLE, printing, server
 

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, space
+from koprogo.backups import space
+from koprogo.backups.space import Room
+from koprogo.deploys import deploy
+from koprogo.deploys.work import Work
 from koprogo.problem import Problem
 from koprogo.runner import Runner
-from koprogo.space import Room
-from koprogo.work import Work
 from test_koprogo_deploy import NOT_BUILT, Bench
 
 GB = 1_000_000_000
@@ -88,7 +89,7 @@ def test_old_images_make_room(
     def images(_: object) -> None:
         monkeypatch.setattr(space, "look", lambda path: Room(path, 25 * GB, 2 * GB, 0, 0))
 
-    monkeypatch.setattr("koprogo.prune.images", images)
+    monkeypatch.setattr("koprogo.docker.prune.images", images)
     assert deploy.run(bench.config, asked=False) == 0
     assert "Waiting for CI to build x/backend:1." in capsys.readouterr().out
 

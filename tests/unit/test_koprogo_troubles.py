@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import health, machine, troubles
-from koprogo.backup_state import BackupState, Run
-from koprogo.machine import Machine
+from koprogo.backups.backup_state import BackupState, Run
+from koprogo.health import health, machine, troubles
+from koprogo.health.machine import Machine
 from koprogo.report import Report
 from koprogo.runner import Result, Runner
 from koprogo.state import Attempt, State, Step

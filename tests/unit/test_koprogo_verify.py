@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo import deploy, verify
+from koprogo.deploys import deploy, verify
+from koprogo.deploys.work import Work
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import State, Step
-from koprogo.work import Work
 from koprogo_bench import lived
 from test_koprogo_deploy import NOT_BUILT, Bench
 from test_koprogo_git import git

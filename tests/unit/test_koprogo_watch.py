@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from koprogo import watch
-from koprogo.watch import USUAL, News, Patience, Watch
+from koprogo.health import watch
+from koprogo.health.watch import USUAL, News, Patience, Watch
 
 AT = 1_795_000_000.0
 SITE, API, DISK = "public site", "public api", "disk"

@@ -1,0 +1,1 @@
+"""Sets of everything that a server holds, restores, drills, and copies elsewhere."""

@@ -1,0 +1,270 @@
+"""Bringing the containers to what a compose file asks for, one service after the other.
+
+A service that Traefik routes gets its new container beside the old one, which goes once nobody asks it any more: no
+request is lost. Everything else is replaced in place, and only if its definition or its image changed. Each step can
+be cut off anywhere: the next run looks at what there is and goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from koprogo import log
+from koprogo.deploys.gate import HEALTH_TIMEOUT, restarts_of
+from koprogo.docker import routing
+from koprogo.docker.compose import Project
+from koprogo.docker.containers import Container
+from koprogo.problem import Problem
+from koprogo.state import Step
+
+if TYPE_CHECKING:
+    from koprogo.deploys.work import Work
+    from koprogo.state import Deployed
+
+DRAIN = 5.0
+"""Seconds in which the old container, no longer asked, may finish what it was asked before."""
+GRACE = 30
+"""Seconds for what takes longer, once it was told to end."""
+DOOR_GRACE = 3
+"""The same for what listens on the ports of the web: while it waits for its last guests, nobody new gets in."""
+SWITCH_PATIENCE = 20.0
+"""Seconds after which Traefik should know a healthy container; it looks every two."""
+POLL = 0.5
+MEMORY_RESERVE = 48 * 2**20
+"""Bytes to leave free beside a second container."""
+UP_TIMEOUT = HEALTH_TIMEOUT + 60
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one service shall run as."""
+
+    service: str
+    name: str
+    """Of the container."""
+    spec: routing.Spec
+    release: str
+    in_place: str | None
+    """Why it cannot run beside an older container of itself; None if it can."""
+
+    def is_met_by(self, members: Sequence[Container]) -> bool:
+        """Whether there is nothing to do."""
+        right = [c for c in members if (c.release, c.name) == (self.release, self.name) and _is_up(c)]
+        return len(members) == len(right) == 1
+
+
+def targets(work: Work, project: Project) -> list[Target]:
+    """Return what every service of a project shall run as, in the order in which they are brought there."""
+    found = []
+    for name in routing.order(project.services):
+        spec = project.services[name]
+        health = routing.has_health_check(spec, work.docker.image_health_check(spec["image"]))
+        why = routing.in_place(spec, has_health_check=health)
+        called = spec.get("container_name") or f"{project.name}-{name}-1"
+        found.append(Target(name, called, spec, routing.release(spec, work.docker.image_id(spec["image"])), why))
+    return found
+
+
+def require_memory(work: Work, project: Project) -> None:
+    """Raise Problem where a second container beside the present one would not fit; nothing was touched then."""
+    containers = work.docker.containers(project.name)
+    for target in targets(work, project):
+        members = _of(target.service, containers)
+        if not members or target.in_place or target.is_met_by(members):
+            continue
+        needed = max(work.docker.memory(members[-1].id), _reserved(target.spec)) + MEMORY_RESERVE
+        if (free := available_memory()) < needed:
+            raise Problem(
+                f"A second {target.service} beside the present one takes {needed >> 20} MB of memory, and"
+                f" {free >> 20} MB are free. What runs goes on running; the next check tries again."
+            )
+
+
+def new_schema(work: Work, project: Project, fallback: Deployed | None = None) -> str:
+    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would.
+
+    Or than they did with `fallback`: what stands there now may be a later version, left as it is since it changed them.
+    """
+    wanted = {name: routing.schema(spec) for name, spec in project.services.items()}
+    return _changes(_schemas(work, project.name), wanted) or _changes((fallback and fallback.schema) or {}, wanted)
+
+
+def ahead(work: Work, fallback: Deployed) -> bool:
+    """Whether what stands there now works on data of another form than `fallback` did."""
+    return bool(_changes(fallback.schema or {}, _schemas(work, fallback.project)))
+
+
+def _schemas(work: Work, project: str) -> dict[str, str]:
+    return {c.service: c.schema for c in work.docker.containers(project)}
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    changed = [(name, old[name], text) for name, text in sorted(new.items()) if old.get(name, text) != text]
+    return ", ".join(f"{name} {before or 'none'} → {after or 'none'}" for name, before, after in changed)
+
+
+def roll(work: Work, project: Project) -> str | None:
+    """Bring all services to where they shall be; returns what went wrong, or None. Raises Problem for Docker's faults.
+
+    Unless something went wrong, containers of services that the project no longer has are gone afterwards.
+    """
+    wanted = targets(work, project)
+    config = _config(project, wanted)
+    if not work.docker.containers(project.name):
+        began = time.monotonic()
+        error = work.docker.up(config, timeout=UP_TIMEOUT)
+        if error is None:
+            log.say(f"Started {', '.join(sorted(project.images))} ({time.monotonic() - began:.1f} s).")
+        _reached(work, Step.STARTED, "")
+        return error and f"docker compose up: {error}"
+    kept = []
+    for target in wanted:
+        members = _of(target.service, work.docker.containers(project.name))
+        if target.is_met_by(members):
+            kept.append(target.service)
+            continue
+        move = _replace if target.in_place else _pass_on
+        if (trouble := move(work, project, config, target, members)) is not None:
+            return f"{target.service}: {trouble}"
+    for container in work.docker.containers(project.name):
+        if container.service not in project.images:
+            work.docker.remove(container.id, grace=GRACE)
+            log.say(f"Removed {container.name}: the compose file has no {container.service} any more.")
+    if kept:
+        log.say(f"Left {', '.join(sorted(kept))} alone.")
+    return None
+
+
+def available_memory() -> int:
+    """Return how many bytes of memory new programs can have."""
+    with open("/proc/meminfo", encoding="ascii") as stream:  # noqa: PTH123 - no path of ours
+        facts = dict(line.split(":", 1) for line in stream)
+    return int(facts["MemAvailable"].split()[0]) * 1024
+
+
+def _replace(
+    work: Work, project: Project, config: Mapping[str, Any], target: Target, members: Sequence[Container]
+) -> str | None:
+    """Stop the old container, start the new one."""
+    began = time.monotonic()
+    before = restarts_of(work.docker.containers(project.name))
+    grace = DOOR_GRACE if routing.is_door(target.spec) else None
+    if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace)) is not None:
+        return f"docker compose up: {error}"
+    _reached(work, Step.STARTED, target.service)
+    trouble = work.gate.wait_for(project.name, {target.service}, before)
+    if trouble is None:
+        how = f"{'Replaced' if members else 'Started'} {target.service}"
+        why = f", in place since {target.in_place}" if members else ""
+        log.say(f"{how} ({time.monotonic() - began:.1f} s{why}).")
+    return trouble
+
+
+def _pass_on(
+    work: Work, project: Project, config: Mapping[str, Any], target: Target, members: Sequence[Container]
+) -> str | None:
+    """Start the new container beside the old one, let Traefik ask it, and let the old one finish and go."""
+    began = time.monotonic()
+    before = restarts_of(work.docker.containers(project.name))
+    old = [c for c in members if c.release != target.release]
+    new = _standing(work, [c for c in members if c.release == target.release])
+    if new is None:
+        if (error := _start_beside(work, project, config, target, old)) is not None:
+            return f"docker compose up: {error}"
+        new = _made(work, project, target)
+    _reached(work, Step.STARTED, target.service)
+    if (trouble := work.gate.wait_for(project.name, {target.service}, before, only=new.id)) is not None:
+        return trouble
+    _reached(work, Step.HEALTHY, target.service)
+    if any(_is_up(c) for c in old) and all(c.generation < new.generation for c in old):
+        if (trouble := _wait_until_asked(work, target, new.generation)) is not None:
+            return trouble
+        _reached(work, Step.SWITCHED, target.service)
+        time.sleep(DRAIN)
+    _reached(work, Step.DRAINED, target.service)
+    for container in old:
+        work.docker.remove(container.id, grace=GRACE)
+    if new.name != target.name:
+        work.docker.rename(new.id, target.name)
+    seconds = time.monotonic() - began
+    if new.generation < max((c.generation for c in old), default=0):
+        log.say(f"The container of {target.service} that was there before has it again ({seconds:.1f} s).")
+    else:
+        log.say(f"Passed {target.service} on to a new container ({seconds:.1f} s, no interruption).")
+    return None
+
+
+def _standing(work: Work, made: Sequence[Container]) -> Container | None:
+    """What a run that was cut off has started already, if it is up; anything else that it left is removed."""
+    up = [container for container in made if _is_up(container)]
+    for container in made:
+        if container not in up[:1]:
+            work.docker.remove(container.id, grace=0)
+    return up[0] if up else None
+
+
+def _start_beside(
+    work: Work, project: Project, config: Mapping[str, Any], target: Target, old: Sequence[Container]
+) -> str | None:
+    generation = max((c.generation for c in old), default=0) + 1
+    spec = routing.beside(target.spec, generation, target.release, routing.shared_names(project.services))
+    single = {**config, "services": {**config["services"], target.service: spec}}
+    return work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1)
+
+
+def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None:
+    """Wait until the public addresses of a service are answered by this generation; returns what is wrong, or None."""
+    urls = work.gate.addresses_of(routing.hosts(target.spec))
+    if not urls:
+        time.sleep(SWITCH_PATIENCE / 4)  # nobody can tell; Traefik has looked twice by then
+        return None
+    ends = time.monotonic() + SWITCH_PATIENCE
+    while True:
+        answering = work.gate.generations(urls)
+        # None: the address is answered by another service, or by one that this program did not make.
+        if all(found is None or found >= generation for found in answering) and generation in answering:
+            return None
+        if time.monotonic() >= ends:
+            return f"it is healthy, and Traefik has not passed it a request within {SWITCH_PATIENCE:.0f} s"
+        time.sleep(POLL)
+
+
+def _made(work: Work, project: Project, target: Target) -> Container:
+    found = [c for c in _of(target.service, work.docker.containers(project.name)) if c.release == target.release]
+    if not found:
+        raise Problem(f"docker compose up made no container for {target.service}. The next check goes on from here.")
+    return found[0]
+
+
+def _config(project: Project, wanted: Collection[Target]) -> dict[str, Any]:
+    """The project as Compose gets it: all services with our labels, those side by side in their first generation."""
+    shared = routing.shared_names(project.services)
+    services = {
+        t.service: routing.alone(t.spec, t.release) if t.in_place else routing.beside(t.spec, 1, t.release, shared)
+        for t in wanted
+    }
+    for name, spec in services.items():
+        if "container_name" in project.services[name]:
+            spec.setdefault("container_name", project.services[name]["container_name"])
+    return {**project.config, "services": services}
+
+
+def _reached(work: Work, step: Step, service: str) -> None:
+    if work.attempt.step is not Step.ROLLING_BACK:
+        work.reached(step, service=service)
+
+
+def _of(service: str, containers: Sequence[Container]) -> list[Container]:
+    return sorted((c for c in containers if c.service == service), key=lambda c: c.generation)
+
+
+def _is_up(container: Container) -> bool:
+    return container.status == "running" or container.finished
+
+
+def _reserved(spec: routing.Spec) -> int:
+    resources = (spec.get("deploy") or {}).get("resources") or {}
+    return int((resources.get("reservations") or {}).get("memory") or 0)

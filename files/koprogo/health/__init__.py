@@ -1,0 +1,1 @@
+"""What is wrong with this server, since when, and whether somebody is to be told."""
