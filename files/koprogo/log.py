@@ -35,6 +35,14 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
 
 
+def age(seconds: float) -> str:
+    """Return roughly how long ago something was: 5 min, 5 h, 5 d."""
+    minutes = max(round(seconds / 60), 0)
+    if minutes < 120:  # noqa: PLR2004 - two hours
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 1440 else f"{minutes // 1440} d"
+
+
 def minute(seconds: float) -> str:
     """Return a moment for a table, in this server's own time zone: 2026-11-22 02:00."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from koprogo import history, lock, web
+from koprogo.backups import backup_state
+from koprogo.backups.backup_state import BackupState
 from koprogo.backups.retention import Backup, verified
 from koprogo.config import Config
 from koprogo.deploys import timer
@@ -49,6 +51,8 @@ class Report:
     """Why there will be none."""
     at_work: bool = False
     """Whether somebody holds the deploy lock."""
+    runs: BackupState = field(default_factory=BackupState)
+    """The last backups, drills and copies elsewhere."""
 
 
 def collect(config: Config, *, public: bool) -> Report:
@@ -72,6 +76,7 @@ def collect(config: Config, *, public: bool) -> Report:
         next_check=next_check,
         timer_trouble=timer_trouble,
         at_work=lock.held(config.state_dir / LOCK),
+        runs=backup_state.load(config.state_dir),
     )
 
 

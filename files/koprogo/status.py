@@ -19,6 +19,8 @@ Keys of the JSON, which other programs may rely on:
   addresses            [{url, trouble, certificate_days}], trouble null when it answers
   last_backup          {file, size, at}; null
   backups              how many good ones there are
+  last_drill           {set, at, seconds, problem} of the last restore into a throw-away database, problem null when
+                       every row was there; null
   disk_used            0 to 1, of the fullest file system
   alerts               [{key, text, since}] of what somebody was told and is not over
   alerts_trouble       why nobody is told of anything; null where somebody is
@@ -34,6 +36,7 @@ from typing import Any
 
 from koprogo import history, log, report
 from koprogo.alerts import notify
+from koprogo.backups.backup_state import BackupState
 from koprogo.config import Config
 from koprogo.deploys import decide, diff, work
 from koprogo.docker.containers import Container, judge
@@ -97,6 +100,7 @@ def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
         "addresses": [{"url": a.url, "trouble": a.trouble, "certificate_days": a.days_left} for a in found.answers],
         "last_backup": {"file": str(last.path), "size": last.size, "at": last.modified} if last else None,
         "backups": len(found.backups),
+        "last_drill": _drill(found.runs),
         "disk_used": found.disk_used,
     }
 
@@ -120,6 +124,13 @@ def _attempt(found: Report, attempt: Attempt) -> dict[str, Any]:
         "tries": attempt.tries,
         "at_work": found.at_work,
     }
+
+
+def _drill(runs: BackupState) -> dict[str, Any] | None:
+    if runs.drill is None:
+        return None
+    drill = runs.drill
+    return {"set": drill.set, "at": drill.at, "seconds": drill.seconds, "problem": drill.problem or None}
 
 
 def _by(found: Report) -> str:
@@ -225,10 +236,19 @@ def _progress(found: Report, attempt: Attempt) -> str:
     return f"{back}{attempt.commit[:7]}: {attempt.step.value}{service}{tries}{goes}"
 
 
+def _drilled(found: Report) -> str:
+    drill = found.runs.drill
+    if drill is None:
+        return "; no drill yet"
+    return "; the drill failed" if drill.problem else f"; drill {log.age(found.now - drill.at)} ago"
+
+
 def _rest(found: Report) -> list[str]:
     if found.backups:
         last = found.backups[-1]
-        text = f"{log.stamp(last.modified)}, {last.size / 1e6:.1f} MB, {len(found.backups)} kept"
+        age = log.age(found.now - last.modified)
+        text = f"{log.minute(last.modified)} ({age} ago), {last.size / 1e6:.1f} MB, {len(found.backups)} kept"
+        text += _drilled(found)
     else:
         text = found.backups_trouble or "none yet"
     disk = f"{found.disk_used:.0%} used, {found.disk_free / 1e9:.1f} GB free"

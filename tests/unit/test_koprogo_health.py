@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from koprogo import lock, status
+from koprogo.backups.backup_state import BackupState, Run
 from koprogo.backups.retention import Backup
 from koprogo.config import Limits
 from koprogo.deploys import timer
@@ -116,6 +117,7 @@ def test_status_says_what_programs_rely_on() -> None:
     )
     answers = (*WELL.answers, Answer("https://api.koprogo.test", "HTTP 503"))
     found = replace(WELL, state=state, answers=answers, entries=PAST, next_check=NOW + 120, at_work=True)
+    found = replace(found, runs=BackupState(drill=Run(1_794_740_800.0, 78.0, "postgres_20261115")))
     assert status.facts(found, settings_applied=True) == {
         "running_commit": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "image_tag": "main-aaaaaaa",
@@ -165,6 +167,7 @@ def test_status_says_what_programs_rely_on() -> None:
         ],
         "last_backup": {"file": "/b/postgres_20261122_020000.sql.gz", "size": 5_000_000, "at": 1_794_996_400.0},
         "backups": 1,
+        "last_drill": {"set": "postgres_20261115", "at": 1_794_740_800.0, "seconds": 78.0, "problem": None},
         "disk_used": 0.31,
     }
 
@@ -189,6 +192,7 @@ def test_status_of_a_server_on_which_nothing_runs() -> None:
         "addresses": [],
         "last_backup": None,
         "backups": 0,
+        "last_drill": None,
         "disk_used": 0.1,
     }
 
@@ -249,7 +253,8 @@ def test_the_screen_has_what_matters_and_fits() -> None:
     for part in ("aaaaaaa (main-aaaaaaa) runs since", ": healthy", "koprogo deploy", "running (healthy)",
                  "deployed by timer; koprogo rollback goes to ccccccc", "certificate 60 days", "; next in 95 s",
                  "In progress  bbbbbbb: started (backend); interrupted, the next check takes it up\n",
-                 "Quarantine   bbbbbbb", "5.0 MB, 1 kept", "31% used, 17.0 GB free"):  # fmt: skip
+                 "Quarantine   bbbbbbb", "(60 min ago), 5.0 MB, 1 kept; no drill yet",
+                 "31% used, 17.0 GB free"):  # fmt: skip
         assert part in text
     at_work = replace(found, at_work=True, next_check=None)
     text = status.screen(at_work, status.facts(at_work, settings_applied=False))
@@ -282,6 +287,14 @@ def test_alerts_are_one_line_of_the_screen() -> None:
     assert last(["https://a: HTTP 503", "b"], found=WORST) == "Alerts       2 things: https://a: HTTP 503"
     nobody = "alerts go nowhere (no ALERT_EMAIL, no ALERT_WEBHOOK_URL)"
     assert last([], nobody) == f"Alerts       {nobody}"
+
+
+def test_the_last_drill_is_said() -> None:
+    drill = Run(NOW - 3 * 86400, 78.0, "postgres_20261115")
+    for run, words in ((drill, "; drill 3 d ago"), (replace(drill, problem="rows are missing"), "; the drill failed")):
+        found = replace(WELL, runs=BackupState(drill=run))
+        text = status.screen(found, status.facts(found, settings_applied=True))
+        assert f"(60 min ago), 5.0 MB, 1 kept{words}\n" in text
 
 
 def test_rolled_back_is_said() -> None:

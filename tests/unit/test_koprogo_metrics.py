@@ -59,11 +59,11 @@ def test_the_text_for_prometheus() -> None:
             Answer("https://api.koprogo.test", "HTTP 503"),
         ),
         containers=(BACKEND, replace(BACKEND, name="web", service="frontend", health="unhealthy", restarts=4)),
+        runs=BackupState(good_backup=Run(NOW - 3600, 5.0), upload=Run(NOW, 1.0, problem="no")),
         **of_state(quarantine=(Bad("b" * 40, "sick", NOW),)),
     )
-    runs = BackupState(good_backup=Run(NOW - 3600, 5.0), upload=Run(NOW, 1.0, problem="no"))
     wrong = [Trouble("public https://api.koprogo.test", "x"), Trouble("disk", "y"), Trouble("disk", "z")]
-    assert metrics.render(found, runs, wrong, ["disk"]) == (
+    assert metrics.render(found, wrong, ["disk"]) == (
         "# HELP koprogo_check_time_seconds When the last health check looked.\n"
         "# TYPE koprogo_check_time_seconds gauge\n"
         "koprogo_check_time_seconds 1795000000\n"

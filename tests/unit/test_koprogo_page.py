@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from koprogo import config
+from koprogo.backups import backup_state
+from koprogo.backups.backup_state import Run
 from koprogo.config import Config
 from koprogo.health import record
 from koprogo.health.record import Fault, Outage, Record, Sample, Seen, Tally
@@ -285,12 +287,15 @@ def test_the_page_has_no_reason_no_subject_and_no_person(tmp_path: Path) -> None
         Entry("3", NOW - 300, "c" * 40, Outcome.REFUSED, "SUBJECT", "PERSON", 1, "REASON"),
     )
     Store(tmp_path).save(State(deployed=deployed, unwritten=entries))
+    backup_state.note(tmp_path, "drill", Run(NOW - 7200, 78.0, "postgres_1"))
+    backup_state.note(tmp_path, "drill", Run(NOW, 78.0, "postgres_2", "REASON"))
     found = page.facts(a_config(tmp_path))
     assert found == Facts(
         site=SITE,
         version="main-aaaaaaa",
         since=NOW - 9000,
         changes=(Change(NOW - 600, "bbbbbbb", Outcome.UNDONE), Change(NOW - 9000, "main-aaaaaaa", Outcome.DEPLOYED)),
+        drill=NOW - 7200,
     )
     text = render(Record(), found, NOW, Words("en"))
     assert not re.search("SUBJECT|PERSON|REASON|DUMP|/home|/var|postgres", text)

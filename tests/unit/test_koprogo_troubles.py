@@ -55,7 +55,7 @@ def test_what_is_wrong_with_backups() -> None:
     well = BackupState(backup=good, good_backup=good, drill=good, good_drill=good)
 
     def said(runs: BackupState, offsite: bool = False) -> list[str]:
-        return texts(troubles.of_backups(FOUND, runs, offsite=offsite))
+        return texts(troubles.of_backups(replace(FOUND, runs=runs), offsite=offsite))
 
     assert said(well) == []
     assert said(replace(well, backup=bad)) == ["the last backup failed: pg_dumpall failed"]

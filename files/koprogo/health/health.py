@@ -15,7 +15,6 @@ from typing import Any
 
 from koprogo import lock, log, report
 from koprogo.alerts import notify, outbox
-from koprogo.backups import backup_state
 from koprogo.config import Config
 from koprogo.health import flapping, machine, metrics, troubles, watch
 from koprogo.health.flapping import Counted
@@ -74,8 +73,8 @@ def _check(config: Config, *, as_json: bool) -> int:
     now = found.now
     grown = seen.out_of_memory > before.out_of_memory >= 0
     at = now if grown else min(before.out_of_memory_at, now)
-    runs, offsite = backup_state.load(config.state_dir), config.offsite_file is not None
-    wrong = troubles.of_application(found, config.limits) + troubles.of_backups(found, runs, offsite=offsite)
+    wrong = troubles.of_application(found, config.limits)
+    wrong += troubles.of_backups(found, offsite=config.offsite_file is not None)
     counted = flapping.noted(before.counted, found.containers, now)
     wrong += troubles.of_machine(seen, now, at) + flapping.troubles(counted, found.containers)
     keys = [*(t.key for t in wrong), *(alarm.key for alarm in before.watch.alarms)]
@@ -95,7 +94,7 @@ def _check(config: Config, *, as_json: bool) -> int:
             log.say(f"{nobody[0].upper() + nobody[1:]}.")
         if not wrong:
             log.say(summary(found, nobody))
-    metrics.write(config, metrics.render(found, runs, wrong, [alarm.key for alarm in noted.told]))
+    metrics.write(config, metrics.render(found, wrong, [alarm.key for alarm in noted.told]))
     page.update(config, page.sample(found, attention=bool(noted.told)))
     _beat(config)
     return 1 if wrong else 0

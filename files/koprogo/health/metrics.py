@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koprogo import log
-from koprogo.backups.backup_state import BackupState
 from koprogo.health.troubles import Trouble
 from koprogo.report import Report
 
@@ -43,9 +42,9 @@ def write(config: Config, text: str, collected: Path = COLLECTED) -> None:
         log.complain(f"{path}: {error.strerror}.{more}")
 
 
-def render(found: Report, runs: BackupState, wrong: Sequence[Trouble], told: Iterable[str]) -> str:
+def render(found: Report, wrong: Sequence[Trouble], told: Iterable[str]) -> str:
     """Return the text; `told` are the keys of what somebody was told of and is not over."""
-    addresses, deployed = found.answers, found.state.deployed
+    addresses, deployed, runs = found.answers, found.state.deployed, found.runs
     times = {"backup": runs.good_backup, "drill": runs.good_drill, "upload": runs.good_upload}
     metrics: list[tuple[str, str, list[Value]]] = [
         ("check_time_seconds", "When the last health check looked.", [({}, found.now)]),

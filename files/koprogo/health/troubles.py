@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from koprogo import log
-from koprogo.backups.backup_state import BackupState, Run
+from koprogo.backups.backup_state import Run
 from koprogo.config import Limits
 from koprogo.docker.containers import judge
 from koprogo.health.machine import Machine
@@ -121,9 +121,9 @@ def _disk(found: Report, percent: int) -> list[Trouble]:
     return [Trouble("disk", text)]
 
 
-def of_backups(found: Report, runs: BackupState, *, offsite: bool) -> list[Trouble]:
+def of_backups(found: Report, *, offsite: bool) -> list[Trouble]:
     """Return what is wrong with what was done with the backups: made, restored in a drill, stored elsewhere."""
-    since = found.state.first_deployed
+    since, runs = found.state.first_deployed, found.runs
     if since is None:
         return []
     wrong = [_failed("backup", "the last backup failed", runs.backup), _failed("drill", "the drill failed", runs.drill)]

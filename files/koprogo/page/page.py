@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from koprogo import history, lock, log
+from koprogo.backups import backup_state
 from koprogo.backups.retention import verified
 from koprogo.config import Config, StatusPage
 from koprogo.health import record
@@ -111,13 +112,14 @@ def facts(config: Config) -> Facts:
         for entry in reversed(entries)
         if entry.result in SHOWN
     )
-    deployed = state.deployed
+    deployed, drill = state.deployed, backup_state.load(config.state_dir).good_drill
     return Facts(
         site=min((urlsplit(url).hostname or url for url in config.health_urls), key=len),
         version=deployed.tag if deployed else None,
         since=deployed.since if deployed else None,
         changes=changes[: page_html.CHANGES],
         backup=_last_backup(config.backup_dir),
+        drill=drill.at if drill else None,
     )
 
 
