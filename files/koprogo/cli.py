@@ -70,27 +70,29 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, config: Config) -> int:
     # Imported when needed: a check every three minutes should not load what it does not use.
     calls: dict[str, Callable[[], int]] = {
-        "deploy": lambda: _module("deploy").run(config, asked=not options.check),
-        "retry": lambda: _module("deploy").run(config, asked=True, retry=True),
-        "rollback": lambda: _module("operate").go_back(config, options.commit, data_restored=options.data_restored),
-        "pause": lambda: _module("operate").pause(config, " ".join(options.reason) or "no reason given"),
-        "resume": lambda: _module("operate").resume(config),
-        "logs": lambda: _module("operate").logs(config, options.service, options.lines, follow=options.follow),
-        "diff": lambda: _module("diff").run(config),
+        "deploy": lambda: _module("deploys.deploy").run(config, asked=not options.check),
+        "retry": lambda: _module("deploys.deploy").run(config, asked=True, retry=True),
+        "rollback": lambda: _module("deploys.operate").go_back(
+            config, options.commit, data_restored=options.data_restored
+        ),
+        "pause": lambda: _module("deploys.operate").pause(config, " ".join(options.reason) or "no reason given"),
+        "resume": lambda: _module("deploys.operate").resume(config),
+        "logs": lambda: _module("deploys.operate").logs(config, options.service, options.lines, follow=options.follow),
+        "diff": lambda: _module("deploys.diff").run(config),
         "history": lambda: _module("history").run(config, as_json=options.json),
         "status": lambda: _module("status").run(config, as_json=options.json),
         "backup": lambda: _backup(options, config),
         "restore": lambda: _restore(options, config),
         "offsite": lambda: _offsite(options, config),
-        "drill": lambda: _module("drill").run(config),
+        "drill": lambda: _module("backups.drill").run(config),
         "health": lambda: _health(options, config),
-        "page": lambda: _module("page").run(config),
+        "page": lambda: _module("page.page").run(config),
     }
     return calls[options.command]()
 
 
 def _backup(options: argparse.Namespace, config: Config) -> int:
-    module = _module("backup")
+    module = _module("backups.backup")
     found: int = (
         module.run(config, offsite=not options.no_offsite)
         if options.verify is None
@@ -100,9 +102,9 @@ def _backup(options: argparse.Namespace, config: Config) -> int:
 
 
 def _restore(options: argparse.Namespace, config: Config) -> int:
-    module = _module("restore")
+    module = _module("backups.restore")
     if options.from_offsite:
-        options.set = _module("offsite").fetch(config, options.set)
+        options.set = _module("backups.offsite").fetch(config, options.set)
     found: int
     if options.resume:
         found = module.resume(config)
@@ -117,13 +119,15 @@ def _restore(options: argparse.Namespace, config: Config) -> int:
 
 def _health(options: argparse.Namespace, config: Config) -> int:
     found: int = (
-        _module("notify").test(config) if options.test_alert else _module("health").run(config, as_json=options.json)
+        _module("alerts.notify").test(config)
+        if options.test_alert
+        else _module("health.health").run(config, as_json=options.json)
     )
     return found
 
 
 def _offsite(options: argparse.Namespace, config: Config) -> int:
-    module = _module("offsite")
+    module = _module("backups.offsite")
     if options.action == "fetch":
         module.fetch(config, options.set)
         return 0

@@ -1,0 +1,70 @@
+"""Each command reaches what does it, with what was typed."""
+
+import importlib
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+from koprogo import cli
+
+CONFIG: Any = object()
+FILES = {"files": False, "yes": False}
+
+
+@pytest.mark.parametrize(
+    ("typed", "where", "arguments", "options"),
+    [
+        ("status --json", "status.run", (), {"as_json": True}),
+        ("deploy", "deploys.deploy.run", (), {"asked": True}),
+        ("deploy --check", "deploys.deploy.run", (), {"asked": False}),
+        ("retry", "deploys.deploy.run", (), {"asked": True, "retry": True}),
+        ("diff", "deploys.diff.run", (), {}),
+        ("history", "history.run", (), {"as_json": False}),
+        ("rollback abc --data-restored", "deploys.operate.go_back", ("abc",), {"data_restored": True}),
+        ("pause", "deploys.operate.pause", ("no reason given",), {}),
+        ("pause the audit", "deploys.operate.pause", ("the audit",), {}),
+        ("resume", "deploys.operate.resume", (), {}),
+        ("logs backend -n 5 -f", "deploys.operate.logs", ("backend", 5), {"follow": True}),
+        ("backup", "backups.backup.run", (), {"offsite": True}),
+        ("backup --no-offsite", "backups.backup.run", (), {"offsite": False}),
+        ("backup --verify", "backups.backup.verify", ("",), {}),
+        ("restore", "backups.restore.run", ("",), FILES),
+        ("restore S --with-files --yes", "backups.restore.run", ("S",), {"files": True, "yes": True}),
+        ("restore S --into-scratch", "backups.restore.into_scratch", ("S",), {}),
+        ("restore --resume", "backups.restore.resume", (), {}),
+        ("restore --drop-old --yes", "backups.restore.drop_old", (), {"yes": True}),
+        ("offsite list", "backups.offsite.show", (), {}),
+        ("offsite upload", "backups.offsite.upload", (), {}),
+        ("offsite check", "backups.offsite.check", (), {}),
+        ("offsite setup", "backups.offsite.setup", (), {}),
+        ("offsite recover S", "backups.offsite.recover", ("S",), {}),
+        ("offsite finish", "backups.offsite.finish", (), {}),
+        ("drill", "backups.drill.run", (), {}),
+        ("health --json", "health.health.run", (), {"as_json": True}),
+        ("health --test-alert", "alerts.notify.test", (), {}),
+        ("page", "page.page.run", (), {}),
+    ],
+)
+def test_a_command_does_what_it_is_called(
+    typed: str, where: str, arguments: tuple[Any, ...], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = _stand_in(where, 7, monkeypatch)
+    assert cli._run(cli._parser().parse_args(typed.split()), CONFIG) == 7
+    done.assert_called_once_with(CONFIG, *arguments, **options)
+
+
+def test_what_comes_home_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = _stand_in("backups.offsite.fetch", "20261122_020005", monkeypatch)
+    restored = _stand_in("backups.restore.run", 0, monkeypatch)
+    assert cli._run(cli._parser().parse_args(["restore", "--from-offsite"]), CONFIG) == 0
+    fetched.assert_called_once_with(CONFIG, "")
+    restored.assert_called_once_with(CONFIG, "20261122_020005", **FILES)
+
+
+def _stand_in(where: str, result: object, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put one into the place of a function that takes what that takes."""
+    module, _, name = f"koprogo.{where}".rpartition(".")
+    there = importlib.import_module(module)
+    stand_in = create_autospec(getattr(there, name), return_value=result)
+    monkeypatch.setattr(there, name, stand_in)
+    return stand_in
