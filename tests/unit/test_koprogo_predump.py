@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_made_stops_the_deploy(server: Server) -> None:
 def test_an_old_dump_that_stays_is_no_failure(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koprogo.backups.backup.remove", _refused)
+    monkeypatch.setattr("koprogo.backups.backup_folder.remove", _refused)
     server.make()
     assert "an old one could not be deleted" in capsys.readouterr().out
     assert server.work.attempt.step is Step.DUMPED

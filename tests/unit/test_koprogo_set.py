@@ -11,7 +11,7 @@ import koprogo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from koprogo.backups import backup, backup_state, dump, packing, parts, sets
+from koprogo.backups import backup, backup_folder, backup_state, dump, packing, parts, sets
 from koprogo.backups.backup_state import BackupState, Run
 from koprogo.backups.content import Content, database_name
 from koprogo.backups.dump import Other
@@ -405,9 +405,9 @@ def test_a_user_who_writes_meanwhile_is_no_failure(server: Config, tmp_path: Pat
 def test_a_full_disk_is_noticed_before_it_is_full(server: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     assert backup.run(server) == 0
     (before,) = verified(server.backup_dir)
-    room = backup.space.look(server.backup_dir)
-    small = backup.space.Room(room.path, 10_000_000, 500_000 + before.size - 1, 0, 0)
-    monkeypatch.setattr(backup.space, "look", lambda _: small)
+    room = backup_folder.space.look(server.backup_dir)
+    small = backup_folder.space.Room(room.path, 10_000_000, 500_000 + before.size - 1, 0, 0)
+    monkeypatch.setattr(backup_folder.space, "look", lambda _: small)
     with pytest.raises(Problem, match=r"MB free; the last set has 0.0 MB, and 0.5 MB have to stay free\."):
         backup.run(server)
     assert verified(server.backup_dir) == [before]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from koprogo import lock, log
-from koprogo.backups import backup, backup_state, parts, sets, space, throwaway
+from koprogo.backups import backup_state, parts, running_database, sets, space, throwaway
 from koprogo.backups.backup_state import Run
 from koprogo.backups.sets import Set
 from koprogo.config import Config
@@ -36,7 +36,7 @@ def run(config: Config) -> int:
         _note(config, began, name, str(problem))
         raise Problem(f"The drill failed: {problem}") from None
     seconds = _note(config, began, name, "")
-    log.say(f"{backup.described(found)} was restored in {seconds:.0f} s, every row counted, and thrown away.")
+    log.say(f"{found.described()} was restored in {seconds:.0f} s, every row counted, and thrown away.")
     return 0
 
 
@@ -54,7 +54,7 @@ def _drill(config: Config, found: Set, held: int) -> None:
     runner = Runner(held=[held])
     throwaway.remove(runner, NAME)
     sets.verify(found)
-    container = backup.database(config, Docker(runner), Store(config.state_dir).load())
+    container = running_database.find(config, Docker(runner), Store(config.state_dir).load())
     made_of = throwaway.recipe(runner, parts.mounts(runner, [container.id])[0])
     throwaway.refuse_version(found, throwaway.version(runner, made_of.image))
     require_room(runner, found)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from koprogo import lock, log
-from koprogo.backups import backup, backup_state, dump, offsite_store, sets, space
+from koprogo.backups import backup_folder, backup_state, dump, offsite_store, sets, space
 from koprogo.backups.backup_state import Run
 from koprogo.backups.offsite_store import NoRepository, Store
 from koprogo.backups.retention import verified
@@ -110,7 +110,7 @@ def fetch(config: Config, name: str) -> str:
     with _alone(config) as store, _no_backup(config):
         wanted = _choose(store, name)
         found = _bring(config, store, *wanted)
-    log.say(f"{backup.described(found)} is here and whole.")
+    log.say(f"{found.described()} is here and whole.")
     return found.name
 
 
@@ -322,7 +322,7 @@ def _alone(config: Config) -> Iterator[Store]:
 @contextmanager
 def _no_backup(config: Config) -> Iterator[None]:
     try:
-        with lock.exclusive(config.state_dir / backup.LOCK, wait=False):
+        with lock.exclusive(config.state_dir / backup_folder.LOCK, wait=False):
             yield
     except lock.Busy:
         raise Problem("A backup is at work. Try again when it has ended.") from None

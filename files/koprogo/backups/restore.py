@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from koprogo import journal, lock, log
-from koprogo.backups import backup, backup_state, drill, exchange, parts, restoring, sets, throwaway
+from koprogo.backups import (
+    backup_folder,
+    backup_state,
+    drill,
+    exchange,
+    parts,
+    restoring,
+    running_database,
+    sets,
+    throwaway,
+)
 from koprogo.backups.backup_state import Run
 from koprogo.backups.sets import Set
 from koprogo.config import Config
@@ -61,7 +71,7 @@ def _finish(work: Work, note: journal.Journal, found: Set, made_of: throwaway.Re
     backup_state.note(state_dir, "restore", Run(time.time(), seconds, found.name))
     kept = ", ".join(one.fresh for one in note.exchanges)
     log.say(
-        f"Restored {backup.described(found)} in {seconds:.0f} s. The data of before are kept in {kept}, until: "
+        f"Restored {found.described()} in {seconds:.0f} s. The data of before are kept in {kept}, until: "
         f"koprogo restore --drop-old"
     )
     return 0
@@ -70,7 +80,7 @@ def _finish(work: Work, note: journal.Journal, found: Set, made_of: throwaway.Re
 def plan(work: Work, found: Set, *, files: bool) -> list[str]:
     """Return what a restore of this set is going to do, a line each."""
     deployed = restoring.deployed_version(work)
-    lines = [backup.described(found), f"  PostgreSQL {found.postgres.partition(' ')[0] or 'unknown'}"]
+    lines = [found.described(), f"  PostgreSQL {found.postgres.partition(' ')[0] or 'unknown'}"]
     if found.commit and found.commit != deployed.commit:
         lines.append(
             f"  Version {found.commit[:7]} ran then; {deployed.commit[:7]} runs now, and goes on with its data."
@@ -101,7 +111,7 @@ def into_scratch(config: Config, name: str) -> int:
         found = restoring.look(work, name)
         drill.require_room(runner, found)
         began = time.monotonic()
-        container = backup.database(config, work.docker, work.state)
+        container = running_database.find(config, work.docker, work.state)
         made_of = throwaway.recipe(runner, parts.mounts(runner, [container.id])[0])
         throwaway.refuse_version(found, throwaway.version(runner, made_of.image))
         # Called otherwise until it is complete: a run that is cut off leaves nothing that looks like one.
@@ -115,7 +125,7 @@ def into_scratch(config: Config, name: str) -> int:
             raise
     databases = [database for database, tables in (found.rows or {}).items() if tables]
     log.say(
-        f"Restored {backup.described(found)} into {SCRATCH} in {time.monotonic() - began:.0f} s.\n"
+        f"Restored {found.described()} into {SCRATCH} in {time.monotonic() - began:.0f} s.\n"
         f"To look at it:  docker exec -it {SCRATCH} psql -U {found.user} {(databases or ['postgres'])[0]}\n"
         f"To remove it:   docker rm -f -v {SCRATCH}"
     )
@@ -141,7 +151,7 @@ def drop_old(config: Config, *, yes: bool) -> int:
 def _no_backup(config: Config) -> Iterator[None]:
     """Nobody makes sets or takes them away meanwhile; raises Problem where somebody is at it."""
     try:
-        with lock.exclusive(config.state_dir / backup.LOCK, wait=False):
+        with lock.exclusive(config.state_dir / backup_folder.LOCK, wait=False):
             yield
     except lock.Busy:
         raise Problem("A backup is at work. Try again when it has ended.") from None

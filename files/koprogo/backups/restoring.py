@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 
 from koprogo import journal, log
-from koprogo.backups import backup, dump, exchange, packing, parts, sets, throwaway
+from koprogo.backups import backup_folder, dump, exchange, packing, parts, running_database, sets, throwaway
 from koprogo.backups.retention import verified
 from koprogo.backups.sets import Part, Set
 from koprogo.backups.throwaway import Recipe
 from koprogo.deploys import predump
+from koprogo.deploys.apply import apply
 from koprogo.deploys.gate import restarts_of
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Compose, Project, complaint
@@ -232,11 +233,11 @@ def _stop(work: Work, note: Journal) -> Journal:
     directory = work.config.backup_dir / FOLDER
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        backup.clear(directory)
-        backup.require_room(work.config.backup_dir)
-        source = backup.source(work.docker, databases[0], deployed.commit)
+        backup_folder.clear(directory)
+        backup_folder.require_room(work.config.backup_dir)
+        source = running_database.source(work.docker, databases[0], deployed.commit)
         path = dump.write(source, directory, time.time(), parts.env(work.config))
-        backup.remove(predump.expired(verified(directory), ""), path)
+        backup_folder.remove(predump.expired(verified(directory), ""), path)
     except OSError as error:
         raise Problem(f"{directory}: {error.strerror}.") from None
     except Problem as problem:
@@ -296,10 +297,8 @@ def _start_all(work: Work, note: Journal) -> None:
 
 def _apply_settings(work: Work, deployed: Deployed) -> None:
     """Make the containers anew by the restored .env: as a deploy of the version that runs does it."""
-    from koprogo.deploys import deploy  # noqa: PLC0415 - which recovers by this module
-
     try:
-        deploy.apply(work, deployed.commit)
+        apply(work, deployed.commit)
     finally:
         # A deploy that was begun is brought to its end by the next check, without this note.
         if work.state.attempt is None or work.state.attempt.step.touched:

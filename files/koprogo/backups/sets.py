@@ -61,6 +61,11 @@ class Set:
         """In all tables of all databases."""
         return sum(sum(tables.values()) for tables in (self.rows or {}).values())
 
+    def described(self) -> str:
+        """Say which set it is, in a few words."""
+        rows = "" if self.rows is None else f", {self.total_rows} rows"
+        return f"Set {self.name} of {self.created} ({self.size / 1e6:.1f} MB{rows})"
+
 
 def read(dump: Path) -> Set:
     """Return what the manifest of a dump says; raises Problem where there is none that can be read."""

@@ -10,10 +10,9 @@ import time
 
 from koprogo import history, lock, log
 from koprogo.config import Config
-from koprogo.deploys import decide, probation, rollout, session
-from koprogo.deploys.complete import complete
+from koprogo.deploys import decide, probation, session
+from koprogo.deploys.apply import apply
 from koprogo.deploys.decide import Action
-from koprogo.deploys.prepare import prepare, refuse_surprises
 from koprogo.deploys.recover import recover
 from koprogo.deploys.work import NotYet, Work
 from koprogo.health import stuck
@@ -103,33 +102,3 @@ def _follow(work: Work, newest: str) -> str:
         # The branch came back from a commit that was being waited for.
         work.save(attempt=None)
     return newest
-
-
-def apply(work: Work, commit: str) -> None:
-    """Deploy a commit, or, if it is the one that runs, the settings as they are now. Raises Problem if that fails."""
-    began = time.monotonic()
-    deployed = work.state.deployed
-    try:
-        refuse_surprises(work, commit)
-    except Problem as problem:
-        history.stopped(work, commit, str(problem))
-        raise
-    fresh = work.begin(commit) or work.asked
-    if (seen := decide.began(work.attempt.started, time.time(), work.state.check)) != work.attempt.started:
-        # Else the wait for CI would last as long as the clock was set back, too; or be over once it is set ahead.
-        work.reached(work.attempt.step, started=seen)
-    if work.state.runs(commit):
-        log.say(f"{commit[:7]} is the version that runs: applying the settings as they are now.")
-    elif fresh:
-        running = f"{deployed.commit[:7]} runs" if deployed else "nothing runs yet"
-        log.say(f"New commit {commit[:7]} on {work.config.branch} ({work.repository.subject(commit)}); {running}.")
-    prepared = prepare(work, commit, fresh=fresh)
-    if work.state.runs(commit) and (schema := rollout.new_schema(work, prepared.project)):
-        # A later version failed, and was left as it is.
-        work.save(attempt=None)
-        raise Problem(
-            f"What stands here now works on data of another form than {commit[:7]}, the last version that was healthy "
-            f"({schema}): it is not started on that. Push a commit that mends it; or restore the dump of before, and "
-            f"then: koprogo rollback --data-restored"
-        )
-    complete(work, prepared, began)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from koprogo import log
-from koprogo.backups import backup, dump
+from koprogo.backups import backup_folder, dump, running_database
 from koprogo.backups.retention import Backup, verified
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Project, repository_name
@@ -49,7 +49,7 @@ def make(work: Work, commit: str, project: Project) -> None:
     work.reached(Step.DUMPED, dump=str(path))
     log.say(f"Dumped the database to {path} ({time.monotonic() - began:.0f} s).")
     try:
-        backup.remove(expired(verified(path.parent), before), path)
+        backup_folder.remove(expired(verified(path.parent), before), path)
     except Problem as problem:
         log.say(str(problem))
 
@@ -85,8 +85,8 @@ def _dump(work: Work, database: Container) -> Path:
         for folder in (work.config.backup_dir, directory):
             folder.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
-        backup.clear(directory)
+        backup_folder.clear(directory)
     except OSError as error:
         raise Problem(f"{directory}: {error.strerror}.") from None
-    source = backup.source(work.docker, database, deployed.commit if deployed else None, LIMIT)
+    source = running_database.source(work.docker, database, deployed.commit if deployed else None, LIMIT)
     return dump.write(source, directory, time.time())
