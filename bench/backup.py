@@ -7,19 +7,15 @@ in turn on that server.
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-import koprogo_server
-import small_world
 from koprogo_server import Server
 from rich import box
 from rich.table import Table
 
-from sandbox import world as worlds
+from bench import server as server_of
 from sandbox.errors import SandboxError
 from sandbox.progress import console, step
 
@@ -66,22 +62,6 @@ class Cost:
     peak: int
     docker: int
     size: int | None = None
-
-
-@contextmanager
-def running_server(*, keep: bool) -> Iterator[Server]:
-    """A server with the application running; afterwards no trace of it is left, unless kept."""
-    try:
-        with small_world.with_internet(NAME, keep=True) as world:
-            server = koprogo_server.make(world)
-            with step("the first deploy"):
-                done = server.koprogo("deploy")
-            if done.returncode:
-                raise SandboxError(f"the first deploy failed: {done.stderr.strip()}")
-            yield server
-    finally:
-        if not keep:
-            worlds.destroy(NAME)
 
 
 def fill(server: Server, megabytes: int) -> int:
@@ -140,7 +120,7 @@ def size(server: Server, path: str, cost: Cost) -> Cost:
 
 def run(megabytes: int, *, keep: bool) -> tuple[int, list[Cost]]:
     """Do and measure all of it; returns the rows, and the costs. Raises SandboxError."""
-    with running_server(keep=keep) as server:
+    with server_of.running(NAME, keep=keep) as server:
         rows = fill(server, megabytes)
         one_processor(server)
         server.sh("touch /home/koprogo/old.sql.gz /home/koprogo/old.sql.zst; chown koprogo /home/koprogo/old.*")

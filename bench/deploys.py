@@ -9,21 +9,17 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import koprogo_server
-import small_world
 from koprogo_server import Server
 
 from bench import load, report, samples, ways
+from bench import server as server_of
 from bench.report import GOOD, Result, Row, row
 from bench.samples import Log, Window
 from bench.ways import DOWN, PLAIN, POSTGRES, SICK, TRAEFIK, Deploy
 from sandbox import internet
-from sandbox import world as worlds
 from sandbox.errors import SandboxError
 from sandbox.progress import console, say, step
 
@@ -33,22 +29,6 @@ QUIET = "no deploy"
 QUIET_SECONDS = 20
 SETTLE = 5
 """Seconds between two deploys, in which one may still lose requests."""
-
-
-@contextmanager
-def running_server(*, keep: bool) -> Iterator[Server]:
-    """A server with the application's first version running; afterwards no trace of it is left, unless kept."""
-    try:
-        with small_world.with_internet(NAME, keep=True) as world:
-            server = koprogo_server.make(world)
-            with step("the first deploy"):
-                done = server.koprogo("deploy")
-            if done.returncode:
-                raise SandboxError(f"the first deploy failed: {done.stderr.strip()}")
-            yield server
-    finally:
-        if not keep:
-            worlds.destroy(NAME)
 
 
 def measure(server: Server, plan: load.Plan, order: list[str]) -> tuple[list[tuple[Window, Deploy]], Window]:
@@ -88,7 +68,7 @@ def evaluate(log: Log, made: list[tuple[Window, Deploy]], quiet: Window) -> tupl
 def run(deploys: int, rate: int, *, keep: bool) -> Result:
     """Measure all of it. Raises SandboxError."""
     order = [GOOD] * deploys + [SICK, TRAEFIK, POSTGRES, DOWN, DOWN, PLAIN, PLAIN]
-    with running_server(keep=keep) as server, tempfile.TemporaryDirectory() as folder:
+    with server_of.running(NAME, keep=keep) as server, tempfile.TemporaryDirectory() as folder:
         with step("the cost of a check"):
             cost = ways.check_cost(server)
         ca_file, output = Path(folder) / "acme.pem", Path(folder) / "samples"
