@@ -90,7 +90,7 @@ DRIFTS = {
             "iptables -S DOCKER-USER | grep -c DROP": "1",
             "fail2ban-client get sshd bantime": "600",
             "docker inspect -f '{{.State.Health.Status}}' koprogo-frontend": "healthy",
-            "grep -c koprogo /etc/cron.d/koprogo": "2",
+            "grep -c koprogo /etc/cron.d/koprogo": "3",
             "koprogo status >/dev/null; echo $?": "0",
             f"ls {LIBRARY} | grep -c old.py || true": "0",
         },
