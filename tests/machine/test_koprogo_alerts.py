@@ -32,7 +32,6 @@ SITE = "https://koprogo.test: HTTP 404"
 def server() -> Iterator[Server]:
     with small_world.with_internet("alerts") as world:
         made = koprogo_server.make(world)
-        made.sh("systemctl reset-failed")  # sshd, which has no host keys on this machine
         put(made, CHANNELS)
         made.configure(alerts_file="/etc/koprogo/alerts.json")
         first = made.koprogo("deploy")
@@ -223,16 +222,16 @@ def test_a_disk_without_a_byte_for_the_program_itself_is_told_once(server: Serve
         " /var/lib/koprogo && cp -a /root/state/. /var/lib/koprogo/ && runuser -u koprogo -- koprogo health || true"
     )
     try:
-        server.sh(
-            "runuser -u koprogo -- sh -c 'head -c 4000000 /dev/zero > /var/lib/koprogo/ballast' 2>/dev/null || true"
-        )
+        # The last page too: what is written by more than that leaves some.
+        fill = "head -c 4000000 /dev/zero > ballast; while echo x >> more.$((n=n+1)); do test $n -lt 600; done"
+        server.sh(f"runuser -u koprogo -- sh -c 'cd /var/lib/koprogo; n=0; {fill}' 2>/dev/null || true")
         assert "No space left" in server.sh("echo x > /var/lib/koprogo/y 2>&1 || true").stdout
         before = len(mails(server))
         for _ in range(5):
             assert server.koprogo("health").returncode == 1
         (mail,) = mails(server)[before:]
         assert "a disk is 100% full (0.0 GB free)" in f"{mail['Subject']} {mail.get_content()}"
-        server.sh("rm /var/lib/koprogo/ballast")
+        server.sh("rm /var/lib/koprogo/ballast /var/lib/koprogo/more.*")
         for _ in range(4):
             server.koprogo("health")
         assert [str(mail["Subject"])[:20] for mail in mails(server)[before + 1 :]] == ["[koprogo.test] over: "[:20]]
@@ -248,7 +247,7 @@ def test_a_container_that_flaps_is_told_although_it_runs_at_each_check(server: S
         server.sh(f"timeout 60 sh -c 'until {restarted}; do sleep 0.5; done'")
         wait_for(lambda: server.status()["healthy"], 60, "the frontend is not healthy again")
     assert check(server, 3) == [
-        "[koprogo.test] frontend: restarted 3 times within the hour, last exit code 137; see `koprogo logs frontend`"
+        "[koprogo.test] frontend: restarted 3 times within the hour; see `koprogo logs frontend`"
     ]
     assert server.status()["alerts"][0]["key"] == "container frontend restarts"
 

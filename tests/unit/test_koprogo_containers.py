@@ -80,7 +80,8 @@ def test_missing_and_starting_are_waited_for() -> None:
         ({"health": "unhealthy", "last_output": "HTTP 503"}, "backend: unhealthy (HTTP 503)"),
         ({"health": "unhealthy"}, "backend: unhealthy"),
         ({"status": "exited", "exit_code": 1, "restart_policy": "no"}, "backend: exited with 1"),
-        ({"status": "running", "restarts": 7}, "backend: restarted 3 times, last exit code 0"),
+        ({"status": "running", "restarts": 7}, "backend: restarted 3 times"),
+        ({"status": "restarting", "restarts": 7, "exit_code": 3}, "backend: restarted 3 times, last exit code 3"),
     ],
 )
 def test_what_will_not_mend_itself_is_failing(change: dict[str, Any], text: str) -> None:

@@ -19,7 +19,7 @@ def restarting(restarts: list[int], minutes: float = 5, first: float = NOW) -> l
     counted: tuple[Counted, ...] = ()
     found = []
     for number, times in enumerate(restarts):
-        container = replace(BACKEND, restarts=times, exit_code=3)
+        container = replace(BACKEND, restarts=times, status="restarting", exit_code=3)
         counted = flapping.noted(counted, [container], first + number * minutes * 60)
         found.append([trouble.text for trouble in flapping.troubles(counted, [container])])
     return found

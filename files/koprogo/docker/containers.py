@@ -48,6 +48,10 @@ class Container:
         """Whether it did its work once and is not meant to run on."""
         return self.status == "exited" and self.exit_code == 0 and self.restart_policy in ("", "no")
 
+    def last_exit(self) -> str:
+        """Say with which code it ended; "" while it runs, for Docker forgets it then."""
+        return "" if self.status == "running" else f", last exit code {self.exit_code}"
+
 
 def parse(inspected: str) -> list[Container]:
     """Read the output of `docker inspect`; containers of `docker compose run` are left out.
@@ -137,7 +141,7 @@ def _trouble(container: Container, restarts: int) -> tuple[str | None, bool]:
     if container.finished:
         return None, True
     if restarts > RESTARTS_TOLERATED:
-        return f"restarted {restarts} times, last exit code {container.exit_code}", False
+        return f"restarted {restarts} times{container.last_exit()}", False
     if container.status != "running":
         ended = f" with {container.exit_code}" if container.status in ("exited", "dead", "restarting") else ""
         given_up = container.status in ("exited", "dead") and container.restart_policy in ("", "no")

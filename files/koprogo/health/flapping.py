@@ -40,7 +40,7 @@ def troubles(counted: Sequence[Counted], containers: Iterable[Container]) -> lis
         times = container.restarts - min([*past, container.restarts])
         if times >= OFTEN:
             text = (
-                f"{container.service}: restarted {times} times within the hour, last exit code {container.exit_code}; "
+                f"{container.service}: restarted {times} times within the hour{container.last_exit()}; "
                 f"see `koprogo logs {container.service}`"
             )
             found.append(Trouble(f"container {container.service} restarts", text))
