@@ -225,7 +225,7 @@ def test_a_disk_without_a_byte_for_the_program_itself_is_told_once(server: Serve
         # The last page too: what is written by more than that leaves some.
         fill = "head -c 4000000 /dev/zero > ballast; while echo x >> more.$((n=n+1)); do test $n -lt 600; done"
         server.sh(f"runuser -u koprogo -- sh -c 'cd /var/lib/koprogo; n=0; {fill}' 2>/dev/null || true")
-        assert "No space left" in server.sh("sh -c 'echo x > /var/lib/koprogo/y' 2>&1 || true").stdout
+        assert "No space left" in server.sh("sh -c 'head -c 9 /dev/zero > /var/lib/koprogo/y' 2>&1 || true").stdout
         before = len(mails(server))
         for _ in range(5):
             assert server.koprogo("health").returncode == 1
