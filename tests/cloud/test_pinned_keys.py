@@ -63,7 +63,8 @@ def test_a_server_that_was_rebuilt_is_explained_and_pinned_anew(operator: Operat
     api.compute.rebuild_server(server.id, image=server.image.id)
 
     def explained() -> bool:
-        return "rebuilt" in operator.provision("plan", check=False).stdout
+        # "it is being rebuilt" comes first, while the console shows the old keys.
+        return "was rebuilt" in operator.provision("plan", check=False).stdout
 
     wait_for(explained, 90, "the plan does not explain it")
     planned = operator.provision("plan", check=False)
