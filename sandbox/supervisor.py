@@ -30,7 +30,11 @@ _ATTEMPTS, _EARLY = 2, 3.0
 _INTERFACE = "ens3"
 
 # Writable control groups have to be there before systemd starts, or it does not enforce its units' limits.
-_INIT = 'for c in /sys/fs/cgroup/*/; do mount -o remount,rw,bind "$c" 2>/dev/null; done; exec /lib/systemd/systemd'
+# The kernel counts the programs that it ended for want of memory for all machines together; a machine that had one of
+# its own would not know of those of others.
+_INIT = """for c in /sys/fs/cgroup/*/; do mount -o remount,rw,bind "$c" 2>/dev/null; done
+sed 's/^oom_kill .*/oom_kill 0/' /proc/vmstat > /run/vmstat && mount --bind /run/vmstat /proc/vmstat
+exec /lib/systemd/systemd"""
 
 _DROPPED = ",".join(f"CAP_{name.upper()}" for name in DROPPED)
 

@@ -17,8 +17,11 @@ MINUTES = 5
 """How long a restart, and then the application, may take."""
 SECONDS_BETWEEN = 3
 COMMAND_SECONDS = 60
-HEALTH = "command -v koprogo >/dev/null || exit 0; sudo -n koprogo health"
-"""Status 0 where the application is well, and where there is none."""
+HEALTH = """command -v koprogo >/dev/null || exit 0; sudo -n koprogo status --json | grep -q '"healthy": true'"""
+"""Status 0 where the application is well, and where there is none.
+
+`koprogo health` would also count what has nothing to do with a restart: an old backup, a disk that fills.
+"""
 
 
 def known_login(settings: Settings, server: FoundServer) -> Login:
@@ -52,7 +55,11 @@ def answers_again(login: Login, was_healthy: bool, to: Console) -> str:
         no_end = f"its boot did not end within {MINUTES} minutes."
         if trouble := _wait(lambda left: bool(login.run(END_OF_FIRST_BOOT, left)), no_end):
             return trouble
-        return _wait(lambda _: healthy(login), "sudo koprogo health finds faults.") if was_healthy else ""
+        return (
+            _wait(lambda _: healthy(login), "the application is not healthy: sudo koprogo status.")
+            if was_healthy
+            else ""
+        )
 
 
 def _wait(well: Callable[[float], bool], otherwise: str) -> str:

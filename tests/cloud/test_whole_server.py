@@ -63,7 +63,7 @@ def test_from_the_first_deploy_to_the_last_trace(operator: Operator, api: Connec
     # larger: confirmed only once the application is well again
     said = operator.provision("resize", "d2-4", "--yes").stdout
     assert said.index("Waiting until it is well") < said.index("Confirming d2-4")
-    assert server.run("sudo koprogo health", check=False).returncode == 0
+    assert json.loads(server.run("sudo koprogo status --json").stdout)["healthy"] is True
     assert row(operator) == "2"
 
     # rebuilt: the backup comes first, and can be read

@@ -61,7 +61,7 @@ def test_a_machine_that_is_well_again(out: Console) -> None:
             "its boot did not end within 5 minutes. 51.75.1.2 port 22: no answer in time.",
         ),
         (Machine(boot=ANOTHER), str(ANOTHER)),
-        (Machine(health=(1, "")), "sudo koprogo health finds faults."),
+        (Machine(health=(1, "")), "the application is not healthy: sudo koprogo status."),
         (Machine(health=ANOTHER), str(ANOTHER)),
     ],
 )
