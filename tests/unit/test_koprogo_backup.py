@@ -265,7 +265,7 @@ def test_a_container_that_has_zstd_packs_by_itself(server: Config, tmp_path: Pat
     assert backup.run(server) == 0
     assert unpacked(verified(server.backup_dir)[0].path) == WHOLE
     assert (tmp_path / "calls").read_text().splitlines()[-1] == (
-        'exec 0123 bash -o pipefail -c pg_dumpall "$@" | zstd -3 --single-thread --quiet --stdout --check '
+        'exec 0123 bash -o pipefail -c pg_dumpall "$@" | zstd -1 --single-thread --quiet --stdout --check '
         "bash --username=koprogo --lock-wait-timeout=600000"
     )
 
