@@ -68,6 +68,9 @@ growpart: {mode: "off"}
 resize_rootfs: false
 apt: {preserve_sources_list: true}
 END
+# A login prompt hangs the console up as it starts. What cloud-init prints in that moment, the host keys say, is lost
+# on the pseudo-terminal that the console is here.
+systemctl -q mask console-getty.service
 rm -rf /var/lib/cloud /var/log/cloud-init*
 """
 
