@@ -163,8 +163,11 @@ def test_the_api_finishes_its_requests_before_it_stops(api: Machine) -> None:
         wait_for(lock_is("ExclusiveLock", "relation IS NOT NULL AND"), 10, "the table is not locked")
         done.append(pool.submit(add))
         wait_for(lock_is("RowExclusiveLock", "NOT"), 10, "the request does not wait for the table")
-        # at once: a statement has five seconds
-        code = sh(api, f'docker kill -s TERM api >/dev/null; {PSQL} "{let_go}" >/dev/null; docker wait api')
+        # in one go, for a statement has five seconds
+        until_deaf = f"while curl -fsS -m 1 -o /dev/null {API}/health; do :; done"
+        code = sh(
+            api, f'docker kill -s TERM api >/dev/null; {until_deaf}; {PSQL} "{let_go}" >/dev/null; docker wait api'
+        )
         for one in done:
             one.result()
     assert [json.loads(answer) for answer in answers] == [{"id": 1, "name": "Late"}]
