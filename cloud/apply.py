@@ -66,6 +66,7 @@ class Apply:
         return self._finish()
 
     def _do(self, change: Change, maker: Maker) -> None:
+        self.lease.keep()
         match change.action:
             case Action.CREATE:
                 self._create(change.resource, maker)
@@ -135,9 +136,10 @@ class Apply:
         self._make(server, maker)
 
     def _change_server(self, aspect: Aspect) -> None:
-        self.lease.keep()
         actions = Actions(self.cloud, self._server_id, self.to)
         match aspect.what:
+            case "name":
+                actions.rename(aspect.new)
             case "metadata":
                 actions.adopt(self.want.server.metadata)
             case "status":

@@ -22,7 +22,7 @@ from cloud.machine import access, last_backup, records
 from cloud.plan import Action, Plan
 from cloud.plan_json import as_data
 from cloud.planning import CHANGED, Planned, Planner
-from cloud.resources import Existing, FoundServer, Server, Size
+from cloud.resources import Existing, FoundServer, Server
 from cloud.show import console as console_of
 from cloud.show import show, spinner
 from cloud.trouble import CloudError, ServerFailed
@@ -55,7 +55,8 @@ def plan(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
     work = _begin(openrc, verbose=verbose, to_errors=as_json)
     planned = work.planner.plan()
     if as_json:
-        data = as_data(planned.plan, planned.have) | {"estimate": _estimate(work, planned).as_data()}
+        known = _estimate(work, planned)
+        data = as_data(planned.plan, planned.have) | {"estimate": known.as_data() if known else None}
         print(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         _show(work, planned)
@@ -180,8 +181,7 @@ def status(*, openrc: Path | None, verbose: bool, as_json: bool) -> int:
 def console(*, openrc: Path | None, verbose: bool) -> int:
     """Print what the server has printed on its console."""
     work = _begin(openrc, verbose=verbose, to_errors=True)
-    noted = records.known_id(work.settings)
-    servers = server_plan.first_server(work.planner.want.server, noted, work.cloud.servers(work.name))
+    servers = work.cloud.servers_of(work.planner.want.server, records.known_id(work.settings))
     if not servers:
         raise CloudError(f"There is no server {work.name}.")
     print(work.cloud.console(servers[0].id), end="")
@@ -201,7 +201,9 @@ def _begin(openrc: Path | None, *, verbose: bool, to_errors: bool = False) -> Wo
     def say(text: str) -> None:
         errors.print(f"  {text}")
 
-    return Work(settings, Compute(session.connect(account, say, trace), say), to)
+    cloud = Compute(session.connect(account, say, trace), say)
+    records.check_place(settings, cloud.region, cloud.project)
+    return Work(settings, cloud, to)
 
 
 def _ask_password(user: str) -> str:
@@ -210,15 +212,17 @@ def _ask_password(user: str) -> str:
 
 def _show(work: Work, planned: Planned) -> None:
     show(planned.plan, work.to)
-    for text in _estimate(work, planned).lines():
+    known = _estimate(work, planned)
+    for text in known.lines() if known else ():
         work.to.print(text)
 
 
-def _estimate(work: Work, planned: Planned) -> Estimate:
+def _estimate(work: Work, planned: Planned) -> Estimate | None:
+    """Of the flavor that the server will have; None if the cloud has no such one."""
     server = planned.have.server
-    if planned.have.size or server is None:
-        return estimate(work.settings, work.settings.instance.flavor, planned.have.size or Size(0, 0, 0))
-    return estimate(work.settings, server.flavor, server.size)
+    if planned.have.size:
+        return estimate(work.settings, work.settings.instance.flavor, planned.have.size)
+    return estimate(work.settings, server.flavor, server.size) if server else None
 
 
 def _stop_for(plan: Plan) -> None:

@@ -14,7 +14,6 @@ from cloud.resources import (
     Actual,
     Aspect,
     Difference,
-    Existing,
     FoundGroup,
     GroupRule,
     Record,
@@ -179,7 +178,7 @@ def _group(want: Wanted, have: Actual, *, adopt: bool) -> Iterator[Change]:
         difference = Difference("description", there.description or None, want.group.description)
         yield Change(Action.CHANGE, want.group, remark, differences=(difference,))
     else:
-        yield Change(Action.REPORT, want.group, "there is one that is not ours")
+        yield Change(Action.REPORT, there.existing, "not ours")
         return
     rules = there.rules if there else frozenset()
     for rule in sorted(want.rules, key=_by_port):
@@ -188,7 +187,7 @@ def _group(want: Wanted, have: Actual, *, adopt: bool) -> Iterator[Change]:
         yield Change(Action.DELETE, GroupRule(want.group.name, rule), "added by hand")
     for group in have.groups[1:]:
         if group.description == want.group.description:
-            yield Change(Action.DELETE, Existing("security group", group.name, group.id), "there are two of this name")
+            yield Change(Action.DELETE, group.existing, "there are two of this name")
 
 
 def _group_problems(want: Wanted, groups: tuple[FoundGroup, ...], *, adopt: bool) -> Iterator[str]:
@@ -216,7 +215,7 @@ def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterat
         return
     ours = server_plan.is_ours(want.server, found)
     if not ours and not adopt:
-        yield Change(Action.REPORT, want.server, "there is one that is not ours")
+        yield Change(Action.REPORT, found.existing, "not ours")
         return
     # what is only just adopted is not made again: that is for the next plan to show
     replaced = server_plan.replaced(want.server, found, rebuild=rebuild) if ours else None
@@ -240,8 +239,7 @@ def _server(want: Wanted, have: Actual, *, adopt: bool, rebuild: bool) -> Iterat
         yield Change(Action.REPORT if drift else Action.KEEP, want.server, drift)
     for other in have.servers[1:]:
         if server_plan.is_ours(want.server, other):
-            resource = Existing("server", other.name, other.id, f"{other.flavor}, {other.ipv4 or 'no address'}")
-            yield Change(Action.DELETE, resource, "there are two of this name", other.launched)
+            yield Change(Action.DELETE, other.existing, "there are two of this name", other.launched)
 
 
 def _records(have: Actual, server: tuple[Change, ...]) -> Iterator[Change]:

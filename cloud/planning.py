@@ -10,7 +10,7 @@ from rich.console import Console
 from cloud.api import lease, preflight
 from cloud.api.compute import Compute
 from cloud.api.make import Maker
-from cloud.api.preflight import Needs, Parts
+from cloud.api.preflight import Needs, OfNoUse, Parts
 from cloud.machine import access, records, trust
 from cloud.machine.host_keys import on_console
 from cloud.machine.private_key import is_locked
@@ -52,29 +52,39 @@ class Planner:
         self.want = wish(settings)
 
     def plan(self, *, adopt: bool = False, rebuild: bool = False) -> Planned:
-        """Look, check what would go wrong, and compare. Raises CloudError before anything is made."""
+        """Look, check what would go wrong, and compare. Raises CloudError where the cloud cannot be asked."""
         with step(self._to, "Looking at what there is"):
-            have, parts, flavor = self.look(), None, None
+            have = self.look()
             plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
-            # a flavor or image that is no longer offered matters to a server that gets it, and to no other
-            if plan.makes_a_server:
-                parts = preflight.parts(self._cloud.connection, self.want.server)
-                flavor = parts.flavor
-            elif plan.resizes:
-                flavor = preflight.flavor_only(self._cloud.connection, self.want.server.flavor)
+            parts, flavor, mistakes = self._found(plan)
             if flavor:
                 have = replace(have, size=Size(flavor.vcpus, flavor.ram, flavor.disk))
                 plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
-            if plan.pending and not plan.problems:
-                plan = replace(plan, problems=tuple(self._obstacles(plan, have)))
+            problems = [*plan.problems, *mistakes]
+            if plan.pending:
+                problems += self._obstacles()
+            if plan.pending and not problems:
+                problems += self._lack_of_room(_needs(plan, have))
+            plan = replace(plan, problems=tuple(problems))
         return Planned(plan, have, parts, flavor)
 
-    def _obstacles(self, plan: Plan, have: Actual) -> Iterator[str]:
-        """What would go wrong on the way, when something is made and billed already."""
+    def _found(self, plan: Plan) -> tuple[Parts | None, Flavor | None, tuple[str, ...]]:
+        """What a server is made of, its size, and which of the names are of no use, where the plan needs them.
+
+        A flavor or image that is no longer offered matters to a server that gets it, and to no other.
+        """
         try:
-            self._room_for(_needs(plan, have))
-        except CloudError as error:
-            yield str(error)
+            if plan.makes_a_server:
+                parts = preflight.parts(self._cloud.connection, self.want.server)
+                return parts, parts.flavor, ()
+            if plan.resizes:
+                return None, preflight.flavor_only(self._cloud.connection, self.want.server.flavor), ()
+        except OfNoUse as error:
+            return None, error.flavor, error.mistakes
+        return None, None, ()
+
+    def _obstacles(self) -> Iterator[str]:
+        """What would go wrong here on the way, when something is made and billed already."""
         try:
             tempfile.TemporaryFile(dir=self._settings.folder).close()
         except OSError as error:
@@ -83,15 +93,13 @@ class Planner:
         if is_locked(key, self.want.key_pair.public_key):
             yield f"{key} is protected by a passphrase, and no agent holds it. Unlock it first: ssh-add {key}"
 
-    def _room_for(self, needs: Needs) -> None:
-        """Raise CloudError unless the quota has room, with what a lease that is over gives back of it."""
-        try:
-            preflight.room_for(self._cloud.connection, needs)
-        except CloudError:
-            back = lease.left_over(Maker(self._cloud), self.want.server.name)
-            if not back:
-                raise
-            preflight.room_for(self._cloud.connection, replace(needs, groups=needs.groups - back))
+    def _lack_of_room(self, needs: Needs) -> list[str]:
+        """What the quota has no room for, with what a lease that is over gives back of it."""
+        lack = preflight.lack_of_room(self._cloud.connection, needs)
+        back = lease.left_over(Maker(self._cloud), self.want.server.name) if lack else 0
+        return (
+            preflight.lack_of_room(self._cloud.connection, replace(needs, groups=needs.groups - back)) if back else lack
+        )
 
     def again(self, shown: Planned, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Compare anew, now that nobody else changes anything. Raises CloudError if the plan is another one."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from cloud import server_plan
 from cloud.plan import RECORDS, Action, Change, Plan
-from cloud.resources import Actual, Address, Existing, Port, Record, Wanted
+from cloud.resources import Actual, Address, Port, Record, Wanted
 
 
 def removal(want: Wanted, have: Actual, addresses: Iterable[Address], ports: Iterable[str] = ()) -> Plan:
@@ -25,22 +25,19 @@ def removal(want: Wanted, have: Actual, addresses: Iterable[Address], ports: Ite
 
 def _servers(want: Wanted, have: Actual) -> Iterator[Change]:
     for server in have.servers:
-        words = [server.flavor, server.image, server.ipv4, server.ipv6, server.status]
-        resource = Existing("server", server.name, server.id, ", ".join(word for word in words if word))
         if server_plan.is_ours(want.server, server):
             remark = "everything on its disk is lost" if server.launched else "it never ran"
-            yield Change(Action.DELETE, resource, remark, server.launched)
+            yield Change(Action.DELETE, server.existing, remark, server.launched)
         else:
-            yield Change(Action.REPORT, resource, "not ours")
+            yield Change(Action.REPORT, server.existing, "not ours")
 
 
 def _groups(want: Wanted, have: Actual) -> Iterator[Change]:
     for group in have.groups:
-        resource = Existing("security group", group.name, group.id, f"{len(group.rules)} rules")
         if group.description == want.group.description:
-            yield Change(Action.DELETE, resource)
+            yield Change(Action.DELETE, group.existing)
         else:
-            yield Change(Action.REPORT, resource, "not ours")
+            yield Change(Action.REPORT, group.existing, "not ours")
 
 
 def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:

@@ -73,7 +73,7 @@ class Aspect:
 
     server: str
     what: str
-    """metadata, status, flavor or security groups."""
+    """name, metadata, status, flavor or security groups."""
     new: str
 
 
@@ -170,6 +170,15 @@ class FoundServer:
     """Whether Nova refuses to change it."""
     busy: bool = False
     """Whether Nova is at work on it."""
+    region: str = ""
+    project: str = ""
+    """The id of the project that pays for it."""
+
+    @property
+    def existing(self) -> Existing:
+        """It as a resource of its own, for plans in which it is not the one to use, or is to go."""
+        words = (self.flavor, self.image, self.ipv4, self.ipv6, self.status)
+        return Existing("server", self.name, self.id, ", ".join(word for word in words if word))
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,11 @@ class FoundGroup:
     description: str
     rules: frozenset[Rule]
     created: str = ""
+
+    @property
+    def existing(self) -> Existing:
+        """It as a resource of its own, as of a server."""
+        return Existing("security group", self.name, self.id, f"{len(self.rules)} rules")
 
 
 @dataclass(frozen=True)

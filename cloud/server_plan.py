@@ -85,6 +85,8 @@ def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tupl
 
     `size` is that of the wanted flavor, if it was looked up.
     """
+    if have.name != want.name:
+        yield Aspect(want.name, "name", want.name), f"{have.name} → {want.name}"
     missing = {key: value for key, value in want.metadata.items() if have.metadata.get(key) != value}
     if missing:
         said = ", ".join(f"{key}: {have.metadata.get(key, 'none')} → {value}" for key, value in missing.items())
@@ -99,7 +101,7 @@ def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tupl
         yield Aspect(want.name, "flavor", want.flavor), said
     elif have.status != "BUILD" and have.flavor != want.flavor:
         yield Aspect(want.name, "flavor", want.flavor), f"{have.flavor} → {want.flavor}, {_one_way(have, size)}"
-    if have.status not in AT_WORK and have.groups != {want.group}:
+    if have.status not in AT_WORK and have.networks and have.groups != {want.group}:
         groups = ", ".join(sorted(have.groups)) or "none"
         yield Aspect(want.name, "security groups", want.group), f"{groups} → {want.group}"
 
@@ -107,6 +109,8 @@ def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tupl
 def differences(what: str, want: Server, have: FoundServer) -> tuple[Difference, ...]:
     """How an aspect of the server is, and how it will be."""
     match what:
+        case "name":
+            found = [Difference("name", have.name, want.name)]
         case "metadata":
             found = [
                 Difference(f"metadata {key}", have.metadata.get(key), value) for key, value in want.metadata.items()
@@ -130,6 +134,8 @@ def _one_way(have: FoundServer, size: Size | None) -> str:
 
 def drift(want: Server, have: FoundServer) -> str:
     """What is not as wanted and is left so; "" for nothing."""
+    if have.status not in (*RUNS, STARTS):
+        return f"it is {have.status}"
     if have.status not in AT_WORK and have.key_pair != want.key_pair:
         return f"made with key pair {have.key_pair or 'none'}, and Nova changes none"
     return ""
@@ -141,7 +147,11 @@ def problems(want: Wanted, have: Actual, *, adopt: bool, changes: bool, resizes:
     if server is None:
         return
     if not is_ours(want.server, server) and not adopt:
-        lacks = [f"{key}={value}" for key, value in want.server.metadata.items() if server.metadata.get(key) != value]
+        lacks = [
+            f"{key}={value}" + (f" (it has {server.metadata[key]})" if server.metadata.get(key) else "")
+            for key, value in want.server.metadata.items()
+            if server.metadata.get(key) != value
+        ]
         yield (
             f"The server {want.server.name} ({server.id}) is not ours: it lacks the metadata {', '.join(lacks)}."
             " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
@@ -174,6 +184,12 @@ def _state_problems(server: FoundServer) -> Iterator[str]:
         )
     elif server.status == LEAVING:
         yield f"The server {server.name} ({server.id}) is just being removed. Wait a moment, then run again."
+    elif server.status in ("ACTIVE", STARTS) and not server.busy and not server.networks:
+        yield (
+            f"The server {server.name} ({server.id}) has no network port, and so no address: somebody removed it. It"
+            " is billed. Attach a network with public addresses to it in OVH's console, then run again; or give it up:"
+            " python provision.py destroy"
+        )
     elif server.status not in (*RUNS, STARTS, "ERROR"):
         yield (
             f"The server {server.name} ({server.id}) is {server.status}, which provision.py does not end;"

@@ -10,7 +10,7 @@ from cloud.cost.catalogue import NoPrice, cost_so_far
 from cloud.cost.estimate import Estimate, estimate
 from cloud.machine import access, records
 from cloud.resources import FoundServer, Wanted
-from cloud.server_plan import first_server, is_ours
+from cloud.server_plan import is_ours
 from cloud.trouble import CloudError
 from settings import CloudSettings
 
@@ -76,7 +76,7 @@ class Status:
 
 def status(settings: CloudSettings, cloud: Compute, want: Wanted) -> Status | None:
     """The server as it is now; None if there is none."""
-    servers = first_server(want.server, records.known_id(settings), cloud.servers(want.server.name))
+    servers = cloud.servers_of(want.server, records.known_id(settings))
     if not servers:
         return None
     server = servers[0]

@@ -13,7 +13,7 @@ from openstack.network.v2.security_group import SecurityGroup
 from cloud import server_plan
 from cloud.api.explain import explained
 from cloud.api.patience import Say
-from cloud.resources import Actual, FoundGroup, FoundServer, KeyPair, Rule, Size, Wanted
+from cloud.resources import Actual, FoundGroup, FoundServer, KeyPair, Rule, Server, Size, Wanted
 
 IPV4, IPV6 = 4, 6
 GONE = "DELETED"
@@ -30,14 +30,33 @@ class Compute:
         self._images = dict[str, str]()
         self._flavors = dict[str, Flavor]()
 
+    @property
+    def region(self) -> str:
+        """Its name."""
+        return str(self.connection.config.get_region_name())
+
+    @property
+    def project(self) -> str:
+        """Its id."""
+        return str(self.connection.session.get_project_id())
+
     def actual(self, want: Wanted, known_id: str = "") -> Actual:
         """What there is under the names of what is wanted, but for the files beside .env."""
-        groups, servers = self.groups(want.group.name), self.servers(want.server.name)
+        groups = self.groups(want.group.name)
         return Actual(
             key_pair=self.key_pair(want.key_pair.name),
             groups=server_plan.first_group(want.group.description, want.rules, groups),
-            servers=server_plan.first_server(want.server, known_id, servers),
+            servers=self.servers_of(want.server, known_id),
         )
+
+    def servers_of(self, want: Server, known_id: str) -> tuple[FoundServer, ...]:
+        """The servers of the wanted one's name, and ours of that id if it has another by now; the one to use first."""
+        found = self.servers(want.name)
+        if known_id and all(one.id != known_id for one in found):
+            renamed = self.server(known_id)
+            if renamed and server_plan.is_ours(want, renamed):
+                found = (*found, renamed)
+        return server_plan.first_server(want, known_id, found)
 
     def key_pair(self, name: str) -> KeyPair | None:
         """The user's key pair of this name."""
@@ -51,7 +70,7 @@ class Compute:
     def groups(self, name: str) -> tuple[FoundGroup, ...]:
         """The project's security groups of this name."""
         with explained("Reading the security groups"):
-            found = self.connection.network.security_groups(name=name, project_id=self._project)
+            found = self.connection.network.security_groups(name=name, project_id=self.project)
             # Neutron's filter takes upper and lower case for the same
             return tuple(_found_group(group) for group in found if group.name == name)
 
@@ -86,10 +105,6 @@ class Compute:
                 port.id for server_id in server_ids for port in self.connection.network.ports(device_id=server_id)
             )
 
-    @property
-    def _project(self) -> str:
-        return str(self.connection.session.get_project_id())
-
     def _with_reason(self, server: NovaServer) -> NovaServer:
         """A list does not have the reason of an ERROR."""
         return self.connection.compute.get_server(server.id) if server.status == "ERROR" else server
@@ -115,6 +130,8 @@ class Compute:
             launched=bool(server.launched_at),
             locked=bool(server.is_locked),
             busy=bool(server.task_state),
+            region=self.region,
+            project=self.project,
         )
 
     def _flavor(self, of_server: Flavor) -> Flavor:

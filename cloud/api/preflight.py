@@ -54,8 +54,19 @@ class Room:
         return more > 0 and self.limit != NO_LIMIT and self.used + more > self.limit
 
 
+class OfNoUse(CloudError):
+    """Names in the settings that this region does not have, or cannot make a server of."""
+
+    def __init__(self, mistakes: Iterable[str], flavor: Flavor | None = None) -> None:
+        self.mistakes = tuple(mistakes)
+        """A line for each, with what to do about it."""
+        self.flavor = flavor
+        """None if that is one of them."""
+        super().__init__("\n".join(self.mistakes))
+
+
 def parts(connection: Connection, server: Server) -> Parts:
-    """Flavor, image and network of a server. Raises CloudError with a line for each name that is of no use."""
+    """Flavor, image and network of a server. Raises OfNoUse, and CloudError where the cloud cannot be asked."""
     mistakes = list[str]()
     with explained("Reading flavors, images and networks"):
         flavor = _flavor(connection, server.flavor, mistakes)
@@ -64,32 +75,30 @@ def parts(connection: Connection, server: Server) -> Parts:
     if flavor and image:
         mistakes += _too_small(flavor, image)
     if mistakes or not (flavor and image and network):
-        raise CloudError("\n".join(mistakes))
+        raise OfNoUse(mistakes, flavor)
     return Parts(flavor, image, network)
 
 
 def flavor_only(connection: Connection, name: str) -> Flavor:
-    """A flavor by its name, for a server whose image and network stay as they are. Raises CloudError."""
+    """A flavor by its name, for a server whose image and network stay as they are. Raises as `parts` does."""
     mistakes = list[str]()
     with explained("Reading flavors"):
         flavor = _flavor(connection, name, mistakes)
     if flavor is None:
-        raise CloudError("\n".join(mistakes))
+        raise OfNoUse(mistakes)
     return flavor
 
 
-def room_for(connection: Connection, needs: Needs) -> None:
-    """Raise CloudError, with all that is missing, if the project's quota has no room for as much more."""
-    lacks = list[str]()
+def lack_of_room(connection: Connection, needs: Needs) -> list[str]:
+    """What the project's quota has no room for, in one line; nothing if it has. Raises CloudError."""
     with explained("Reading the quota"):
-        for room, more in _rooms(connection, needs):
-            if room.lacks(more):
-                lacks.append(f"{room.used} of {room.limit} {room.what} in use, and {more} more needed")
-    if lacks:
-        raise CloudError(
-            f"The quota has no room: {'; '.join(lacks)}."
-            " Ask OVH for more (console: Public Cloud > Quota), or free some."
-        )
+        lacks = [
+            f"{room.used} of {room.limit} {room.what} in use, and {more} more needed"
+            for room, more in _rooms(connection, needs)
+            if room.lacks(more)
+        ]
+    advice = "Ask OVH for more (console: Public Cloud > Quota), or free some."
+    return [f"The quota has no room: {'; '.join(lacks)}. {advice}"] if lacks else []
 
 
 def _flavor(connection: Connection, name: str, mistakes: list[str]) -> Flavor | None:

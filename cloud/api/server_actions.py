@@ -54,6 +54,15 @@ class Actions:
                 self._ask("Starting the server", self._start, lambda server: server.status != STARTS)
             self.at_rest()
 
+    def rename(self, name: str) -> None:
+        """Give it back its name in Nova; its host name stays."""
+
+        def ask() -> None:
+            self._nova.update_server(self._id, name=name)
+
+        with step(self._to, f"Naming the server {name}"):
+            self._ask("Naming the server", ask, lambda server: server.name == name)
+
     def adopt(self, metadata: dict[str, str]) -> None:
         """Mark it as ours."""
 

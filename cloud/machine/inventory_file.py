@@ -29,6 +29,9 @@ class Entry(BaseModel):
     """What it does; one server does all of it."""
     id: str
     """Nova's."""
+    region: str = ""
+    project: str = ""
+    """The id of the project that pays for it. "" in a file of before these were noted."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

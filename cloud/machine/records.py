@@ -29,6 +29,8 @@ def entry(settings: Settings, server: FoundServer) -> Entry:
             "ipv6": server.ipv6 or None,
             "user": settings.instance.user,
             "id": server.id,
+            "region": server.region,
+            "project": server.project,
             **groups,
         }
     )
@@ -58,8 +60,11 @@ def _inventory_remark(settings: Settings, here: Entry) -> str | None:
     former = next((one for one in entries if one.name == here.name), None)
     if former is None:
         return None
-    pairs = [(field, getattr(former, field), getattr(here, field)) for field in ("id", "ipv4", "ipv6", "user")]
+    pairs = [(field, getattr(former, field), getattr(here, field)) for field in NOTED]
     return "; ".join(f"{field}: {old or 'none'} → {new or 'none'}" for field, old, new in pairs if old != new)
+
+
+NOTED = ("id", "region", "project", "ipv4", "ipv6", "user")
 
 
 def _keys_remark(settings: Settings, here: Entry, console: str) -> str | None:
@@ -118,6 +123,19 @@ def files_with(settings: Settings) -> tuple[str, ...]:
 def known_id(settings: Settings) -> str:
     """Nova's id of the server of the settings, as it was noted; "" if it was not."""
     return next((one.id for one in _own(settings)), "")
+
+
+def check_place(settings: Settings, region: str, project: str) -> None:
+    """Raise CloudError if the server was noted in another region or project: looked for here, it would seem gone."""
+    for one in _own(settings):
+        noted = f"region {one.region}, project {one.project}"
+        if one.region and (one.region, one.project) != (region, project):
+            raise CloudError(
+                f"{settings.inventory_file} says that {one.name} is in {noted}; this is region {region}, project"
+                f" {project}. Nothing was done. Mend OS_REGION_NAME and the project in .env, the environment or"
+                " openrc.sh. For one more server, take another folder with a .env of its own. If the one noted is gone for good,"
+                f" remove {settings.inventory_file.name}."
+            )
 
 
 def known_user(settings: Settings, server_id: str) -> str:

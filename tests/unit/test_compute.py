@@ -1,5 +1,6 @@
 """What the cloud's answers are in our terms. The calls themselves are tested in tests/cloud."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -7,6 +8,7 @@ from openstack import exceptions as sdk
 from openstack.compute.v2.flavor import Flavor
 from openstack.compute.v2.server import Server as NovaServer
 from openstack.connection import Connection
+from test_plan import WANT
 
 from cloud.api.compute import Compute, rule_of
 from cloud.resources import FoundServer, Rule, Size
@@ -67,6 +69,10 @@ class Nova:
         """Show the server."""
         return NovaServer.existing(**self.body)
 
+    def servers(self, **_: str) -> list[NovaServer]:
+        """Show those that have the name that is asked for."""
+        return []
+
     def get_flavor(self, flavor_id: str) -> Flavor:
         """Show a flavor."""
         self.asked.append(flavor_id)
@@ -76,7 +82,9 @@ class Nova:
 
 
 def compute(nova: Nova) -> Compute:
-    return Compute(cast(Connection, type("Connection", (), {"compute": nova})), print)
+    config = SimpleNamespace(get_region_name=lambda: "GRA11")
+    session = SimpleNamespace(get_project_id=lambda: "p1")
+    return Compute(cast(Connection, SimpleNamespace(compute=nova, config=config, session=session)), print)
 
 
 def found(cloud: Compute) -> FoundServer:
@@ -119,3 +127,18 @@ def test_of_several_addresses_one_that_all_reach_is_taken() -> None:
     two_private = {"private": on("10.77.1.101", "10.77.1.100")}
     server = found(compute(Nova(flavor=NEW_FLAVOR, addresses=two_private)))
     assert (server.ipv4, server.ipv6) == ("10.77.1.100", "")
+
+
+OURS = {"project": "koprogo", "environment": "production"}
+
+
+def test_a_server_says_where_it_is() -> None:
+    server = found(compute(Nova(flavor=NEW_FLAVOR)))
+    assert (server.region, server.project) == ("GRA11", "p1")
+
+
+@pytest.mark.parametrize(("metadata", "ids"), [(OURS, ["1"]), ({}, []), (OURS | {"environment": "staging"}, [])])
+def test_ours_is_found_by_its_id_under_another_name(metadata: dict[str, str], ids: list[str]) -> None:
+    cloud = compute(Nova(name="by hand", flavor=NEW_FLAVOR, metadata=metadata))
+    assert [one.id for one in cloud.servers_of(WANT.server, "1")] == ids
+    assert cloud.servers_of(WANT.server, "") == ()

@@ -20,6 +20,8 @@ SERVER = {
     "user": "ubuntu",
     "groups": ["web", "database"],
     "id": "5c1e",
+    "region": "GRA11",
+    "project": "p1",
 }
 
 

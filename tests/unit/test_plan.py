@@ -11,6 +11,7 @@ from cloud.plan import Action, Change, Plan, difference
 from cloud.resources import (
     Actual,
     Address,
+    Difference,
     Existing,
     FoundGroup,
     FoundServer,
@@ -44,6 +45,8 @@ FOUND = FoundServer(
     ipv6="2001:41d0::1",
     size=Size(1, 2000, 25),
     created="2026-11-01T10:00:00Z",
+    region="GRA11",
+    project="p1",
 )
 GROUP = FoundGroup("6a01", "koprogo", "project=koprogo environment=production", WANT.rules)
 HAVE = Actual(
@@ -250,13 +253,16 @@ def test_a_server_of_our_name_that_is_not_ours_stops_everything_until_it_is_adop
     for metadata, lacks in (
         ({}, "project=koprogo, environment=production"),
         ({"project": "koprogo"}, "environment=production"),
-        ({"project": "koprogo", "environment": "staging"}, "environment=production"),
+        ({"project": "koprogo", "environment": "staging"}, "environment=production (it has staging)"),
     ):
         assert problem(having(metadata=metadata)) == (
             f"The server koprogo (5c1e) is not ours: it lacks the metadata {lacks}."
             " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
         )
     theirs = having(metadata={"project": "koprogo"})
+    assert about(theirs) == [
+        "  ! server          koprogo         5c1e  d2-2, Ubuntu 22.04, 51.75.1.2, 2001:41d0::1, ACTIVE  (not ours)"
+    ]
     assert about(theirs, adopt=True) == ["  ~ server          koprogo         metadata: environment: none → production"]
     assert difference(WANT, theirs, adopt=True).problems == ()
     # what else differs is for the next plan to show: nothing is lost by adopting
@@ -273,9 +279,7 @@ def test_a_group_of_our_name_that_is_not_ours_stops_everything_until_it_is_adopt
         'The security group koprogo is not ours: its description is not "project=koprogo environment=production".'
         " Choose another INSTANCE_NAME, or adopt it: python provision.py adopt"
     )
-    assert about(theirs) == [
-        "  ! security group  koprogo         project=koprogo environment=production  (there is one that is not ours)"
-    ]
+    assert about(theirs) == ["  ! security group  koprogo         6a01  0 rules  (not ours)"]
     adopted = about(theirs, adopt=True)
     assert adopted[0].endswith("(description: web servers → ours)")
     assert len(adopted) == 11
@@ -335,7 +339,10 @@ def test_of_two_servers_the_known_one_stays() -> None:
     assert [one.id for one in first_server(WANT.server, "5c1e", servers)] == ["5c1e", "0001", "0000", "0002"]
     assert [one.id for one in first_server(WANT.server, "", servers)] == ["0001", "5c1e", "0000", "0002"]
     two = replace(HAVE, servers=(FOUND, older))
-    assert about(two) == ["  - server          koprogo         0001  d2-2, 51.75.1.2  (there are two of this name)"]
+    assert about(two) == [
+        "  - server          koprogo         0001  d2-2, Ubuntu 22.04, 51.75.1.2, 2001:41d0::1, ACTIVE"
+        "  (there are two of this name)"
+    ]
     assert difference(WANT, two).loses_data
     assert problem(replace(HAVE, servers=(FOUND, theirs))) == (
         "There are more servers named koprogo that are not ours (0002); rename or remove them."
@@ -347,7 +354,7 @@ def test_of_two_groups_the_one_with_the_rules_stays() -> None:
     groups = first_group(WANT.group.description, WANT.rules, (empty, GROUP))
     assert [group.id for group in groups] == ["6a01", "6a00"]
     assert about(replace(HAVE, groups=groups)) == [
-        "  - security group  koprogo         6a00  (there are two of this name)"
+        "  - security group  koprogo         6a00  0 rules  (there are two of this name)"
     ]
     foreign = (GROUP, replace(empty, description="web"))
     assert problem(replace(HAVE, groups=foreign)).startswith("There are 2 security groups named koprogo, and not all")
@@ -382,3 +389,26 @@ def test_the_rules_of_a_port() -> None:
         Rule("egress", "", "", "IPv4"),
         Rule("egress", "", "", "IPv6"),
     }
+
+
+def test_a_server_that_was_renamed_by_hand_gets_its_name_back() -> None:
+    renamed = having(name="koprogo-old")
+    assert about(renamed) == ["  ~ server          koprogo         name: koprogo-old → koprogo"]
+    (change,) = difference(WANT, renamed).pending
+    assert change.differences == (Difference("name", "koprogo-old", "koprogo"),)
+    assert not difference(WANT, renamed).makes_a_server
+
+
+@pytest.mark.parametrize("status", ["PAUSED", "SUSPENDED", "RESCUE", "SHELVED_OFFLOADED"])
+def test_a_state_that_is_left_so_is_not_called_in_place(status: str) -> None:
+    (line,) = about(having(status=status))
+    assert line == (
+        f"  ! server          koprogo         d2-2, Ubuntu 22.04, Ext-Net, environment production  (it is {status})"
+    )
+    assert problem(having(status=status)).startswith(f"The server koprogo (5c1e) is {status}, which provision.py does")
+
+
+def test_a_server_without_its_port_says_what_is_lost_and_is_not_changed() -> None:
+    without = having(networks=frozenset(), groups=frozenset(), ipv4="", ipv6="")
+    assert problem(without).startswith("The server koprogo (5c1e) has no network port, and so no address:")
+    assert difference(WANT, without).pending == ()

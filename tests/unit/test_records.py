@@ -38,6 +38,8 @@ def test_what_was_written_is_in_place_and_nothing_else_is(settings: Settings) ->
                 "user": "ubuntu",
                 "groups": ["web", "database"],
                 "id": "5c1e",
+                "region": "GRA11",
+                "project": "p1",
             }
         ]
     }
@@ -251,3 +253,31 @@ def test_a_full_disk_is_a_line_and_leaves_what_there_was(settings: Settings, mon
 def left_over(settings: Settings) -> list[str]:
     """Names of temporary files beside .env."""
     return [file.name for file in settings.folder.glob(".*") if file.name != ".env"]
+
+
+@pytest.mark.parametrize(("region", "project"), [("GRA9", "p1"), ("GRA11", "p2")])
+def test_a_server_that_was_noted_elsewhere_is_not_looked_for_here(
+    settings: Settings, region: str, project: str
+) -> None:
+    records.check_place(settings, region, project)  # nothing is noted yet
+    records.write(settings, records.entry(settings, FOUND), (ED25519,))
+    records.check_place(settings, "GRA11", "p1")
+    with pytest.raises(CloudError) as caught:
+        records.check_place(settings, region, project)
+    assert str(caught.value) == (
+        f"{settings.inventory_file} says that koprogo is in region GRA11, project p1; this is region {region}, project"
+        f" {project}. Nothing was done. Mend OS_REGION_NAME and the project in .env, the environment or openrc.sh."
+        " For one more server, take another folder with a .env of its own. If the one noted is gone for good, remove"
+        " inventory.json."
+    )
+
+
+def test_a_file_of_before_regions_were_noted_is_written_anew(settings: Settings) -> None:
+    records.write(settings, records.entry(settings, FOUND), (ED25519,))
+    noted = json.loads(settings.inventory_file.read_text())
+    del noted["servers"][0]["region"], noted["servers"][0]["project"]
+    settings.inventory_file.write_text(json.dumps(noted))
+    records.check_place(settings, "GRA9", "p1")
+    assert records.compare(settings, FOUND, "") == AGREE | {
+        "inventory.json": "region: none → GRA11; project: none → p1"
+    }

@@ -13,7 +13,7 @@ from cloud.api import shape
 from cloud.api.compute import Compute
 from cloud.api.explain import explained
 from cloud.api.make import Maker
-from cloud.api.preflight import Needs, flavor_only, parts, room_for
+from cloud.api.preflight import Needs, flavor_only, lack_of_room, parts
 from cloud.resources import KeyPair, Server
 from cloud.trouble import CloudError, NoAnswer
 
@@ -54,8 +54,8 @@ CALLS: dict[str, tuple[str, Callable[[Connection], object], str]] = {
         lambda to: parts(to, WANT),
         "Reading flavors, images and networks: Neutron",
     ),
-    "/nova/v2.1/limits": ("limits", lambda to: room_for(to, Needs(servers=1)), "Reading the quota: Nova"),
-    "/v2.0/quotas/p1/details": ("quota", lambda to: room_for(to, Needs(ports=1)), "Reading the quota: Neutron"),
+    "/nova/v2.1/limits": ("limits", lambda to: lack_of_room(to, Needs(servers=1)), "Reading the quota: Nova"),
+    "/v2.0/quotas/p1/details": ("quota", lambda to: lack_of_room(to, Needs(ports=1)), "Reading the quota: Neutron"),
 }
 
 
