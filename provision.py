@@ -7,6 +7,7 @@ What was made before a failure stays, and the next run goes on from there: there
 
 import os
 import signal
+import sys
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     # imports take a moment, and interrupted in the middle they end in a traceback; nothing is done until their end
@@ -17,10 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-from click.core import ParameterSource
+try:
+    import click
+    from click.core import ParameterSource
 
-from cloud import command_line
+    from cloud import command_line
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error.name} is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python provision.py"
+    )
 
 COMMON = (
     click.option("--openrc", type=click.Path(path_type=Path), help="Log in with this openrc.sh, as OVH gives it."),
@@ -159,4 +165,4 @@ def run(command: str, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.start(main)

@@ -215,14 +215,19 @@ def load_cloud(
     return CloudSettings(**parts)
 
 
+def may_be_written(settings: Settings | KeySettings, name: str) -> None:
+    """Raise SettingsError if a line for this variable in the .env file would not count."""
+    if os.environ.get(name):
+        raise SettingsError(f"{name}: is set in the environment, which wins over {settings.env_file}; change it there")
+
+
 def write_variable(settings: Settings | KeySettings, name: str, value: str) -> None:
     """Give one of our variables another value in the .env file; the settings that were loaded stay as they are.
 
     Raises SettingsError if the file cannot be written, or if a line in it would not count.
     """
     path = settings.env_file
-    if os.environ.get(name):
-        raise SettingsError(f"{name}: is set in the environment, which wins over {path}; change it there")
+    may_be_written(settings, name)
     try:
         text = path.read_bytes().decode()
         dotenv_change.replace(path, dotenv_change.changed(text, name, value).encode())

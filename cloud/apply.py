@@ -44,6 +44,8 @@ class Apply:
     planned: Planned
     to: Console
     ask: trust.Ask
+    well: Callable[[], None]
+    """Called once a server is well with another size, before that is confirmed."""
 
     def __post_init__(self) -> None:
         """Begin with what is known of the server and its group."""
@@ -128,6 +130,7 @@ class Apply:
 
     def _replace(self, server: Server, maker: Maker, *, keeps_address: bool) -> None:
         if keeps_address:
+            records.doubt_keys(self.settings, self._found())
             Actions(self.cloud, self._server_id, self.to).rebuild(server, _found_before(self.planned.parts))
             self._rebuilt = True
             return
@@ -154,19 +157,29 @@ class Apply:
         server = self._found()
         login = access.known_login(self.settings, server)
         if not login.host_keys:
-            login = replace(login, host_keys=trust.HostKeys(self.cloud, server, (), False).wait(self.to, self.ask))
+            login = replace(login, host_keys=trust.HostKeys(self.cloud, server, ()).wait(self.to, self.ask))
         # of one that has the new size already nobody knows how it was before: it has to be well
         before = server.status == "VERIFY_RESIZE" or access.healthy(login)
-        return lambda: access.answers_again(login, before, self.to)
+
+        def answers() -> str:
+            trouble = access.answers_again(login, before, self.to)
+            if not trouble and self._found().flavor == self.want.server.flavor:
+                self.well()
+            return trouble
+
+        return answers
 
     def _finish(self) -> Login:
         self.lease.keep()
         server = first_boot.wait_active(self.cloud, self._server_id, self.to)
         if self._made:
-            Maker(self.cloud).the_only_one(self.want.server, self._mark, self._known)
+            kept = Maker(self.cloud).the_only_one(self.want.server, self._mark, self._known)
+            if kept != server.id:
+                server = first_boot.wait_active(self.cloud, kept, self.to)
         here = records.entry(self.settings, server)
-        former = records.former_keys(self.settings, here)
-        keys = trust.HostKeys(self.cloud, server, former, self._rebuilt).wait(self.to, self.ask)
+        former, doubted = records.former_keys(self.settings, here), records.doubted_keys(self.settings, here)
+        again = trust.Again.MADE if self._rebuilt else trust.Again.PERHAPS if doubted else trust.Again.NO
+        keys = trust.HostKeys(self.cloud, server, former or doubted, again).wait(self.to, self.ask)
         login = Login(server.ipv4, here.user, self.settings.instance.ssh_private_key, keys)
         self.lease.keep()
         first_boot.wait_first_boot(login, self.to)

@@ -9,6 +9,17 @@ from collections.abc import Callable
 import click
 
 
+def start(command: click.Command) -> None:
+    """Read the command line, and do what it says; for what click prints itself, too, such as --help."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this; a file opened next would take its place
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
+    try:
+        command()
+    except OSError as error:
+        sys.exit(_unwritten(error))
+
+
 def run(load: Callable[[], Callable[[], int]]) -> None:
     """Run the command that `load` gives and exit with its status; 1 if it failed, 130, 143 or 129 if interrupted."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -24,11 +35,19 @@ def run(load: Callable[[], Callable[[], int]]) -> None:
         print("\nInterrupted. What was done until then stays so; run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        # whoever read this has gone, or there is no room for it; what is left in the buffer has nowhere to go
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the end of the process
-        gone = isinstance(error, BrokenPipeError)
-        sys.exit(1 if gone else f"{error.filename or 'The output'}: {error.strerror}.")
+        sys.exit(_unwritten(error))
     sys.exit(status)
+
+
+def _unwritten(error: OSError) -> int | str:
+    """What to say of a file that is not as it should be: the output most of all."""
+    # whoever read this has gone, or there is no room for it; what is left in the buffer has nowhere to go
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the end of the process
+    if isinstance(error, BrokenPipeError):
+        return 1
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "The current folder is gone: somebody removed it. Change to another one, then run again."
+    return f"{error.filename or 'The output'}: {error.strerror}."
 
 
 def _status_of(load: Callable[[], Callable[[], int]]) -> int | str:
@@ -47,6 +66,7 @@ def _status_of(load: Callable[[], Callable[[], int]]) -> int | str:
     except CloudError as error:
         return str(error)
     except click.Abort:
-        if sys.stdin is not None and sys.stdin.isatty():
-            raise KeyboardInterrupt from None
+        if sys.stdin is not None and sys.stdin.isatty():  # every question comes before the work
+            print("\nNothing was done.", file=sys.stderr)
+            return 130
         return "Nothing was done: nobody answered. Run it in a terminal, or with --yes."

@@ -1,7 +1,8 @@
 """What each command of provision.py does, from the settings to the exit status."""
 
 import json
-from contextlib import suppress
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,15 +79,18 @@ def apply(  # noqa: PLR0913 - the options of a command
     """Show the plan, ask, and do exactly it."""
     work = _begin(openrc, verbose=verbose)
     planned = work.planner.plan(adopt=adopt, rebuild=rebuild)
-    if (rebuild or adopt) and planned.have.server is None:
-        what = "rebuild" if rebuild else "adopt"
-        raise CloudError(f"There is no server {work.name} to {what}. To make one: python provision.py apply")
+    have = planned.have
+    if (rebuild and have.server is None) or (adopt and not (have.server or have.group or have.key_pair)):
+        what = f"server {work.name} to rebuild" if rebuild else f"{work.name} to adopt"
+        raise CloudError(f"There is no {what}. To make one: python provision.py apply")
     _show(work, planned)
     _stop_for(planned.plan)
     if rebuild and not planned.plan.makes_a_server:
+        if planned.plan.resizes:
+            raise CloudError(f"{work.name} has a size that is not confirmed yet. First: python provision.py apply")
         raise CloudError(f"Nova is at work on {work.name}. Wait until that is done, then run again.")
     if not planned.plan.pending:
-        return _nothing_to_do(work, planned.plan)
+        return _nothing_to_do(work, planned.plan, removes=not dry_run)
     if dry_run:
         work.to.print("Nothing was done: this was a dry run.")
         return 0
@@ -102,6 +106,8 @@ def resize(*, openrc: Path | None, verbose: bool, yes: bool, flavor: str) -> int
     """Give the server another flavor, and FLAVOR of .env with it."""
     work = _begin(openrc, verbose=verbose)
     before = work.settings.instance.flavor
+    if before != flavor:
+        variables.may_be_written(work.settings, "FLAVOR")
     instance = work.settings.instance.model_copy(update={"flavor": flavor})
     work = replace(work, settings=replace(work.settings, instance=instance))
     planned = work.planner.plan()
@@ -117,15 +123,11 @@ def resize(*, openrc: Path | None, verbose: bool, yes: bool, flavor: str) -> int
         return _nothing_to_do(work, planned.plan)
     _agree(work, yes=yes, name="", loses_data=False)
     with held(Maker(work.cloud), work.name, work.to) as taken:
-        again = work.planner.again(planned)
-        # before the server: cut off in between, the next apply goes on with what is written there
-        if before != flavor:
-            variables.write_variable(work.settings, "FLAVOR", flavor)
-        try:
-            _do(work, again, taken, yes=yes)
-        except CloudError:
-            _follow(work, planned.have.server.id)
-            raise
+        if before == flavor:
+            _do(work, work.planner.again(planned), taken, yes=yes)
+        else:
+            _do(work, work.planner.again(planned), taken, yes=yes, well=lambda: _note_flavor(work, flavor))
+            _note_flavor(work, flavor)  # of one that has this size already, nothing was waited for
     return 0
 
 
@@ -153,6 +155,7 @@ def destroy(*, openrc: Path | None, verbose: bool, yes: bool, name: str, backup:
         if not set(again.plan.pending) <= set(found.plan.pending):
             show(again.plan, work.to)
             raise CloudError(CHANGED)
+        _stop_for(again.plan)
         destroyer.run(again, taken)
     if left := destroyer.left(found):
         raise CloudError(f"Still there: {', '.join(left)}. Run again.")
@@ -230,9 +233,9 @@ def _stop_for(plan: Plan) -> None:
         raise CloudError("\n".join(plan.problems))
 
 
-def _nothing_to_do(work: Work, plan: Plan) -> int:
-    """Say so. What an apply that was cut off has left of its lease goes."""
-    other = lease.clear(Maker(work.cloud), work.name)
+def _nothing_to_do(work: Work, plan: Plan, *, removes: bool = True) -> int:
+    """Say so. If it `removes`, what an apply that was cut off has left of its lease goes."""
+    other = (lease.clear if removes else lease.at_work)(Maker(work.cloud), work.name)
     left_so = plan.count(Action.REPORT)
     work.to.print(f"Nothing to do: {'what is marked ! is left as it is' if left_so else 'everything is in place'}.")
     if other:
@@ -240,12 +243,12 @@ def _nothing_to_do(work: Work, plan: Plan) -> int:
     return 0
 
 
-def _follow(work: Work, server_id: str) -> None:
-    """Let FLAVOR in .env be what the server is, after a resize that failed; the reason of that is said elsewhere."""
-    with suppress(CloudError, variables.SettingsError):
-        server = work.cloud.server(server_id)
-        if server and server.status == "ACTIVE":
-            variables.write_variable(work.settings, "FLAVOR", server.flavor)
+def _note_flavor(work: Work, flavor: str) -> None:
+    """Let FLAVOR in .env be what the server is well with: before it is confirmed, so that no apply takes it back."""
+    try:
+        variables.write_variable(work.settings, "FLAVOR", flavor)
+    except variables.SettingsError as error:
+        raise CloudError(str(error)) from None
 
 
 def _losing_data(planned: Planned) -> list[FoundServer]:
@@ -275,15 +278,17 @@ def _agree(work: Work, *, yes: bool, name: str, loses_data: bool) -> None:
 
 def _last_backup(work: Work, server: FoundServer, backup: bool | None, *, yes: bool) -> None:
     """Take a backup and fetch it, before data is lost. Raises CloudError; nothing was removed then."""
-    if not server.launched or not server.ipv4:
+    if not server.launched:
         return
     folder = work.settings.folder / "backups"
     if backup is None:
         backup = yes or asking.confirmed(f"Take a last backup, and fetch it to {folder}?", default=True)
     if not backup:
         return
-    login = access.known_login(work.settings, server)
     try:
+        if server.status != "ACTIVE":
+            raise CloudError(f"There is no last backup: the server is {server.status}.")
+        login = access.known_login(work.settings, server)
         if not login.host_keys:
             raise CloudError(f"There is no last backup: no host key of {server.ipv4} is pinned, so nobody logs in.")
         last_backup.take(login, folder, work.to)
@@ -291,19 +296,21 @@ def _last_backup(work: Work, server: FoundServer, backup: bool | None, *, yes: b
         raise CloudError(f"{error} Nothing was removed. To go on without a backup: --no-backup") from None
 
 
-def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool) -> None:
-    """Do the plan, and say how to log in."""
+def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool, well: Callable[[], None] = lambda: None) -> None:
+    """Do the plan, and say how to log in. `well` as of Apply."""
     ask = _agrees if asking.somebody_is_there() and not yes else None
     try:
-        login = Apply(work.settings, work.cloud, taken, work.planner.want, planned, work.to, ask).run()
+        login = Apply(work.settings, work.cloud, taken, work.planner.want, planned, work.to, ask, well).run()
     except ServerFailed as error:
         if ask is None or not ask(f"{error} Remove it now?"):
             raise
         Maker(work.cloud).delete_server(error.server_id)
         raise CloudError("It is removed. Run again once the reason is gone.") from None
     work.to.print(f"{work.name} is ready. To log in:")
-    known_hosts = work.settings.known_hosts_file
-    work.to.print(f"  ssh -i {login.private_key} -o UserKnownHostsFile={known_hosts} {login.user}@{login.address}")
+    # in a file's name, ssh itself takes a space for the end of it
+    known_hosts = str(work.settings.known_hosts_file).replace(" ", "\\ ")
+    options = ["-i", str(login.private_key), "-o", f"UserKnownHostsFile={known_hosts}"]
+    work.to.print(f"  {shlex.join(['ssh', *options, f'{login.user}@{login.address}'])}")
 
 
 def _agrees(question: str) -> bool:

@@ -1,5 +1,6 @@
 """`provision.py destroy`: take away what is ours, in the order of the plan, and prove that nothing is left."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -27,6 +28,10 @@ class Found:
     have: Actual
     records: DnsPlan | None
     """None where the DNS records are the operator's to keep."""
+    server_ids: tuple[str, ...]
+    """Also of one that went in an earlier run, which may have left a port."""
+    targets: tuple[str, ...]
+    """Where DNS records of ours may lead to."""
 
 
 class Destroy:
@@ -41,11 +46,12 @@ class Destroy:
         with step(self._to, "Looking at what there is"):
             have = self._cloud.actual(self._want, records.known_id(self._settings))
             have = replace(have, records=dict.fromkeys(records.files_with(self._settings), ""))
-            found = self._dns(have)
+            ids, targets = self._ids(have), self._targets(have)
+            found = self._dns(targets)
             rows = [change.row for change in found.changes] if found else []
             addresses = [Address(row.name, row.kind, row.target) for row in rows]
-            plan = removal(self._want, have, addresses, self._cloud.ports(self._ids(have)))
-        return Found(plan, have, found)
+            plan = removal(self._want, have, addresses, self._cloud.ports(ids))
+        return Found(plan, have, found, ids, targets)
 
     def run(self, found: Found, lease: Lease) -> None:
         """Take it away."""
@@ -59,25 +65,34 @@ class Destroy:
     def left(self, found: Found) -> list[str]:
         """What of ours is there nonetheless: looked up anew, and not taken from memory."""
         with step(self._to, "Looking for anything that is left"):
-            after = self._cloud.actual(self._want, "")
-            dns_after = self._dns(found.have)
+            after = self._cloud.actual(self._want)
+            dns_after = self._dns(found.targets)
             changes = removal(self._want, after, ()).pending
             left = [" ".join(describe(change.resource)[:2]) for change in changes]
-            left += [f"port {port}" for port in self._cloud.ports(self._ids(found.have))]
-            left += [f"security group {group.name}" for group in self._cloud.groups(self._want.server.name + SUFFIX)]
+            by_name = {server.id for server in after.servers}
+            left += [f"server {one}" for one in found.server_ids if one not in by_name and self._cloud.server(one)]
+            left += [f"port {port}" for port in self._cloud.ports(found.server_ids)]
+            tickets = Maker(self._cloud).tickets(self._want.server.name + SUFFIX)
+            left += [f"security group {self._want.server.name}{SUFFIX} ({ticket.id})" for ticket in tickets]
             left += [str(change) for change in (dns_after.changes if dns_after else ())]
         return left
 
-    def _ids(self, have: Actual) -> list[str]:
-        return [server.id for server in ours(self._want.server, have.servers)]
+    def _ids(self, have: Actual) -> tuple[str, ...]:
+        """Of the servers that are ours, and of one that went in an earlier run: it may have left a port."""
+        ids = [server.id for server in ours(self._want.server, have.servers)]
+        known = records.known_id(self._settings)
+        gone = known and known not in ids and self._cloud.server(known) is None
+        return (*ids, known) if gone else tuple(ids)
 
-    def _dns(self, have: Actual) -> DnsPlan | None:
+    def _targets(self, have: Actual) -> tuple[str, ...]:
+        servers = ours(self._want.server, have.servers)
+        addresses = [address for server in servers for address in (server.ipv4, server.ipv6) if address]
+        return *addresses, *records.addresses(self._settings)
+
+    def _dns(self, targets: Iterable[str]) -> DnsPlan | None:
         if self._zones is None:
             return None
         site = self._settings.site
-        servers = ours(self._want.server, have.servers)
-        targets = [address for server in servers for address in (server.ipv4, server.ipv6) if address]
-        targets += records.addresses(self._settings)
         try:
             return self._zones.plan_removal(site.names, targets, self._settings.ovh.caa_issuer)
         except CloudError as error:

@@ -154,11 +154,8 @@ def _key_problems(want: Wanted, have: Actual, server: tuple[Change, ...], *, ado
             " INSTANCE_NAME, or have it replaced: python provision.py adopt"
         )
     stays = not any(change.action is Action.REPLACE for change in server)
-    if found and stays and not have.lets_us_in:
-        yield (
-            f"The server {found.name} does not know the new SSH_PUBLIC_KEY, and nobody could log in with it. Add it"
-            f" with the former key first: ssh-copy-id -f -i NEW.pub -o IdentityFile=FORMER USER@{found.ipv4}"
-        )
+    if found and stays and have.key_trouble:
+        yield have.key_trouble
 
 
 def _is_ours(want: Wanted, have: Actual) -> bool:

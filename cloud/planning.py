@@ -16,6 +16,7 @@ from cloud.machine.host_keys import on_console
 from cloud.machine.private_key import is_locked
 from cloud.plan import Action, Plan, difference
 from cloud.resources import Actual, FoundServer, Group, GroupRule, KeyPair, Server, Size, Wanted, wanted
+from cloud.server_plan import is_ours
 from cloud.show import show, step
 from cloud.trouble import CloudError, NotYet
 from settings import CloudSettings
@@ -54,7 +55,7 @@ class Planner:
     def plan(self, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Look, check what would go wrong, and compare. Raises CloudError where the cloud cannot be asked."""
         with step(self._to, "Looking at what there is"):
-            have = self.look()
+            have = self.look(adopt=adopt)
             plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
             parts, flavor, mistakes = self._found(plan)
             if flavor:
@@ -104,38 +105,50 @@ class Planner:
     def again(self, shown: Planned, *, adopt: bool = False, rebuild: bool = False) -> Planned:
         """Compare anew, now that nobody else changes anything. Raises CloudError if the plan is another one."""
         with step(self._to, "Looking again, now that no other apply can begin"):
-            have = replace(self.look(), size=shown.have.size)
+            have = replace(self.look(adopt=adopt), size=shown.have.size)
             plan = difference(self.want, have, adopt=adopt, rebuild=rebuild)
         if plan != shown.plan or _ids(have) != _ids(shown.have):
             show(plan, self._to)
             raise CloudError(CHANGED)
         return replace(shown, plan=plan, have=have)
 
-    def look(self) -> Actual:
-        """What there is in the cloud, and beside .env."""
+    def look(self, *, adopt: bool = False) -> Actual:
+        """What there is in the cloud, and beside .env. A server that is not ours, nor to be, is not logged in to."""
         have = self._cloud.actual(self.want, records.known_id(self._settings))
         server = have.server
         if server is None:
             return have
         console, _ = trust.console(self._cloud, server.id) if server.status == "ACTIVE" else ("", "")
+        tries = have.key_pair != self.want.key_pair and (adopt or is_ours(self.want.server, server))
         return replace(
             have,
             records=records.compare(self._settings, server, console),
-            lets_us_in=have.key_pair == self.want.key_pair or self._lets_us_in(server, console),
+            key_trouble=self._key_trouble(server, console) if tries else "",
         )
 
-    def _lets_us_in(self, server: FoundServer, console: str) -> bool:
-        """Whether the server knows the key of the settings; one that cannot be asked is taken to."""
-        if not server.ipv4:
-            return True
+    def _key_trouble(self, server: FoundServer, console: str) -> str:
+        """Why nobody could log in with the key of the settings.
+
+        One that is off, or whose host keys nobody knows, cannot be asked, and is taken to let us in.
+        """
+        if not server.ipv4 or server.status != "ACTIVE":
+            return ""
         login = access.known_login(self._settings, server)
         keys = on_console(console) or login.host_keys
         if not keys:
-            return True
+            return ""
         try:
-            return bool(replace(login, host_keys=keys).run("true", LOGIN_SECONDS))
+            replace(login, host_keys=keys).run("true", LOGIN_SECONDS)
         except NotYet as error:
-            return "does not let" not in str(error)
+            if "does not let" not in str(error):
+                return (
+                    f"Whether {server.name} knows the new SSH_PUBLIC_KEY could not be tried. {error} Run again later."
+                )
+            return (
+                f"The server {server.name} does not know the new SSH_PUBLIC_KEY, and nobody could log in with it. Add"
+                f" it with the former key first: ssh-copy-id -f -i NEW.pub -o IdentityFile=FORMER USER@{server.ipv4}"
+            )
+        return ""
 
 
 def _ids(have: Actual) -> list[str]:

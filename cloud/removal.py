@@ -41,10 +41,11 @@ def _groups(want: Wanted, have: Actual) -> Iterator[Change]:
 
 
 def _key_pair(want: Wanted, have: Actual) -> Iterator[Change]:
-    """A key pair has no metadata: it is ours if it is SSH_PUBLIC_KEY, or a server of ours was made with it."""
+    """A key pair has no metadata: it is ours if it is SSH_PUBLIC_KEY, or a server or group of ours has its name."""
     if have.key_pair is None:
         return
     used = any(server.key_pair == have.key_pair.name for server in server_plan.ours(want.server, have.servers))
+    used |= any(group.description == want.group.description for group in have.groups)
     if used or have.key_pair.public_key == want.key_pair.public_key:
         yield Change(Action.DELETE, have.key_pair)
     else:

@@ -235,8 +235,8 @@ class Actual:
     """Files beside .env that know the server → what in them is not so any more; "" if they agree with it."""
     size: Size | None = None
     """Of the wanted flavor, where it was looked up."""
-    lets_us_in: bool = True
-    """Whether the server knows the wanted key, where that was tried."""
+    key_trouble: str = ""
+    """Why nobody could log in to the server with the wanted key; "" if one can, or it is not known."""
 
     @property
     def server(self) -> FoundServer | None:

@@ -97,7 +97,11 @@ def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tupl
         yield Aspect(want.name, "status", "ACTIVE"), f"Nova is at work on it ({have.status}); waits until it is done"
     if have.status == "VERIFY_RESIZE":
         wanted_one = have.flavor == want.flavor
-        said = f"{have.flavor}, to be confirmed" if wanted_one else f"{have.flavor} → {want.flavor}, taking it back"
+        said = (
+            f"{have.flavor}, to be confirmed"
+            if wanted_one
+            else f"{have.flavor}, not confirmed: back to what it was before"
+        )
         yield Aspect(want.name, "flavor", want.flavor), said
     elif have.status != "BUILD" and have.flavor != want.flavor:
         yield Aspect(want.name, "flavor", want.flavor), f"{have.flavor} → {want.flavor}, {_one_way(have, size)}"

@@ -59,4 +59,4 @@ def _policy() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.start(main)

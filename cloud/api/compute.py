@@ -171,7 +171,8 @@ def rule_of(rule: dict[str, Any]) -> Rule:
     if ethertype == "IPv6" and protocol == "icmp":
         protocol = "ipv6-icmp"
     network = rule["remote_ip_prefix"] or ""
-    remote = rule["remote_group_id"] or ("" if network in ("0.0.0.0/0", "::/0") else network)
+    group = rule["remote_group_id"] or rule.get("remote_address_group_id")
+    remote = group or ("" if network in ("0.0.0.0/0", "::/0") else network)
     return Rule(rule["direction"], protocol, _ports(protocol, rule), ethertype, remote, rule.get("id") or "")
 
 

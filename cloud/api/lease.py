@@ -11,6 +11,7 @@ another host counts until it was not renewed for `MINUTES`, by the cloud's clock
 whatever the apply waits for meanwhile: keystoneauth's session and those of requests stand several threads.
 """
 
+import os
 import random
 import socket
 import threading
@@ -26,7 +27,7 @@ from openstack import exceptions as sdk
 from rich.console import Console
 
 from cloud.api.explain import is_over_quota
-from cloud.api.make import Maker
+from cloud.api.make import TICKET, Maker
 from cloud.resources import Ticket
 from cloud.show import step
 from cloud.trouble import CloudError, NoAnswer
@@ -39,7 +40,6 @@ LOOK_SECONDS = 60
 """How often it is looked whether it is time to renew, and how soon a renewal that failed is tried again."""
 END_SECONDS = 5
 """How long the end of the thread is waited for; it may be in the middle of a call."""
-SECONDS_OF_DOUBT = 5
 SUFFIX = "-lease"
 
 
@@ -49,7 +49,7 @@ class Lease:
     def __init__(self, maker: Maker, name: str, to: Console) -> None:
         self._maker, self._name, self._to = maker, f"{name}{SUFFIX}", to
         self._mark = uuid.uuid4().hex[:12]
-        self._description = f"lease={self._mark} {describe_process()}"
+        self._description = f"{TICKET}{self._mark} {describe_process()}"
         self._own = tuple[str, ...]()
         self._unsure = False
         self._renewed = time.time()
@@ -168,11 +168,18 @@ class Lease:
 
 
 def clear(maker: Maker, name: str) -> str:
-    """Remove what applies that were cut off have left of a server's lease. Who else is at work on it; "" for nobody.
+    """Remove what applies that were cut off have left of a server's lease; returns as `at_work`."""
+    _living(maker, maker.tickets(f"{name}{SUFFIX}"), _now())
+    return at_work(maker, name)
+
+
+def at_work(maker: Maker, name: str) -> str:
+    """Who else is at work on a server; "" for nobody.
 
     There is no ticket of ours to tell the cloud's time; this machine's was compared with it at the login.
     """
-    living = _living(maker, maker.tickets(f"{name}{SUFFIX}"), _now())
+    now = _now()
+    living = [ticket for ticket in maker.tickets(f"{name}{SUFFIX}") if not over(ticket, now)]
     return _whose(living[0]) if living else ""
 
 
@@ -240,21 +247,30 @@ def _time(text: str) -> datetime:
 
 def describe_process() -> str:
     """Host, boot, process space, process and its start, of this process: what tells it from every other."""
-    process = psutil.Process()
-    return (
-        f"host={socket.gethostname()} boot={_boot()} space={_space()} pid={process.pid}"
-        f" started={process.create_time():.2f}"
-    )
+    pid = os.getpid()
+    return f"host={socket.gethostname()} boot={_boot()} space={_space()} pid={pid} started={_started(pid)}"
 
 
 def _runs(pid: str, started: str) -> bool:
     try:
-        # a clock that is set moves the start of every process; a process id does not come back within seconds
-        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < SECONDS_OF_DOUBT)
-    except (ValueError, psutil.NoSuchProcess):
-        return False
-    except psutil.AccessDenied:
+        return _started(int(pid)) == started
+    except (psutil.AccessDenied, PermissionError):
         return True  # there is one, of another user
+    except (ValueError, OSError, psutil.NoSuchProcess):
+        return False
+
+
+def _started(pid: int) -> str:
+    """What tells a process from a later one with its number. Raises the exceptions of psutil.
+
+    Linux counts clock ticks since the boot (proc(5), the 22nd field of stat), which no clock that is set can move;
+    psutil makes a time of day of them, which it does.
+    """
+    if not Path("/proc/self/stat").exists():
+        return f"{psutil.Process(pid).create_time():.2f}"
+    psutil.Process(pid)
+    # the second field, a name, may hold anything
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def _boot() -> str:

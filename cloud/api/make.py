@@ -24,6 +24,8 @@ SECONDS_TO_APPEAR = 15
 """How long something may take to show in lists after a create whose answer was lost: the cloud may still be at it."""
 SECONDS_WHERE_NAMES_ARE_UNIQUE = 2
 """The same for what the cloud would not make twice."""
+TICKET = "lease="
+"""How the description of a ticket begins (cloud/api/lease.py)."""
 SECONDS_TO_GO = 300
 """For a server that is deleted."""
 
@@ -77,13 +79,13 @@ class Maker:
             self._sdk.network.delete_security_group(group_id, ignore_missing=True)
 
     def tickets(self, name: str) -> list[Ticket]:
-        """The tickets of a lease."""
+        """The tickets of a lease. A group that somebody else gave such a name is none."""
         with explained("Reading the lease"):
             found = self._sdk.network.security_groups(name=name, project_id=self._sdk.session.get_project_id())
             return [
                 Ticket(one.id, one.description or "", one.created_at or "", one.updated_at or "")
                 for one in found
-                if one.name == name
+                if one.name == name and (one.description or "").startswith(TICKET)
             ]
 
     def make_rules(self, group_id: str, rules: Iterable[Rule]) -> None:

@@ -24,6 +24,8 @@ MINUTES = 15
 """How long Nova may take for any of it; OVH needs one or two."""
 SECONDS_TO_BEGIN = 10
 """How long an action whose answer was lost may take to show."""
+SECONDS_AFTER_REFUSAL = 60
+"""The same where asking again was refused: then it is under way, and a confirmed size shows only at its end."""
 
 
 class Actions:
@@ -51,7 +53,7 @@ class Actions:
         """Turn it on."""
         with step(self._to, "Starting the server"):
             if self.at_rest().status == STARTS:
-                self._ask("Starting the server", self._start, lambda server: server.status != STARTS)
+                self._ask("Starting the server", self._start, lambda server: server.busy or server.status != STARTS)
             self.at_rest()
 
     def rename(self, name: str) -> None:
@@ -132,6 +134,8 @@ class Actions:
         with step(self._to, f"Taking the size {server.flavor} back"):
             self._ask("Taking the size back", self._revert, lambda now: now.status != "VERIFY_RESIZE")
             now = self.at_rest()
+        if now.flavor != flavor and not trouble:
+            raise CloudError(f"{now.name} is {now.flavor} again, as before. Run again to give it {flavor}.")
         if trouble:
             again = _trouble(answers)
             raise CloudError(
@@ -171,8 +175,7 @@ class Actions:
             with explained(doing):
                 action()
         except CloudError as error:
-            # refused because the first was carried out after all
-            if not self._begins(begun, SECONDS_TO_BEGIN if isinstance(error, NoAnswer) else 0):
+            if not self._begins(begun, SECONDS_TO_BEGIN if isinstance(error, NoAnswer) else SECONDS_AFTER_REFUSAL):
                 raise
 
     def _begins(self, begun: Callable[[FoundServer], bool], seconds: float) -> bool:

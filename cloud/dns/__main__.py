@@ -196,4 +196,4 @@ def _stop_for(found: Plan) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.start(main)

@@ -61,7 +61,7 @@ def _made(login: Login) -> str:
     if status and WRITTEN not in said:
         last = (said.strip().splitlines() or ["it says nothing"])[-1]
         words = last.partition(" PROBLEM ")[2] or last  # files/koprogo/log.py
-        raise CloudError(f"There is no last backup: koprogo backup ended with {status}: {words[:300]}")
+        raise CloudError(f"There is no last backup: koprogo backup ended with {status}: {words[:300].rstrip('.')}.")
     # the newest first: names have the server's local time, in which an hour comes twice a year
     _, listed = login.run(f"sudo -n ls -1t {layout.BACKUPS}", SECONDS)
     names = [line for line in listed.splitlines() if NAME.fullmatch(line)]

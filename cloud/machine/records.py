@@ -20,11 +20,12 @@ from settings import Settings
 
 def entry(settings: Settings, server: FoundServer) -> Entry:
     """The entry in inventory.json of a server with an address, in the groups that an operator may have given it."""
-    former = {one.name: one for one in _entries(settings.inventory_file)}.get(server.name)
+    name = settings.instance.name if server.id == known_id(settings) else server.name  # it may have been renamed
+    former = {one.name: one for one in _entries(settings.inventory_file)}.get(name)
     groups = {"groups": former.groups} if former else {}
     return Entry.model_validate(
         {
-            "name": server.name,
+            "name": name,
             "ipv4": server.ipv4,
             "ipv6": server.ipv6 or None,
             "user": settings.instance.user,
@@ -72,6 +73,8 @@ def _keys_remark(settings: Settings, here: Entry, console: str) -> str | None:
     if not any(pinned(known_hosts, address) for address in here.addresses):
         return None
     pins = {address: _keys_of(settings, here, address) for address in here.addresses}
+    if any(_keys_of(settings, here, address, DOUBTED) for address in here.addresses):
+        return "it was to be rebuilt, and its new keys are not here yet"
     if not any(pins.values()):
         return f"the keys there are those of another server that had {here.ipv4}"
     for keys in pins.values():
@@ -133,8 +136,8 @@ def check_place(settings: Settings, region: str, project: str) -> None:
             raise CloudError(
                 f"{settings.inventory_file} says that {one.name} is in {noted}; this is region {region}, project"
                 f" {project}. Nothing was done. Mend OS_REGION_NAME and the project in .env, the environment or"
-                " openrc.sh. For one more server, take another folder with a .env of its own. If the one noted is gone for good,"
-                f" remove {settings.inventory_file.name}."
+                " openrc.sh. For one more server, take another folder with a .env of its own. If the one noted is gone"
+                f" for good, remove {settings.inventory_file.name}."
             )
 
 
@@ -153,16 +156,38 @@ def former_keys(settings: Settings, here: Entry) -> tuple[str, ...]:
     return _keys_of(settings, here, str(here.ipv4))
 
 
-def _keys_of(settings: Settings, here: Entry, address: str) -> tuple[str, ...]:
+def doubt_keys(settings: Settings, server: FoundServer) -> None:
+    """Note that these are no longer a server's keys: it is about to be made again, and this run may not see its end."""
+    here = entry(settings, server)
+    keys = former_keys(settings, here)
+    without = unpin(_known_hosts(settings.known_hosts_file), here.addresses, f"{here.name}/")
+    if keys:
+        with _written(settings):
+            text = pin(without, here.addresses, keys, _mark(here) + DOUBTED)
+            inventory_file.replace(settings.known_hosts_file, text)
+
+
+def doubted_keys(settings: Settings, here: Entry) -> tuple[str, ...]:
+    """The keys that a server had before an earlier run set out to make it again."""
+    return _keys_of(settings, here, str(here.ipv4), DOUBTED)
+
+
+def _keys_of(settings: Settings, here: Entry, address: str, ending: str = "") -> tuple[str, ...]:
     known_hosts = _known_hosts(settings.known_hosts_file)
     noted = any(one.id == here.id and address in one.addresses for one in _entries(settings.inventory_file))
     return tuple(
-        key for key, comment in pinned(known_hosts, address) if comment == _mark(here) or (noted and "/" not in comment)
+        key
+        for key, comment in pinned(known_hosts, address)
+        if comment == _mark(here) + ending or (noted and not ending and "/" not in comment)
     )
 
 
 def _mark(here: Entry) -> str:
     return f"{here.name}/{here.id}"
+
+
+DOUBTED = "/before"
+"""How the comment of a key ends that a server had before it was to be made again."""
 
 
 def _own(settings: Settings) -> tuple[Entry, ...]:

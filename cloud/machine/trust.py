@@ -6,6 +6,7 @@ A key that somebody shows at the server's address proves nothing by itself: it i
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -46,6 +47,15 @@ def _given_out(cloud: "Compute", server_id: str) -> tuple[str, str]:
         raise
 
 
+class Again(Enum):
+    """Whether the server was made again from an image, so that its former keys are no longer its own."""
+
+    NO = auto()
+    PERHAPS = auto()
+    """An earlier run was cut off just as it asked for it."""
+    MADE = auto()
+
+
 @dataclass
 class HostKeys:
     """The host keys of one server."""
@@ -54,8 +64,7 @@ class HostKeys:
     server: FoundServer
     former: tuple[str, ...]
     """Those that an earlier run pinned for it."""
-    made_again: bool = False
-    """It was rebuilt just now: the former keys are no longer its own."""
+    again: Again = Again.NO
     _why: str = field(default="shows no host keys", init=False)
     _answers_since: float | None = field(default=None, init=False)
     _unvouched: str = field(default="", init=False)
@@ -72,7 +81,7 @@ class HostKeys:
             keys = wait(self._look, nothing)
         if not self._unvouched:
             return keys
-        if self.former and not self.made_again:
+        if self.former and self.again is Again.NO:
             raise CloudError(another_answers(self.server.ipv4, self._unvouched, self.former))
         question = (
             f"The console of {self.server.name} {self._why}, so nobody has vouched for the machine that answers at"
@@ -88,11 +97,11 @@ class HostKeys:
         """The keys on the console, the former ones, or the unvouched one; None while others are to be expected."""
         output, refused = _given_out(self.cloud, self.server.id)
         keys = on_console(output)
-        if keys and not (self.made_again and set(keys) & set(self.former)):
+        if keys and (self.again is Again.NO or not set(keys) & set(self.former)):
             return keys
         shown = shown_key(self.server.ipv4, prefer=[key.split()[0] for key in self.former])
         if shown in self.former:
-            return None if self.made_again else self.former
+            return None if self.again is Again.MADE else self.former
         if not shown:
             return None
         if self._answers_since is None:

@@ -119,7 +119,9 @@ def test_a_resize_that_was_cut_off_is_brought_to_its_end(made: Operator, api: Co
     (larger,) = (flavor for flavor in api.compute.flavors() if flavor.name == "d2-4")
     api.compute.resize_server(server, larger.id)
     api.compute.wait_for_server(server, "VERIFY_RESIZE", interval=0.3)
-    assert pending(made) == ["  ~ server          changes         flavor: d2-4 → d2-2, taking it back"]
+    assert pending(made) == [
+        "  ~ server          changes         flavor: d2-4, not confirmed: back to what it was before"
+    ]
     set_variable(made, FLAVOR="d2-4")
     assert pending(made) == ["  ~ server          changes         flavor: d2-4, to be confirmed"]
     made.provision("apply", "--yes")

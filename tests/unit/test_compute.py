@@ -34,6 +34,7 @@ ALL_PORTS = {"port_range_min": None, "port_range_max": None}
         ({"ethertype": "IPv6", "remote_ip_prefix": "::/0"}, Rule("ingress", "tcp", "443", "IPv6")),
         ({"remote_ip_prefix": "10.0.0.0/8"}, Rule("ingress", "tcp", "443", "IPv4", "10.0.0.0/8")),
         ({"remote_group_id": "6d2f"}, Rule("ingress", "tcp", "443", "IPv4", "6d2f")),
+        ({"remote_address_group_id": "6d30"}, Rule("ingress", "tcp", "443", "IPv4", "6d30")),
         ({"port_range_max": 450}, Rule("ingress", "tcp", "443-450", "IPv4")),
         (
             {"protocol": "icmpv6", "ethertype": "IPv6", "port_range_min": None, "port_range_max": None},

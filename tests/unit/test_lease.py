@@ -19,7 +19,7 @@ from rich.console import Console
 
 from cloud.api import lease
 from cloud.api.explain import explained
-from cloud.api.lease import Lease, describe_process, held, over
+from cloud.api.lease import Lease, at_work, describe_process, held, over
 from cloud.api.make import Maker
 from cloud.resources import Ticket
 from cloud.trouble import CloudError
@@ -80,7 +80,7 @@ def maker(groups: Groups) -> Maker:
 
 def ticket(**words: str) -> Ticket:
     """A ticket of this process, but for some words."""
-    there = dict(word.split("=", 1) for word in describe_process().split()) | {"lease": "0123"} | words
+    there = {"lease": "0123"} | dict(word.split("=", 1) for word in describe_process().split()) | words
     return Ticket("99", " ".join(f"{key}={value}" for key, value in there.items()), NOW, NOW)
 
 
@@ -130,7 +130,7 @@ def test_of_a_lease_that_is_free_nothing_is_shown(groups: Groups) -> None:
 
 def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -> None:
     process = subprocess.Popen(["sleep", "60"])
-    started = f"{psutil.Process(process.pid).create_time():.2f}"
+    started = lease._started(process.pid)
     dead = ticket(pid=str(process.pid), started=started)
     assert not over(dead, NOW)
     process.kill()
@@ -143,7 +143,7 @@ def test_that_of_a_process_that_was_killed_here_does_not_count(groups: Groups) -
 
 def test_what_is_left_of_a_lease_is_cleared_and_a_living_one_stays(groups: Groups) -> None:
     living = replace(ticket(), id="1")
-    groups.tickets_there = [living, ticket(started="1000000000.00")]
+    groups.tickets_there = [living, ticket(started="1")]
     assert lease.clear(maker(groups), "koprogo") == f"process {os.getpid()} on {socket.gethostname()}"
     assert groups.tickets_there == [living]
     long_ago = replace(ticket(host="elsewhere"), created="2020-01-01T00:00:00Z", renewed="")
@@ -237,7 +237,7 @@ def test_what_is_left_of_a_lease_does_not_keep_the_next_from_its_room_in_the_quo
         return make(name, description)
 
     monkeypatch.setattr(groups, "make_group", one_at_most)
-    groups.tickets_there = [ticket(started="1000000000.00")]
+    groups.tickets_there = [ticket(started="1")]
     with held(maker(groups), "koprogo", TO):
         assert [one.words["pid"] for one in groups.tickets_there] == [str(os.getpid())]
     living = ticket()
@@ -248,7 +248,7 @@ def test_what_is_left_of_a_lease_does_not_keep_the_next_from_its_room_in_the_quo
 
 
 def test_a_process_that_got_the_same_number_later_does_not_count() -> None:
-    assert over(ticket(started="1000000000.00"), NOW)
+    assert over(ticket(started="1"), NOW)
     assert not over(ticket(), NOW)
 
 
@@ -270,16 +270,33 @@ def test_what_has_no_date_does_not_age(when: str) -> None:
 def test_a_process_that_we_may_not_look_at_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     there = ticket()
 
-    def denied(_: psutil.Process) -> float:
+    def denied(_: int) -> str:
         raise psutil.AccessDenied
 
     monkeypatch.setattr(lease, "describe_process", lambda text=there.description: text)
-    monkeypatch.setattr(psutil.Process, "create_time", denied)
+    monkeypatch.setattr(lease, "_started", denied)
     assert not over(there, "2027-01-01T00:00:00Z")
 
 
+def test_a_clock_that_is_set_ends_no_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ticket()
+    monkeypatch.setattr(psutil, "boot_time", lambda: 1.0)
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1.0)
+    assert not over(there, NOW)
+
+
+def test_who_is_at_work_is_known_without_removing_anything(groups: Groups) -> None:
+    left, living = ticket(started="1"), ticket(host="office", pid="77")
+    groups.tickets_there = [left]
+    assert at_work(maker(groups), "koprogo") == ""
+    assert groups.tickets_there == [left]
+    groups.tickets_there = [left, replace(living, renewed="2999-01-01T00:00:00Z")]
+    assert at_work(maker(groups), "koprogo") == "process 77 on office"
+    assert len(groups.tickets_there) == 2
+
+
 def test_a_description_that_nobody_understands_counts_as_one_of_elsewhere() -> None:
-    strange = Ticket("1", "made by hand", NOW, "")
+    strange = Ticket("1", "lease=of another version", NOW, "")
     assert not over(strange, "2026-11-22T18:40:22Z")
     assert over(strange, "2026-11-22T18:40:24Z")
 

@@ -5,7 +5,9 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,3 +166,74 @@ def test_a_terminal_that_is_closed_ends_it() -> None:
         process.send_signal(signal.SIGHUP)
         assert process.stderr
         assert (process.wait(10), process.stderr.read()) == (129, b"given back\n")
+
+
+def whole(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """provision.py itself, with nobody at a terminal."""
+    command = [sys.executable, str(ROOT / "provision.py"), *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **how)
+
+
+def test_help_that_cannot_be_written_is_a_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = whole("--help", stdout=full)
+    assert (done.returncode, done.stderr) == (1, "The output: No space left on device.\n")
+
+
+def test_a_closed_output_is_no_traceback(tmp_path: Path) -> None:
+    done = whole("plan", env=os.environ | {"ENV_FILE": str(tmp_path / ".env")}, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path}/.env: there is no such file;")
+
+
+def test_a_current_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
+    here = f'cd "{tmp_path}" && rmdir "{tmp_path}" && exec "{sys.executable}" "{ROOT}/provision.py" plan'
+    environment = os.environ | {"ENV_FILE": ".env"}
+    done = subprocess.run(["sh", "-c", here], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
+    )
+
+
+def test_a_python_without_the_packages_is_a_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "provision.py", "plan"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"click is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python provision.py\n",
+    )
+
+
+def test_ctrl_c_at_a_question_says_that_nothing_was_done() -> None:
+    stand_in = STAND_IN.replace('    raise FileNotFoundError(2, "No such file or directory", "/there")', "    asked()")
+    stand_in = f"from cloud import asking\ndef asked():\n    asking.confirmed('Do this?')\n{stand_in}"
+    ours, theirs = pty.openpty()
+    command = ["env", "--default-signal=INT", sys.executable, "-c", stand_in, "destroy"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        assert "Do this?" in read_until(ours, "Do this?")
+        # one that comes just before it begins to read is heard only at the next
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+        assert process.returncode == 130
+        assert read_until(ours, "done.").endswith("\r\nNothing was done.")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, text: str) -> str:
+    """What a terminal shows up to this text, or to its end."""
+    shown = ""
+    while text not in shown:
+        try:
+            shown += os.read(terminal, 1).decode(errors="replace")
+        except OSError:  # nobody is there any more
+            break
+    return shown

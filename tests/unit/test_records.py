@@ -281,3 +281,22 @@ def test_a_file_of_before_regions_were_noted_is_written_anew(settings: Settings)
     assert records.compare(settings, FOUND, "") == AGREE | {
         "inventory.json": "region: none → GRA11; project: none → p1"
     }
+
+
+def test_keys_of_before_a_rebuild_no_longer_count_and_the_plan_says_so(settings: Settings) -> None:
+    here = records.entry(settings, FOUND)
+    records.write(settings, here, (ECDSA, ED25519))
+    settings.known_hosts_file.write_text(f"51.75.1.9 {OTHER}\n{settings.known_hosts_file.read_text()}")
+    for _ in range(2):  # a second run that is cut off there
+        records.doubt_keys(settings, FOUND)
+        assert records.former_keys(settings, here) == ()
+        assert records.doubted_keys(settings, here) == (ECDSA, ED25519)
+    assert records.compare(settings, FOUND, CONSOLE) == AGREE | {
+        "known_hosts": "it was to be rebuilt, and its new keys are not here yet"
+    }
+    assert records.doubted_keys(settings, records.entry(settings, replace(FOUND, id="6d2f"))) == ()
+    records.write(settings, here, (OTHER,))
+    assert settings.known_hosts_file.read_text() == (
+        f"51.75.1.9 {OTHER}\n51.75.1.2 {OTHER} koprogo/5c1e\n2001:41d0::1 {OTHER} koprogo/5c1e\n"
+    )
+    assert records.compare(settings, FOUND, "") == AGREE

@@ -69,6 +69,12 @@ def test_a_key_pair_is_ours_by_its_key_or_by_a_server_of_ours(
     assert any(isinstance(change.resource, KeyPair) for change in plan.pending) is goes
 
 
+def test_a_key_pair_is_ours_while_our_group_is_there() -> None:
+    """The server may have gone in a run that was cut off."""
+    have = Actual(key_pair=KeyPair("koprogo", OTHER_KEY), groups=(GROUP,))
+    assert [change.resource for change in removal(WANT, have, ()).pending] == [GROUP.existing, have.key_pair]
+
+
 def test_a_state_that_changes_by_itself_makes_no_other_plan() -> None:
     before, after = removal(WANT, HAVE, ()), removal(WANT, replace(HAVE, servers=(replace(FOUND, status="OFF"),)), ())
     assert before == after

@@ -182,6 +182,30 @@ def test_what_began_too_late_to_be_seen_is_found_when_the_next_try_is_refused(no
     assert nova.server.status == "ACTIVE"
 
 
+def test_a_server_that_is_just_starting_is_not_asked_again(nova: Nova, actions: Actions) -> None:
+    nova.server, nova.late, nova.answers = replace(HAVE, status="SHUTOFF"), 30, [LOST]
+    nova.changes = [(2, {"busy": True}), (33, {"busy": False})]
+    actions.start()
+    assert nova.asked == ["start"]
+    assert nova.server.status == "ACTIVE"
+
+
+def test_a_size_whose_confirmation_takes_long_is_waited_for(nova: Nova, actions: Actions) -> None:
+    nova.server = replace(HAVE, status="VERIFY_RESIZE", flavor="d2-4")
+    nova.late, nova.answers = 40, [LOST, REFUSED]
+    actions.resize(NEW, lambda: "")
+    assert nova.asked == ["confirm", "confirm"]
+    assert (nova.server.status, nova.server.flavor) == ("ACTIVE", "d2-4")
+
+
+def test_a_third_size_is_not_claimed_after_one_was_taken_back(nova: Nova, actions: Actions) -> None:
+    nova.server = replace(HAVE, status="VERIFY_RESIZE", flavor="d2-4")
+    with pytest.raises(CloudError) as caught:
+        actions.resize(Flavor(id="f-d2-8", name="d2-8"), lambda: "")
+    assert nova.asked == ["revert"]
+    assert str(caught.value) == "koprogo is d2-2 again, as before. Run again to give it d2-8."
+
+
 def test_what_is_refused_and_has_not_begun_is_said(nova: Nova, actions: Actions) -> None:
     nova.server, nova.late, nova.answers = replace(HAVE, status="SHUTOFF"), 99, [LOST, REFUSED]
     with pytest.raises(CloudError) as caught:

@@ -60,7 +60,7 @@ class Asked:
         return self.answer
 
 
-def keys(out: Console, former: tuple[str, ...], *console: Any, ask: trust.Ask = None, **how: bool) -> tuple[str, ...]:
+def keys(out: Console, former: tuple[str, ...], *console: Any, ask: trust.Ask = None, **how: Any) -> tuple[str, ...]:
     """Wait with these answers of the console's."""
     cloud = Cloud(console=Answers(*console))
     return trust.HostKeys(cloud, FOUND, former, **how).wait(out, ask)  # type: ignore[arg-type]  # stand-in
@@ -105,13 +105,13 @@ def test_a_rebuild_that_was_interrupted_is_waited_for(out: Console, shows: Machi
 def test_a_server_made_again_has_neither_its_old_console_nor_its_old_key(out: Console, shows: Machine) -> None:
     shows(ED25519, "", OTHER)
     block = f"-----BEGIN SSH HOST KEY KEYS-----\n{OTHER} root@koprogo\n-----END SSH HOST KEY KEYS-----\n"
-    assert keys(out, (ECDSA, ED25519), CONSOLE, "", "", block, made_again=True) == (OTHER,)
+    assert keys(out, (ECDSA, ED25519), CONSOLE, "", "", block, again=trust.Again.MADE) == (OTHER,)
     assert printed(out) == "  Reading its SSH host keys from its console … 6.0 s\n"
 
 
 def test_what_a_server_made_again_shows_may_be_accepted(out: Console, shows: Machine) -> None:
     shows(ED25519, OTHER)
-    assert keys(out, (ED25519,), refusal(403), ask=Asked(True), made_again=True) == (OTHER,)
+    assert keys(out, (ED25519,), refusal(403), ask=Asked(True), again=trust.Again.MADE) == (OTHER,)
 
 
 @pytest.mark.parametrize("status", [403, 501])
@@ -184,3 +184,14 @@ def test_the_console_or_why_it_cannot_be_read() -> None:
     assert read(refusal(501)) == ("", "Reading the console: no (501).")
     assert read(refusal(401)) == ("", "Reading the console: no (401).")
     assert read(refusal(500)) == ("", "Reading the console: no (500).")
+
+
+def test_of_a_rebuild_that_was_cut_off_the_machine_says_whether_it_came_to_be(out: Console, shows: Machine) -> None:
+    perhaps = trust.Again.PERHAPS
+    shows("", OTHER)  # it did: the old block on the console is nobody's
+    block = f"{CONSOLE}-----BEGIN SSH HOST KEY KEYS-----\n{OTHER}\n-----END SSH HOST KEY KEYS-----\n"
+    assert keys(out, (ECDSA, ED25519), CONSOLE, "", block, again=perhaps) == (OTHER,)
+    shows(ED25519)  # it did not
+    assert keys(out, (ECDSA, ED25519), CONSOLE, again=perhaps) == (ECDSA, ED25519)
+    shows(OTHER)  # nobody has vouched for it, and the old keys do not speak against it
+    assert keys(out, (ED25519,), refusal(403), ask=Asked(True), again=perhaps) == (OTHER,)
