@@ -51,6 +51,8 @@ class Destroy:
             rows = [change.row for change in found.changes] if found else []
             addresses = [Address(row.name, row.kind, row.target) for row in rows]
             plan = removal(self._want, have, addresses, self._cloud.ports(ids))
+            trouble = records.not_writable(self._settings) if have.records else ""
+            plan = replace(plan, problems=(*plan.problems, trouble)) if trouble else plan
         return Found(plan, have, found, ids, targets)
 
     def run(self, found: Found, lease: Lease) -> None:

@@ -1,6 +1,5 @@
 """Looking at the cloud and at the files beside .env, and comparing them with the settings."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -86,10 +85,8 @@ class Planner:
 
     def _obstacles(self) -> Iterator[str]:
         """What would go wrong here on the way, when something is made and billed already."""
-        try:
-            tempfile.TemporaryFile(dir=self._settings.folder).close()
-        except OSError as error:
-            yield f"{self._settings.folder}: inventory.json and known_hosts cannot be written there ({error.strerror})."
+        if trouble := records.not_writable(self._settings):
+            yield trouble
         key = self._settings.instance.ssh_private_key
         if is_locked(key, self.want.key_pair.public_key):
             yield f"{key} is protected by a passphrase, and no agent holds it. Unlock it first: ssh-add {key}"

@@ -24,6 +24,8 @@ class Status:
 
     server: FoundServer
     ours: bool
+    others: tuple[FoundServer, ...]
+    """More of this name."""
     age: timedelta
     trouble: str
     """Why nobody can log in; "" if one can."""
@@ -46,6 +48,11 @@ class Status:
         yield "cost", self._cost
         yield "SSH", self.trouble or "answers, and lets us in"
         yield "host keys", f"{self.pinned} pinned" if self.pinned else "none pinned: run provision.py apply"
+        for other in self.others:
+            yield (
+                "one more",
+                f"{other.name} ({other.id}), {other.flavor}, {other.status}, billed too: provision.py plan",
+            )
 
     @property
     def _cost(self) -> str:
@@ -70,6 +77,7 @@ class Status:
             "answers": not self.trouble,
             "trouble": self.trouble or None,
             "host_keys_pinned": self.pinned,
+            "more_of_this_name": [other.id for other in self.others],
             **self.estimate.as_data(),
         }
 
@@ -87,6 +95,7 @@ def status(settings: CloudSettings, cloud: Compute, want: Wanted) -> Status | No
     return Status(
         server=server,
         ours=is_ours(want.server, server),
+        others=servers[1:],
         age=now - created,
         trouble=trouble,
         pinned=pinned,

@@ -77,6 +77,17 @@ def cost_so_far(price: Price, created: datetime, now: datetime) -> Decimal:
     return _cents(price.hourly * max(hours, 0))
 
 
+def no_price_in(region: str) -> NoPrice | None:
+    """Why prices are not known in one of OVH's regions; None where the catalogue's count.
+
+    Regions of three zones (EU-WEST-PAR) and local zones (EU-WEST-LZ-BRU-A) have plans of their own in the catalogue, and
+    nothing in it says which belongs to which region.
+    """
+    if "-" not in region:
+        return None
+    return NoPrice(f"{region} has prices of its own, and only those of regions such as GRA11 are looked up")
+
+
 def price(flavor: str, endpoint: str, cache: Path, today: date) -> Price | NoPrice:
     """The price of a flavor, from the best source that there is; a NoPrice if that does not know the flavor.
 

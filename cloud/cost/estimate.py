@@ -50,9 +50,14 @@ class Estimate:
 
 def estimate(settings: CloudSettings, flavor: str, size: Size) -> Estimate:
     """Look up what a flavor costs and emits in the settings' region."""
-    cache = platformdirs.user_cache_path("koprogo-infrastructure")
-    price = catalogue.price(flavor, settings.ovh.endpoint, cache, datetime.now(UTC).date())
-    return Estimate(flavor, size, price, carbon.footprint(size.vcpus, size.memory_mb, settings.openstack.region))
+    region = settings.openstack.region
+    price = catalogue.no_price_in(region) or catalogue.price(
+        flavor,
+        settings.ovh.endpoint,
+        platformdirs.user_cache_path("koprogo-infrastructure"),
+        datetime.now(UTC).date(),
+    )
+    return Estimate(flavor, size, price, carbon.footprint(size.vcpus, size.memory_mb, region))
 
 
 def _price(price: Price) -> str:

@@ -6,6 +6,7 @@ off before it came to write it. A line without such a comment, which an operator
 inventory.json has this very server at that address.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +122,15 @@ def files_with(settings: Settings) -> tuple[str, ...]:
     has_keys = unpin(known_hosts, addresses(settings), f"{settings.instance.name}/") != known_hosts
     has_entry = bool(_own(settings))
     return tuple(name for name, has in (("known_hosts", has_keys), ("inventory.json", has_entry)) if has)
+
+
+def not_writable(settings: Settings) -> str:
+    """Why the files cannot be written; "" if they can."""
+    try:
+        tempfile.TemporaryFile(dir=settings.folder).close()
+    except OSError as error:
+        return f"{settings.folder}: inventory.json and known_hosts cannot be written there ({error.strerror})."
+    return ""
 
 
 def known_id(settings: Settings) -> str:

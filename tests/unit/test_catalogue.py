@@ -15,7 +15,7 @@ import pytest
 from ovh_stand_in import Api
 
 from cloud.cost import catalogue
-from cloud.cost.catalogue import NoPrice, Price, cost_so_far, price
+from cloud.cost.catalogue import NoPrice, Price, cost_so_far, no_price_in, price
 from cloud.cost.estimate import Estimate
 from cloud.cost.price_list import FlavorPrice, PriceList, dump, parse, restore
 from cloud.resources import Size
@@ -163,6 +163,14 @@ def test_an_unknown_flavor_has_no_price(api: Api, cache: Path) -> None:
             f"there is none for {flavor} in the table in this package; OVH's catalogue cannot be reached"
             " (no connection)"
         )
+
+
+@pytest.mark.parametrize("region", ["EU-WEST-PAR", "EU-SOUTH-MIL", "EU-WEST-LZ-BRU-A", "AF-NORTH-LZ-RBA-A"])
+def test_regions_with_prices_of_their_own_get_none_of_another(region: str) -> None:
+    assert no_price_in(region) == NoPrice(
+        f"{region} has prices of its own, and only those of regions such as GRA11 are looked up"
+    )
+    assert no_price_in("GRA11") is None
 
 
 def test_that_a_price_is_not_known_is_said_with_the_reason() -> None:

@@ -153,7 +153,9 @@ def test_a_backup_that_fails_there_is_told_with_its_reason(tmp_path: Path, out: 
 def test_a_backup_that_fails_without_a_word_is_told_too(tmp_path: Path, out: Console) -> None:
     server = Server()
     server.answers["sudo -n /usr/local/bin/koprogo backup 2>&1"] = (137, "\n")
-    assert failure(server, tmp_path, out) == ("There is no last backup: koprogo backup ended with 137: it says nothing")
+    assert failure(server, tmp_path, out) == (
+        "There is no last backup: koprogo backup ended with 137: it says nothing."
+    )
 
 
 def test_a_backup_that_left_nothing_is_none(tmp_path: Path, out: Console) -> None:

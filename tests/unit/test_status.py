@@ -15,6 +15,7 @@ PRICE = Price(Decimal("0.0104"), None, Decimal("0.2"), "OVH's catalogue of 2026-
 STATUS = Status(
     server=FOUND,
     ours=True,
+    others=(),
     age=timedelta(hours=30),
     trouble="",
     pinned=2,
@@ -41,3 +42,9 @@ def test_a_cost_that_is_not_known() -> None:
     unknown = replace(STATUS.estimate, price=NoPrice("there is none for d2-2 in OVH's catalogue of 2026-11-22"))
     said = dict(replace(STATUS, estimate=unknown, cost="").lines())
     assert said["cost"] == "not known; there is none for d2-2 in OVH's catalogue of 2026-11-22"
+
+
+def test_another_of_the_same_name_is_not_passed_over() -> None:
+    two = replace(STATUS, others=(replace(FOUND, id="6d2f", status="SHUTOFF"),))
+    assert dict(two.lines())["one more"] == "koprogo (6d2f), d2-2, SHUTOFF, billed too: provision.py plan"
+    assert (two.as_data()["more_of_this_name"], STATUS.as_data()["more_of_this_name"]) == (["6d2f"], [])
