@@ -20,6 +20,7 @@ from cloud.apply import Apply
 from cloud.cost.estimate import Estimate, estimate
 from cloud.destroy import Destroy
 from cloud.machine import access, last_backup, records
+from cloud.machine.login import Login
 from cloud.plan import Action, Plan
 from cloud.plan_json import as_data
 from cloud.planning import CHANGED, Planned, Planner
@@ -307,10 +308,14 @@ def _do(work: Work, planned: Planned, taken: Lease, *, yes: bool, well: Callable
         Maker(work.cloud).delete_server(error.server_id)
         raise CloudError("It is removed. Run again once the reason is gone.") from None
     work.to.print(f"{work.name} is ready. To log in:")
-    # in a file's name, ssh itself takes a space for the end of it
-    known_hosts = str(work.settings.known_hosts_file).replace(" ", "\\ ")
-    options = ["-i", str(login.private_key), "-o", f"UserKnownHostsFile={known_hosts}"]
-    work.to.print(f"  {shlex.join(['ssh', *options, f'{login.user}@{login.address}'])}")
+    work.to.print(f"  {_login_command(login, work.settings.known_hosts_file)}")
+
+
+def _login_command(login: Login, known_hosts: Path) -> str:
+    """To be pasted into a shell. ssh itself takes a space for the end of a file's name, too."""
+    file = f'"{known_hosts}"' if " " in str(known_hosts) else str(known_hosts)
+    option = f"UserKnownHostsFile={file}"
+    return shlex.join(["ssh", "-i", str(login.private_key), "-o", option, f"{login.user}@{login.address}"])
 
 
 def _agrees(question: str) -> bool:

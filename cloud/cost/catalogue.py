@@ -80,8 +80,8 @@ def cost_so_far(price: Price, created: datetime, now: datetime) -> Decimal:
 def no_price_in(region: str) -> NoPrice | None:
     """Why prices are not known in one of OVH's regions; None where the catalogue's count.
 
-    Regions of three zones (EU-WEST-PAR) and local zones (EU-WEST-LZ-BRU-A) have plans of their own in the catalogue, and
-    nothing in it says which belongs to which region.
+    Regions of three zones (EU-WEST-PAR) and local zones (EU-WEST-LZ-BRU-A) have plans of their own in the catalogue,
+    and nothing in it says which belongs to which region.
     """
     if "-" not in region:
         return None
