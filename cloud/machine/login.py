@@ -28,11 +28,6 @@ END_OF_FIRST_BOOT = (
 )
 """What is done to a server before its first boot has ended fails now and then, for lack of apt's lock."""
 
-COMPARE = (
-    "Compare it with what the server says of itself in OVH's console (Public Cloud > Instances > VNC console), on its"
-    " screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub."
-)
-
 
 @dataclass(frozen=True)
 class Login:
@@ -132,13 +127,24 @@ class Login:
         return another_answers(self.address, f"{error.key.get_name()} {error.key.get_base64()}", self.host_keys)
 
 
+def compare(shown: str) -> str:
+    """What to hold a shown host key, "type base64", against."""
+    kind = shown.removeprefix("ssh-").partition("-")[0].partition(" ")[0]
+    return (
+        "Compare it with what the server says of itself in OVH's console (Public Cloud > Instances > VNC console), on"
+        f" its screen or to: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub."
+    )
+
+
 def another_answers(address: str, shown: str, expected: Iterable[str]) -> str:
     """What is said of a machine that shows another host key than it should."""
     return (
         f"The machine that answers at {address} shows another host key than it should: {fingerprint(shown)},"
         f" and not {', '.join(fingerprint(key) for key in expected)}. Either the server was rebuilt or given other"
         " host keys, and its console does not show them; or another machine answers at its address. Nothing was sent"
-        f" to it. {COMPARE} If it is the same, remove the lines of {address} from known_hosts, and run again."
+        f" to it. {compare(shown)} If it is the same, let the server print its keys on its console, as root there:"
+        " cloud-init single --name keys_to_console --frequency always. Or, where that shows none, remove the lines of"
+        f" {address} from known_hosts. Then run again."
     )
 
 

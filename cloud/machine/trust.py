@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cloud.machine.first_boot import wait
 from cloud.machine.host_keys import fingerprint, on_console
-from cloud.machine.login import COMPARE, another_answers, shown_key
+from cloud.machine.login import another_answers, compare, shown_key
 from cloud.resources import FoundServer
 from cloud.show import step
 from cloud.trouble import CloudError
@@ -85,7 +85,7 @@ class HostKeys:
             raise CloudError(another_answers(self.server.ipv4, self._unvouched, self.former))
         question = (
             f"The console of {self.server.name} {self._why}, so nobody has vouched for the machine that answers at"
-            f" {self.server.ipv4}. It shows {fingerprint(self._unvouched)}. {COMPARE}"
+            f" {self.server.ipv4}. It shows {fingerprint(self._unvouched)}. {compare(self._unvouched)}"
         )
         if ask is None:
             raise CloudError(f"{question} Then run this again in a terminal and without --yes, and it will ask.")

@@ -207,8 +207,10 @@ def test_another_key_of_the_same_type_is_a_stop_that_shows_both(sshd: Login, hos
         f" {host_key.fingerprint}, and not ecdsa-sha2-nistp256 {other.fingerprint}. Either the server was rebuilt or"
         " given other host keys, and its console does not show them; or another machine answers at its address."
         " Nothing was sent to it. Compare it with what the server says of itself in OVH's console (Public Cloud >"
-        " Instances > VNC console), on its screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. If it is"
-        " the same, remove the lines of 127.0.0.1 from known_hosts, and run again."
+        " Instances > VNC console), on its screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub. If it is"
+        " the same, let the server print its keys on its console, as root there: cloud-init single --name"
+        " keys_to_console --frequency always. Or, where that shows none, remove the lines of 127.0.0.1 from"
+        " known_hosts. Then run again."
     )
 
 

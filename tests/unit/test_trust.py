@@ -90,8 +90,10 @@ def test_a_key_that_is_neither_pinned_nor_on_the_console_is_a_stop(out: Console,
         " ssh-ed25519 SHA256:9QWkRKLSWppqlj3pEMd2EHoxjH43W8KMCOs7H2gnMIc. Either the server was rebuilt or given other"
         " host keys, and its console does not show them; or another machine answers at its address. Nothing was sent to"
         " it. Compare it with what the server says of itself in OVH's console (Public Cloud > Instances > VNC console),"
-        " on its screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. If it is the same, remove the lines of"
-        " 51.75.1.2 from known_hosts, and run again."
+        " on its screen or to: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. If it is the same,"
+        " let the server print its keys on its console, as root there: cloud-init single --name"
+        " keys_to_console --frequency always. Or, where that shows none, remove the lines of 51.75.1.2 from"
+        " known_hosts. Then run again."
     )
     assert operator.questions == []
     assert printed(out) == "  Reading its SSH host keys from its console … 60.0 s\n"
