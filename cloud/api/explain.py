@@ -16,7 +16,10 @@ TOO_MANY_REQUESTS = 429
 SERVERS_FAULT = 500
 
 LOST = (keystone.ConnectFailure, keystone.ConnectTimeout, keystone.UnknownConnectionError)
-"""keystoneauth's for no connection, no answer in time, and a connection that broke; each may be any of these."""
+"""keystoneauth's for no connection, no answer in time, and a connection that broke; each may be any of these.
+
+Its SSLError is one that stays as it is, a certificate for one, or a connection that broke.
+"""
 
 
 @contextmanager
@@ -46,7 +49,7 @@ def _kind(error: Exception) -> type[CloudError]:
     if (
         status >= SERVERS_FAULT
         or isinstance(error, requests.JSONDecodeError)
-        or (isinstance(error, LOST) and not never_sent(error))
+        or (isinstance(error, (*LOST, keystone.SSLError)) and not never_sent(error))
     ):
         return NoAnswer
     soon = status == TOO_MANY_REQUESTS and not _wait(error)
@@ -104,10 +107,8 @@ def _answered(error: Exception, status: int) -> str:
 
 
 def _lost(error: Exception) -> str:
-    if isinstance(error, keystone.SSLError):
-        return why(error) or "the cloud's TLS certificate does not verify. Check the time of this machine."
     if never_sent(error):
-        return f"the cloud cannot be reached. {why(error)}"
+        return why(error) if isinstance(error, keystone.SSLError) else f"the cloud cannot be reached. {why(error)}"
     if isinstance(error, keystone.ConnectTimeout):
         return (
             "the cloud took the request and gave no answer in time. Run again; if it stays so, see OVH's status page."

@@ -134,7 +134,7 @@ class _Request:
         if answer is not None:
             failed = answer.status_code in FAILURES
             return answer.status_code == TOO_MANY_REQUESTS or (failed and self._repeatable)
-        if isinstance(error, requests.exceptions.SSLError):  # a certificate stays as it is
+        if isinstance(error, requests.exceptions.SSLError) and never_sent(error):  # a certificate stays as it is
             return any(isinstance(cause, SSLEOFError) for cause in causes(error))
         return isinstance(error, BROKEN) and (self._repeatable or never_sent(error))
 

@@ -4,6 +4,7 @@ import errno
 import re
 import socket
 import ssl
+import traceback
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -26,12 +27,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether there was no connection yet, so that nothing was asked. A name unknown and a refusal are among these."""
+    """Whether there was no connection yet, so that nothing was asked. A name unknown and a refusal are among these.
+
+    TLS that breaks later on is not: what was asked may have been done by then.
+    """
     return any(
-        isinstance(cause, ConnectTimeoutError | requests.exceptions.SSLError)
+        isinstance(cause, ConnectTimeoutError | ssl.SSLCertVerificationError)
+        or _in_handshake(cause)
         or "Tunnel connection failed" in str(cause)
         for cause in causes(error)
     )
+
+
+def _in_handshake(cause: BaseException) -> bool:
+    """Whether it comes from the handshake of TLS: the exceptions are the same before and after it."""
+    return any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(cause.__traceback__))
 
 
 def why(error: BaseException) -> str:
@@ -59,12 +69,20 @@ def _meaning(cause: BaseException, host: str) -> Iterator[str]:
                 f"The TLS certificate of {host} does not verify: {cause.verify_message}."
                 " Check OS_AUTH_URL, and the time of this machine."
             )
-        case ssl.SSLError():
+        case ssl.SSLError() if _in_handshake(cause):
             yield f"{host} does not speak TLS. Check OS_AUTH_URL: is it http:// there?"
         case OSError(errno=number) if number in NO_WAY:
             yield f"There is no way to {host}. Check this machine's network, and the address in OS_AUTH_URL."
         case ConnectTimeoutError() if type(cause) is ConnectTimeoutError:
-            yield f"{host} does not answer. Check the address in OS_AUTH_URL, and the firewalls on the way."
+            yield _silent(host)
+        case TimeoutError() if _in_handshake(cause):
+            yield _silent(host)
+        case OSError() if _in_handshake(cause):
+            yield f"{host} hangs up before TLS has begun. Run again; if it stays so, check OS_AUTH_URL."
+
+
+def _silent(host: str) -> str:
+    return f"{host} does not answer. Check the address in OS_AUTH_URL, and the firewalls on the way."
 
 
 def _host(found: list[BaseException]) -> str:
