@@ -9,7 +9,7 @@ from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
 from cloud.api import shape
-from cloud.api.unreachable import never_sent, why
+from cloud.api.unreachable import WrongProxy, causes, never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 TOO_MANY_REQUESTS = 429
@@ -52,6 +52,8 @@ def _kind(error: Exception) -> type[CloudError]:
         or (isinstance(error, (*LOST, keystone.SSLError)) and not never_sent(error))
     ):
         return NoAnswer
+    if any(isinstance(cause, WrongProxy) for cause in causes(error)):
+        return CloudError
     soon = status == TOO_MANY_REQUESTS and not _wait(error)
     return NotYet if soon or isinstance(error, LOST) else CloudError
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import SHUT_RDWR, SO_LINGER, SOL_SOCKET, create_server, socket
+from traceback import format_exception
 from typing import Any
 
 import pytest
 from keystoneauth1.noauth import NoAuth
 from loopback_tls import certificate
+from small_cloud import running
 
 from cloud.api import patience
 from cloud.api.explain import explained
@@ -23,8 +25,9 @@ Serve = Callable[[socket, ssl.SSLContext], object]
 
 @pytest.fixture(autouse=True)
 def _no_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("NO_PROXY", "no_proxy", "http_proxy", "HTTP_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+    for variable in ("no_proxy", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
     monkeypatch.setattr(patience, "sleep", lambda _: None)
 
 
@@ -183,3 +186,57 @@ def test_a_create_whose_handshake_came_to_nothing_was_not_sent(
         "no connection to the cloud (POST /servers); trying again in 1 s",
         "no connection to the cloud (POST /servers); trying again in 2 s",
     ]
+
+
+HOW = (
+    "Mend that variable (http://host:port, or http://user:password@host:port with %2F for a / in these), or name"
+    " auth.ovh.test in NO_PROXY."
+)
+SOCKS = (
+    "names a SOCKS proxy, which takes a package that is not there. Put the address of an HTTP proxy (http://host:port),"
+    " or run: .venv/bin/pip install pysocks"
+)
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    ("proxy", "what"),
+    [
+        ("localhost:3128", f"is no address of a proxy. {HOW}"),
+        ("user:not-to-be-shown@proxy.test:3128", f"is no address of a proxy. {HOW}"),
+        ("garbage://", f"is no address of a proxy. {HOW}"),
+        ("ftp://user:not-to-be-shown@proxy.test:21", f"is no address of a proxy. {HOW}"),
+        ("http://[", f"is no address of a proxy. {HOW}"),
+        ("http://user:not-to-be-shown@:3128", f"is no address of a proxy. {HOW}"),
+        ("http://user:not-to-be-shown/@proxy.test:3128", f"is no address of a proxy. {HOW}"),
+        ("http://user:not-to-be-shown…@proxy.test:3128", f"is no address of a proxy. {HOW}"),
+        ("http://proxy.test:99999", f"is no address of a proxy. {HOW}"),
+        ("http://proxy..test:3128", f"is no address of a proxy. {HOW}"),
+        ("socks5://user:not-to-be-shown@127.0.0.1:1080", SOCKS),
+        ("SOCKS5h://127.0.0.1:1080", SOCKS),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_named_and_its_password_is_not(
+    monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str, what: str
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    said: list[str] = []
+    error = made("https://auth.ovh.test", said)
+    assert (type(error), str(error)) == (
+        CloudError,
+        f"Making the server: the cloud cannot be reached. {variable} {what}",
+    )
+    assert said == []
+    assert "not-to-be-shown" not in "".join(format_exception(error))
+
+
+def test_a_proxy_of_another_scheme_or_for_other_names_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "garbage://")
+    monkeypatch.setenv("HTTP_PROXY", "garbage://")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with running() as cloud:
+        session = PatientSession(NoAuth(), pytest.fail)
+        assert session.get(f"{cloud.url}/servers").status_code == 200
+        monkeypatch.delenv("NO_PROXY")
+        monkeypatch.delenv("HTTP_PROXY")
+        assert session.get(f"{cloud.url}/servers").status_code == 200
