@@ -9,6 +9,7 @@ from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
 from cloud.api import shape
+from cloud.api.patience import retry_after
 from cloud.api.unreachable import WrongProxy, causes, never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
@@ -135,9 +136,9 @@ def _status(error: Exception) -> int:
 
 
 def _wait(error: Exception) -> str:
-    """The Retry-After of an answer."""
+    """The Retry-After of an answer; "" if it has none that makes sense."""
     answer = _answer(error)
-    return str(answer.headers.get("Retry-After") or "") if answer is not None else ""
+    return str(answer.headers["Retry-After"]) if answer is not None and retry_after(answer) is not None else ""
 
 
 def _page(error: Exception) -> str:

@@ -5,6 +5,7 @@ out, and done twice it makes two servers. It is repeated only where it certainly
 goes to the caller (as cloud.trouble.NoAnswer, see cloud.api.explain), who looks at what there is before anything else.
 """
 
+import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from ssl import SSLEOFError
@@ -162,7 +163,7 @@ BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.Chunke
 def retry_after(answer: requests.Response) -> float | None:
     """Seconds that an answer asks to wait, as a number or up to a date (RFC 9110, 10.2.3); None if it does not."""
     value = str(answer.headers.get("Retry-After") or "").strip()
-    if value.isdigit():
+    if re.fullmatch(r"[0-9]+", value):  # isdigit() has ² too, of which float() makes nothing
         return float(value)
     until = _seconds(value)
     return None if until is None else max(0.0, until - (_seconds(answer.headers.get("Date")) or time()))
@@ -184,5 +185,5 @@ def _seconds(date: str | None) -> float | None:
     """An HTTP date as seconds since 1970; None if it is none."""
     try:
         return parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
