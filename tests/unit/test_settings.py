@@ -412,6 +412,13 @@ def test_a_file_that_is_not_there_or_is_no_text(folder: Path) -> None:
         settings.SettingsError, match=r"there is no such file; cp .*\.env\.example .*/none, then edit it"
     ):
         settings.load(folder / "none")
+    (folder / "folder").mkdir()
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(folder / "folder")
+    assert (
+        str(caught.value)
+        == f"{folder}/folder: is a folder and not a file; put the file there, or its path into ENV_FILE"
+    )
     (folder / "latin").write_bytes("SMTP_FROM_NAME=Copropriété".encode("latin-1"))
     with pytest.raises(settings.SettingsError, match=r"is not UTF-8 text \(byte 24\); save it as UTF-8"):
         settings.load(folder / "latin")
