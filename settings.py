@@ -278,12 +278,14 @@ def _found(name: Path) -> Path:
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
     try:
-        there = stat.S_ISREG(path.stat().st_mode)
+        mode = path.stat().st_mode
     except FileNotFoundError:
-        there = False
+        mode = 0
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None
-    if not there:
+    if stat.S_ISDIR(mode):
+        raise SettingsError(f"{path}: is a folder and not a file; put the file there, or its path into ENV_FILE")
+    if not stat.S_ISREG(mode):
         raise SettingsError(f"{path}: there is no such file; cp {ROOT / '.env.example'} {path}, then edit it")
     return path
 

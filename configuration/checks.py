@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import re
+import warnings
 import zoneinfo
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +11,14 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import load_pem_x509_certificates
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+KEYS_THAT_SERVE = re.compile(rb"ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)")
+"""Kinds of SSH keys that Nova takes and one can log in with."""
 NO_WEB_ADDRESS = "is not a web address; it begins with https:// and a host name"
 
 
@@ -213,6 +217,7 @@ def public_key(path: Path) -> Path:
         ) from None
     if b"PRIVATE KEY" in content:
         raise ValueError("is a private key; put the path of its .pub file")
+    _serves(content)
     try:
         key = serialization.load_ssh_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
@@ -223,9 +228,20 @@ def public_key(path: Path) -> Path:
     return path
 
 
+def _serves(content: bytes) -> None:
+    """Refuse other kinds before they are loaded: cryptography takes a certificate for its key, and warns of DSA."""
+    kind = re.match(rb"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]{1,50}(?=[ \t])", content)
+    if kind and not KEYS_THAT_SERVE.fullmatch(kind[0]):
+        raise ValueError(
+            f"is of the kind {kind[0].decode()}, which does not serve; put a plain public key (ed25519, ecdsa or rsa),"
+            " as ssh-keygen -t ed25519 makes it"
+        )
+
+
 def _private_key_beside(path: Path, public: serialization.SSHPublicKeyTypes) -> None:
     try:
-        private = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):  # of DSA
+            private = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise ValueError(
             f"has no private key beside it: {path} cannot be read ({error.strerror}); logging in needs both"
@@ -234,8 +250,7 @@ def _private_key_beside(path: Path, public: serialization.SSHPublicKeyTypes) -> 
         return  # protected by a passphrase: ssh and ssh-agent deal with it, and it cannot be compared here
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError(f"has something beside it that is not an SSH private key: {path}") from None
-    form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    if private.public_key().public_bytes(*form) != public.public_bytes(*form):
+    if private.public_key() != public:
         raise ValueError(f"does not belong to {path}; make it again with: ssh-keygen -y -f {path} > {path}.pub")
 
 

@@ -15,6 +15,9 @@ SUFFIXES = (".yaml", ".yml", ".json")
 OVH = {"ovh", "https://ovhcloud.com"}
 """Profiles that say nothing but what our own defaults say."""
 
+TRIPPED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What yaml and openstacksdk let out, besides their own, over a value that is not what it is said to be."""
+
 KEYS = (
     "auth_url",
     "username",
@@ -61,7 +64,7 @@ def _content(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:  # its own words can hold the password
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise ValueError(f"{path}: is no YAML{line}") from None
-    except (ValueError, yaml.YAMLError):
+    except (*TRIPPED, yaml.YAMLError):
         raise ValueError(f"{path}: is no {path.suffix[1:].upper()}") from None
     clouds = content.get("clouds") if isinstance(content, dict) else None
     if not isinstance(clouds, dict):
@@ -89,7 +92,7 @@ def _variables(name: str, path: Path, secure: Path | None, region: str) -> dict[
         profiles = {cloud.pop(key) for key in ("profile", "cloud") if key in cloud}
         regions = _regions(cloud)
         found = config.get_one(name, validate=False, region_name=region if region in regions else None).config
-    except (ConfigException, AttributeError, LookupError, TypeError, ValueError):
+    except (*TRIPPED, ConfigException):
         raise ValueError(f"{where} is not written as clouds.yaml has it") from None
     auth = found["auth"]
     if profiles - OVH and "auth_url" not in auth:
@@ -102,10 +105,14 @@ def _variables(name: str, path: Path, secure: Path | None, region: str) -> dict[
 
 
 def _regions(cloud: dict[str, Any]) -> list[str]:
+    """The regions that a cloud names. Raises one of TRIPPED."""
     listed = cloud.get("regions") or cloud.get("region_name") or []
     if isinstance(listed, str):
         listed = listed.split(",")
-    return [region["name"] if isinstance(region, dict) else region for region in listed]
+    names = [region["name"] if isinstance(region, dict) else region for region in listed]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    return names
 
 
 def _region(where: str, regions: list[str], chosen: str) -> str:

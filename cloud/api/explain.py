@@ -9,14 +9,18 @@ from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 
 from cloud.api import shape
-from cloud.api.unreachable import never_sent, why
+from cloud.api.patience import retry_after
+from cloud.api.unreachable import WrongProxy, causes, never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 TOO_MANY_REQUESTS = 429
 SERVERS_FAULT = 500
 
 LOST = (keystone.ConnectFailure, keystone.ConnectTimeout, keystone.UnknownConnectionError)
-"""keystoneauth's for no connection, no answer in time, and a connection that broke; each may be any of these."""
+"""keystoneauth's for no connection, no answer in time, and a connection that broke; each may be any of these.
+
+Its SSLError is one that stays as it is, a certificate for one, or a connection that broke.
+"""
 
 
 @contextmanager
@@ -46,9 +50,11 @@ def _kind(error: Exception) -> type[CloudError]:
     if (
         status >= SERVERS_FAULT
         or isinstance(error, requests.JSONDecodeError)
-        or (isinstance(error, LOST) and not never_sent(error))
+        or (isinstance(error, (*LOST, keystone.SSLError)) and not never_sent(error))
     ):
         return NoAnswer
+    if any(isinstance(cause, WrongProxy) for cause in causes(error)):
+        return CloudError
     soon = status == TOO_MANY_REQUESTS and not _wait(error)
     return NotYet if soon or isinstance(error, LOST) else CloudError
 
@@ -104,10 +110,8 @@ def _answered(error: Exception, status: int) -> str:
 
 
 def _lost(error: Exception) -> str:
-    if isinstance(error, keystone.SSLError):
-        return why(error) or "the cloud's TLS certificate does not verify. Check the time of this machine."
     if never_sent(error):
-        return f"the cloud cannot be reached. {why(error)}"
+        return why(error) if isinstance(error, keystone.SSLError) else f"the cloud cannot be reached. {why(error)}"
     if isinstance(error, keystone.ConnectTimeout):
         return (
             "the cloud took the request and gave no answer in time. Run again; if it stays so, see OVH's status page."
@@ -132,9 +136,9 @@ def _status(error: Exception) -> int:
 
 
 def _wait(error: Exception) -> str:
-    """The Retry-After of an answer."""
+    """The Retry-After of an answer; "" if it has none that makes sense."""
     answer = _answer(error)
-    return str(answer.headers.get("Retry-After") or "") if answer is not None else ""
+    return str(answer.headers["Retry-After"]) if answer is not None and retry_after(answer) is not None else ""
 
 
 def _page(error: Exception) -> str:

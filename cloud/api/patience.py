@@ -5,6 +5,7 @@ out, and done twice it makes two servers. It is repeated only where it certainly
 goes to the caller (as cloud.trouble.NoAnswer, see cloud.api.explain), who looks at what there is before anything else.
 """
 
+import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from ssl import SSLEOFError
@@ -18,7 +19,7 @@ from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from tenacity import RetryCallState, Retrying, stop_before_delay, wait_exponential
 
 from cloud.api import shape
-from cloud.api.unreachable import causes, never_sent
+from cloud.api.unreachable import causes, check_proxy, never_sent
 
 TRIES = 6
 FIRST_TRIES = 3
@@ -80,6 +81,7 @@ class _Transport(requests.Session):
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """As of requests. Raises the exceptions of requests."""
+        check_proxy(str(url))
         asked = _Request(str(method).upper(), urlsplit(str(url)).path, kwargs.get("data"))
         kwargs["timeout"] = (CONNECT_SECONDS, asked.seconds)
         retrying = Retrying(
@@ -134,7 +136,7 @@ class _Request:
         if answer is not None:
             failed = answer.status_code in FAILURES
             return answer.status_code == TOO_MANY_REQUESTS or (failed and self._repeatable)
-        if isinstance(error, requests.exceptions.SSLError):  # a certificate stays as it is
+        if isinstance(error, requests.exceptions.SSLError) and never_sent(error):  # a certificate stays as it is
             return any(isinstance(cause, SSLEOFError) for cause in causes(error))
         return isinstance(error, BROKEN) and (self._repeatable or never_sent(error))
 
@@ -161,7 +163,7 @@ BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.Chunke
 def retry_after(answer: requests.Response) -> float | None:
     """Seconds that an answer asks to wait, as a number or up to a date (RFC 9110, 10.2.3); None if it does not."""
     value = str(answer.headers.get("Retry-After") or "").strip()
-    if value.isdigit():
+    if re.fullmatch(r"[0-9]+", value):  # isdigit() has ² too, of which float() makes nothing
         return float(value)
     until = _seconds(value)
     return None if until is None else max(0.0, until - (_seconds(answer.headers.get("Date")) or time()))
@@ -183,5 +185,5 @@ def _seconds(date: str | None) -> float | None:
     """An HTTP date as seconds since 1970; None if it is none."""
     try:
         return parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -1,16 +1,56 @@
 """Why a request got no answer: the exceptions of requests and urllib3 below those of keystoneauth."""
 
 import errno
+import os
 import re
 import socket
 import ssl
+import traceback
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import ConnectTimeoutError
 
 NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
+
+
+class WrongProxy(requests.exceptions.InvalidProxyURL):
+    """A proxy that cannot be used; str() says what to do about it, without the password that its address may have."""
+
+
+def check_proxy(url: str) -> None:
+    """Raise WrongProxy if a request to this address would go through a proxy of which requests can make nothing.
+
+    What requests raises itself is of many kinds, and some of it has the password of the proxy in it.
+    """
+    asked, proxies = urlsplit(url), get_environ_proxies(url)
+    proxy = select_proxy(url, proxies) or ""
+    name = asked.scheme if asked.scheme in proxies else "all"
+    variable = f"{name}_proxy" if os.environ.get(f"{name}_proxy") else f"{name.upper()}_PROXY"
+    if proxy and not _is_usable(proxy):
+        if proxy.lower().startswith("socks"):
+            raise WrongProxy(
+                f"{variable} names a SOCKS proxy, which takes a package that is not there. Put the address of an HTTP"
+                " proxy (http://host:port), or run: .venv/bin/pip install pysocks"
+            )
+        raise WrongProxy(
+            f"{variable} is no address of a proxy. Mend that variable (http://host:port, or"
+            f" http://user:password@host:port with %2F for a / in these), or name {asked.hostname} in NO_PROXY."
+        )
+
+
+def _is_usable(proxy: str) -> bool:
+    try:
+        request = requests.Request("GET", "http://localhost").prepare()
+        pool = HTTPAdapter().get_connection_with_tls_context(request, True, {"http": proxy})  # connects nowhere
+        host = getattr(getattr(pool, "proxy", None), "host", None) or ""
+        host.encode("idna")  # as urllib3 does, but only when it connects
+    except ValueError:  # what requests and urllib3 raise is one, too
+        return False
+    return True
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -26,18 +66,29 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether there was no connection yet, so that nothing was asked. A name unknown and a refusal are among these."""
+    """Whether there was no connection yet, so that nothing was asked. A name unknown and a refusal are among these.
+
+    TLS that breaks later on is not: what was asked may have been done by then.
+    """
     return any(
-        isinstance(cause, ConnectTimeoutError | requests.exceptions.SSLError)
+        isinstance(cause, ConnectTimeoutError | ssl.SSLCertVerificationError | WrongProxy)
+        or _in_handshake(cause)
         or "Tunnel connection failed" in str(cause)
         for cause in causes(error)
     )
+
+
+def _in_handshake(cause: BaseException) -> bool:
+    """Whether it comes from the handshake of TLS: the exceptions are the same before and after it."""
+    return any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(cause.__traceback__))
 
 
 def why(error: BaseException) -> str:
     """What is in the way, and what to do about it; "" if that is not known."""
     found = list(causes(error))
     host = _host(found)
+    if wrong := next((cause for cause in found if isinstance(cause, WrongProxy)), None):
+        return str(wrong)
     if any(isinstance(cause, requests.exceptions.ProxyError) for cause in found):
         return (
             f"The proxy in HTTP_PROXY or HTTPS_PROXY does not let us through ({_system(found)})."
@@ -59,12 +110,19 @@ def _meaning(cause: BaseException, host: str) -> Iterator[str]:
                 f"The TLS certificate of {host} does not verify: {cause.verify_message}."
                 " Check OS_AUTH_URL, and the time of this machine."
             )
-        case ssl.SSLError():
+        case ssl.SSLError() if _in_handshake(cause):
             yield f"{host} does not speak TLS. Check OS_AUTH_URL: is it http:// there?"
         case OSError(errno=number) if number in NO_WAY:
             yield f"There is no way to {host}. Check this machine's network, and the address in OS_AUTH_URL."
         case ConnectTimeoutError() if type(cause) is ConnectTimeoutError:
-            yield f"{host} does not answer. Check the address in OS_AUTH_URL, and the firewalls on the way."
+            yield _silent(host)
+        case OSError() if _in_handshake(cause):
+            hangs_up = f"{host} hangs up before TLS has begun. Run again; if it stays so, check OS_AUTH_URL."
+            yield _silent(host) if isinstance(cause, TimeoutError) else hangs_up
+
+
+def _silent(host: str) -> str:
+    return f"{host} does not answer. Check the address in OS_AUTH_URL, and the firewalls on the way."
 
 
 def _host(found: list[BaseException]) -> str:

@@ -21,6 +21,8 @@ from cloud.trouble import CloudError, NotYet
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 CONNECT_SECONDS = 10
+ODD_PACKETS = (ValueError, LookupError, ArithmeticError)
+"""paramiko's thread trips over packets that are not as SSH has them, and hands on what it tripped over as it is."""
 PIECE = 1 << 16
 """Bytes that are read at once."""
 END_OF_FIRST_BOOT = (
@@ -99,7 +101,7 @@ class Login:
             ) from None
         except paramiko.AuthenticationException:
             raise NotYet(f"{self.address} does not let {self.user} in with {self.private_key}.") from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except (paramiko.SSHException, OSError, EOFError, *ODD_PACKETS) as error:
             raise NotYet(f"{self.address} port {self.port}: {_words(error)}.") from None
         if status < 0:  # paramiko's for a command of which no exit status came
             raise NotYet(f"{self.address} port {self.port}: the connection ended.")
@@ -166,7 +168,7 @@ def shown_key(address: str, prefer: Iterable[str] = (), port: int = paramiko.con
                 return f"{key.get_name()} {key.get_base64()}"
             finally:
                 transport.close()
-    except (paramiko.SSHException, OSError, EOFError):
+    except (paramiko.SSHException, OSError, EOFError, *ODD_PACKETS):
         return ""
 
 
@@ -188,6 +190,8 @@ def _left(end: float) -> float:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, ODD_PACKETS):
+        return "what answers there does not speak SSH as it should"
     return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 

@@ -13,7 +13,15 @@ def is_locked(private: Path, public_key: str) -> bool:
         serialization.load_ssh_private_key(private.read_bytes(), password=None)
     except TypeError:  # the library's way of asking for a password
         wanted = base64.b64decode(public_key.split()[1])
-        return all(key.asbytes() != wanted for key in paramiko.Agent().get_keys())
+        return wanted not in _held()
     except ValueError:
         return False  # an older form, which logging in will tell about
     return False
+
+
+def _held() -> list[bytes]:
+    """The public keys that the agent holds; none if it is dead, refuses, hangs up or talks nonsense."""
+    try:
+        return [key.asbytes() for key in paramiko.Agent().get_keys()]
+    except (paramiko.SSHException, OSError, ValueError, ArithmeticError):  # the last two over what is no key
+        return []

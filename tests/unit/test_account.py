@@ -298,6 +298,16 @@ NOT_WRITTEN = "the cloud koprogo is not written as clouds.yaml has it"
         ("clouds:\n  koprogo:\n   password: *cloud-secret\n", "{file}: is no YAML (line 3)"),
         ("clouds:\n\tkoprogo: cloud-secret\n", "{file}: is no YAML (line 2)"),
         ("clouds: \x00\n", "{file}: is no YAML"),
+        ("clouds: !!bool cloud-secret\n", "{file}: is no YAML"),
+        ("clouds: !!timestamp cloud-secret\n", "{file}: is no YAML"),
+        ("clouds: !!int ''\n", "{file}: is no YAML"),
+        (f"clouds: !!float {':'.join('9' * 400)}\n", "{file}: is no YAML"),
+        (f"clouds: {'[' * 20_000}\n", "{file}: is no YAML"),
+        ("clouds: {koprogo: &a {auth: {}, more: *a}}\n", f"{{file}}: {NOT_WRITTEN}"),
+        ("clouds: {koprogo: {auth: {}, regions: [1, 2]}}\n", f"{{file}}: {NOT_WRITTEN}"),
+        ("clouds: {koprogo: {auth: {}, regions: [{name: 1}]}}\n", f"{{file}}: {NOT_WRITTEN}"),
+        ("clouds: {koprogo: {auth: {}, regions: [{}]}}\n", f"{{file}}: {NOT_WRITTEN}"),
+        ("clouds: {koprogo: {auth: {}, region_name: 1}}\n", f"{{file}}: {NOT_WRITTEN}"),
         ("clouds: {koprogo: }\n", f"{{file}}: {NOT_WRITTEN}: auth: with auth_url, username …"),
         ("clouds: {koprogo: {auth: }}\n", f"{{file}}: {NOT_WRITTEN}: auth: with auth_url, username …"),
         ("clouds: {koprogo: {auth: {}, regions: 5}}\n", f"{{file}}: {NOT_WRITTEN}"),
@@ -324,6 +334,11 @@ NOT_WRITTEN = "the cloud koprogo is not written as clouds.yaml has it"
 def test_a_clouds_yaml_that_does_not_do(folder: Path, text: str, wrong: str) -> None:
     file = write(folder / "clouds.yaml", text)
     assert said(folder, OS_CLOUD="koprogo") == wrong.replace("{file}", str(file))
+
+
+def test_a_clouds_json_that_is_nested_without_end(folder: Path) -> None:
+    file = write(folder / "clouds.json", "[" * 200_000)
+    assert said(folder, OS_CLOUD="koprogo") == f"{file}: is no JSON"
 
 
 def test_a_clouds_yaml_that_is_not_there_or_cannot_be_read(folder: Path) -> None:

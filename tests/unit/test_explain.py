@@ -24,7 +24,7 @@ def http(kind: type[sdk.HttpException], status: int, details: str, **headers: st
         (keystone.ConnectTimeout("x"), "the cloud took the request and gave no answer in time. Run again;", NoAnswer),
         (keystone.UnknownConnectionError("x", ValueError()), "the connection to the cloud broke.", NoAnswer),
         (keystone.Unauthorized("x"), "the cloud no longer accepts the token or the password.", CloudError),
-        (keystone.SSLError("x"), "the cloud's TLS certificate does not verify.", CloudError),
+        (keystone.SSLError("x"), "the connection to the cloud broke. Run again.", NoAnswer),
         (keystone.BadGateway("x"), "the cloud failed (502: x (HTTP 502)). Run again;", NoAnswer),
         (http(sdk.HttpException, 429, "slow down"), "the cloud asks for fewer requests (429). Wait a minute,", NotYet),
         (

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -27,8 +28,8 @@ CONTENT = bytes(range(256)) * 1024
 class Sshd(paramiko.ServerInterface):
     """Lets `ubuntu` in with one key, and answers each command with its own text and status 3.
 
-    `reboot` does not end, nor does `chatter`, which goes on talking; `no-status` ends without its status; and
-    `sudo -n cat -- /…` gives out one file.
+    `reboot` does not end, nor does `chatter`, which goes on talking; `no-status` ends without its status;
+    `odd` gets a packet that is not SSH's; and `sudo -n cat -- /…` gives out one file.
     """
 
     def __init__(self, allowed: str) -> None:
@@ -49,7 +50,10 @@ class Sshd(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         """Answer at once, and leave closing to the client: closed before the request is granted would be a refusal."""
-        if command.startswith(b"sudo -n cat"):
+        if command == b"odd":
+            odd = paramiko.Message(b"\xfd")  # a type that nobody has defined
+            channel.get_transport().packetizer.send_message(odd)
+        elif command.startswith(b"sudo -n cat"):
             there = command == b"sudo -n cat -- '/home/koprogo/a file'"
             channel.sendall(CONTENT if there else b"")
             channel.send_exit_status(0 if there else 1)
@@ -227,6 +231,53 @@ def test_a_server_that_does_not_let_us_in_yet_is_asked_again(sshd: Login, tmp_pa
 def test_nobody_there_is_asked_again() -> None:
     with pytest.raises(NotYet, match=r"127\.0\.0\.1 port 9: .*Unable to connect"):
         Login("127.0.0.1", "ubuntu", Path("key"), (), port=9).run("true", 10)
+
+
+def name_list(names: bytes) -> bytes:
+    return struct.pack(">I", len(names)) + names
+
+
+KEXINIT = b"\x14" + bytes(16)
+NO_TEXT = b"\xff\xfe"
+DISCONNECT = b"\x01" + struct.pack(">I", 2) + name_list(NO_TEXT) + name_list(b"")
+X25519 = [b"curve25519-sha256@libssh.org", b"ecdsa-sha2-nistp256", *[b"aes128-ctr"] * 2, *[b"hmac-sha2-256"] * 2]
+OFFER = KEXINIT + b"".join(map(name_list, [*X25519, *[b"none"] * 2, b"", b""])) + bytes(5)
+SHORT_KEY = b"\x1f" + name_list(b"") + name_list(b"short") + name_list(b"")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [KEXINIT + name_list(NO_TEXT) + bytes(41)],
+        [DISCONNECT],
+        [OFFER, DISCONNECT],
+        [OFFER, SHORT_KEY],
+    ],
+)
+def test_a_machine_that_sends_odd_packets_is_none_that_speaks_ssh(packets: list[bytes]) -> None:
+    def serve() -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-odd\r\n")
+                for packet in packets:
+                    padding = 16 - (5 + len(packet)) % 8
+                    connection.sendall(struct.pack(">IB", 1 + len(packet) + padding, padding) + packet + bytes(padding))
+                while connection.recv(1 << 16):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        assert shown_key("127.0.0.1", (), port) == ""
+        with pytest.raises(NotYet) as caught:
+            Login("127.0.0.1", "ubuntu", Path("key"), (), port).run("true", 10)
+    assert str(caught.value) == f"127.0.0.1 port {port}: what answers there does not speak SSH as it should."
+
+
+def test_a_server_that_sends_an_odd_packet_later_on_is_asked_again(sshd: Login) -> None:
+    with pytest.raises(NotYet, match=r": what answers there does not speak SSH as it should\.$"):
+        sshd.run("odd", 10)
 
 
 def test_a_key_under_a_passphrase_is_a_stop_that_says_ssh_add(

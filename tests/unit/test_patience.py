@@ -8,10 +8,12 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+import requests
 from fault_proxy import FaultProxy
 from keystoneauth1 import exceptions as keystone
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.noauth import NoAuth
+from openstack import exceptions as sdk
 from small_cloud import SmallCloud, running
 
 from cloud.api import patience
@@ -179,6 +181,33 @@ def test_a_retry_after_may_be_a_date(here: Situation) -> None:
     here.proxy.rule("answer", status=503, headers={"Retry-After": until})
     assert here.ask() == 200
     assert 28 <= here.slept[0] <= 30
+
+
+@pytest.mark.parametrize("wait", ["²", "٣", "Sat, 01 Jan 99999999999999999999 00:00:00 GMT"])
+def test_a_retry_after_that_is_none_is_left_alone(wait: str) -> None:
+    answer = requests.Response()
+    answer.status_code = 429
+    answer.headers["Retry-After"] = wait
+    assert patience.retry_after(answer) is None
+    with pytest.raises(NotYet) as caught, explained("Asking"):
+        raise sdk.HttpException(response=answer)
+    assert str(caught.value) == "Asking: the cloud asks for fewer requests (429). Wait a minute, then run again."
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Sat, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Sat, 01 Jan 2026 99999999999999999999:00:00 GMT",
+        "Sat, 01 Jan 10000 00:00:00 GMT",
+        "Sat, 01 Jan 2026 00:00:00 +99999999999999999999",
+    ],
+)
+def test_a_date_that_is_none_is_left_alone(here: Situation, date: str) -> None:
+    here.cloud.dates = False
+    here.cloud.answers["GET /servers"] = 200, {"Date": date}, b"{}"
+    assert here.ask() == 200
+    assert here.session.clock_ahead is None
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 
 import settings
 from operations import wanted
@@ -407,11 +410,50 @@ def test_the_key_pair(folder: Path) -> None:
     assert load(folder, SSH_PUBLIC_KEY=f"{folder}/other.pub").instance.ssh_private_key == folder / "other"
 
 
+@pytest.mark.filterwarnings("error")
+def test_keys_of_a_kind_that_does_not_serve(folder: Path) -> None:
+    with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
+        old = dsa.generate_private_key(1024)  # noqa: S505 - SSH has no longer ones of this kind
+        private = old.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        public = old.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    (folder / "old").write_bytes(private)
+    (folder / "old.pub").write_bytes(public)
+    (folder / "mixed").write_bytes(private)
+    (folder / "mixed.pub").write_bytes((folder / "id_ed25519.pub").read_bytes())
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "ca"], cwd=folder, check=True)
+    subprocess.run(["ssh-keygen", "-q", "-s", "ca", "-I", "me", "id_ed25519.pub"], cwd=folder, check=True)
+    (folder / "id_ed25519-cert").write_bytes((folder / "id_ed25519").read_bytes())
+    serve = "which does not serve; put a plain public key (ed25519, ecdsa or rsa), as ssh-keygen -t ed25519 makes it"
+    assert mistakes(folder, SSH_PUBLIC_KEY="old.pub") == [f"SSH_PUBLIC_KEY (old.pub): is of the kind ssh-dss, {serve}"]
+    assert mistakes(folder, SSH_PUBLIC_KEY="id_ed25519-cert.pub") == [
+        f"SSH_PUBLIC_KEY (id_ed25519-cert.pub): is of the kind ssh-ed25519-cert-v01@openssh.com, {serve}"
+    ]
+    assert mistakes(folder, SSH_PUBLIC_KEY="mixed.pub") == [
+        f"SSH_PUBLIC_KEY (mixed.pub): does not belong to {folder}/mixed; make it again with:"
+        f" ssh-keygen -y -f {folder}/mixed > {folder}/mixed.pub"
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", [("-t", "ed25519"), ("-t", "ecdsa"), ("-t", "ecdsa", "-b", "521"), ("-t", "rsa", "-b", "1024")]
+)
+def test_keys_of_the_kinds_that_serve(folder: Path, kind: tuple[str, ...]) -> None:
+    subprocess.run(["ssh-keygen", "-q", *kind, "-N", "", "-f", folder / "key"], check=True)
+    assert load(folder, SSH_PUBLIC_KEY="key.pub").instance.ssh_private_key == folder / "key"
+
+
 def test_a_file_that_is_not_there_or_is_no_text(folder: Path) -> None:
     with pytest.raises(
         settings.SettingsError, match=r"there is no such file; cp .*\.env\.example .*/none, then edit it"
     ):
         settings.load(folder / "none")
+    (folder / "folder").mkdir()
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(folder / "folder")
+    assert (
+        str(caught.value)
+        == f"{folder}/folder: is a folder and not a file; put the file there, or its path into ENV_FILE"
+    )
     (folder / "latin").write_bytes("SMTP_FROM_NAME=Copropriété".encode("latin-1"))
     with pytest.raises(settings.SettingsError, match=r"is not UTF-8 text \(byte 24\); save it as UTF-8"):
         settings.load(folder / "latin")
