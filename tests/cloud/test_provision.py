@@ -42,6 +42,8 @@ def test_from_nothing_to_a_server_and_again(operator: Operator, api: Connection)
                 "user": "ubuntu",
                 "groups": ["web", "database"],
                 "id": server.id,
+                "region": "GRA11",
+                "project": api.session.get_project_id(),
             }
         ]
     }
