@@ -64,6 +64,8 @@ def there_is(api: Connection, name: str) -> dict[str, Any]:
     """What the API has of this name."""
     groups = list(api.network.security_groups(name=name))
     servers = list(api.compute.servers(name=f"^{name}$"))
+    # with the deleted ones, which may have left ports behind
+    ever = {server.id for server in api.compute.servers(name=f"^{name}$", changes_since="2000-01-01T00:00:00Z")}
     return {
         "key pairs": len([pair for pair in api.compute.keypairs() if pair.name == name]),
         "groups": [group.description for group in groups],
@@ -76,7 +78,7 @@ def there_is(api: Connection, name: str) -> dict[str, Any]:
             for rule in group.security_group_rules
         ),
         "servers": [server.status for server in servers],
-        "ports": sum(len(list(api.network.ports(device_id=server.id))) for server in servers),
+        "ports": len([port for port in api.network.ports() if port.device_id in ever]),
     }
 
 

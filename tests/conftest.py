@@ -6,6 +6,7 @@ Nothing here imports provision.py, inventory.py or deploy.py: they are run as an
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud_project import connect, remove
+from cloud_project import connect, remove, set_variable
+from dotenv import dotenv_values
 from openstack.connection import Connection
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -81,6 +83,15 @@ class Operator:
         if check and done.returncode:
             pytest.fail(f"{shlex.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+    @property
+    def server_name(self) -> str:
+        """Of the operator's server, as `.env` has it."""
+        return self.setting("INSTANCE_NAME")
+
+    def setting(self, variable: str) -> str:
+        """What `.env` says of a variable."""
+        return dotenv_values(self.folder / ".env")[variable] or ""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -203,6 +214,26 @@ def operator(request: pytest.FixtureRequest, api: Connection, operator_env: Oper
     remove(api, request.module.NAME)
     yield operator_env
     remove(api, request.module.NAME)
+
+
+@pytest.fixture
+def operators(
+    request: pytest.FixtureRequest, api: Connection, operator_env: Operator, tmp_path: Path
+) -> Iterator[list[Operator]]:
+    """Two operators who can work side by side, each with a server of their own: the module's NAME, 1 and 2."""
+    both = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in (".env", "id_ed25519", "id_ed25519.pub"):
+            shutil.copy2(operator_env.folder / name, folder / name)
+        one = Operator(folder)
+        set_variable(one, INSTANCE_NAME=f"{request.module.NAME}{number}", SSH_PUBLIC_KEY=str(folder / "id_ed25519.pub"))
+        both.append(one)
+        remove(api, one.server_name)
+    yield both
+    for one in both:
+        remove(api, one.server_name)
 
 
 @pytest.fixture(scope="session")

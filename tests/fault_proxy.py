@@ -33,7 +33,7 @@ UPSTREAM_SECONDS = 180
 
 @dataclass
 class Rule:
-    """What happens to the n-th call, and to the `times` - 1 after it, whose method and path match."""
+    """What happens to the n-th call, and to the `times` - 1 after it, whose method, path and body match."""
 
     action: Action
     method: str
@@ -44,11 +44,12 @@ class Rule:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    sent: bytes
     met: int = 0
 
-    def strikes(self, method: str, target: str) -> bool:
+    def strikes(self, method: str, target: str, sent: bytes) -> bool:
         """Count a call; whether it is the one. `target` is the path with its query."""
-        if not re.fullmatch(self.method, method) or not re.search(self.path, target):
+        if not (re.fullmatch(self.method, method) and re.search(self.path, target) and re.search(self.sent, sent)):
             return False
         self.met += 1
         return self.nth <= self.met < self.nth + self.times
@@ -72,6 +73,8 @@ class FaultProxy:
         """The process that `kill` ends."""
         self.calls: list[tuple[str, str]] = []
         """Method and path of every call, in order."""
+        self.sent: list[bytes] = []
+        """Their bodies: all that is asked of a server has one path, and says what it is in its body."""
         self.struck: list[tuple[str, str]] = []
         """Those of them that a rule met."""
         self._rules: list[Rule] = []
@@ -102,9 +105,13 @@ class FaultProxy:
         status: int = 503,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        sent: bytes = b"",
     ) -> None:
-        """Add a rule; the first that strikes counts. `method` and `path` (searched) are regular expressions."""
-        self._rules.append(Rule(action, method, path, nth, times, seconds, status, headers or {}, body))
+        """Add a rule; the first that strikes counts. `method`, `path` and `sent` are regular expressions.
+
+        `path` and `sent`, of the call's body, are searched; `body` is what is answered.
+        """
+        self._rules.append(Rule(action, method, path, nth, times, seconds, status, headers or {}, body, sent))
 
     @property
     def url(self) -> str:
@@ -113,7 +120,7 @@ class FaultProxy:
 
     def treat(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Answer | None:
         """Do what the rules say about a call; None closes the connection."""
-        rule = self._strike(method, url)
+        rule = self._strike(method, url, body)
         action = rule.action if rule else None
         if rule and action == "answer":
             return Answer(rule.status, "", list(rule.headers.items()), rule.body)
@@ -130,11 +137,13 @@ class FaultProxy:
             return None
         return _shifted(answer, rule.seconds) if rule and action == "shift" else answer
 
-    def _strike(self, method: str, url: str) -> Rule | None:
+    def _strike(self, method: str, url: str, sent: bytes) -> Rule | None:
         parts = urlsplit(url)
+        target = f"{parts.path}?{parts.query}".rstrip("?")
         with self._lock:
             self.calls.append((method, parts.path))
-            striking = [rule for rule in self._rules if rule.strikes(method, f"{parts.path}?{parts.query}".rstrip("?"))]
+            self.sent.append(sent)
+            striking = [rule for rule in self._rules if rule.strikes(method, target, sent)]
             self.struck += [(method, parts.path)] if striking else []
         return striking[0] if striking else None
 

@@ -88,7 +88,7 @@ def test_a_key_that_is_neither_pinned_nor_on_the_console_is_told(operator: Opera
     ssh(operator, "sudo rm /etc/ssh/ssh_host_*; sudo ssh-keygen -A; sudo systemctl restart ssh")
     said = operator.provision("status", check=False).stdout
     assert re.search(
-        rf"shows another host key than it should: ecdsa-sha2-nistp256 {SHA256}|ssh-ed25519 {SHA256}, and not", said
+        rf"shows another host key than it should: (?:ecdsa-sha2-nistp256|ssh-ed25519) {SHA256}, and not", said
     )
     assert "Nothing was sent to it." in said
 

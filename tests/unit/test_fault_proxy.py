@@ -80,6 +80,16 @@ def test_the_nth_call_that_matches_is_answered_by_the_proxy(
     assert cloud.done == ["GET /s?name=x", "GET /s", "GET /s?name=x"]
 
 
+def test_of_calls_with_one_path_the_one_is_met_that_says_so_in_its_body(
+    cloud: SmallCloud, proxy: FaultProxy, client: requests.Session
+) -> None:
+    proxy.rule("answer", "POST", "/action$", sent=rb'^{"resize"', status=503)
+    asked = [client.post(f"{cloud.url}/action", data=body) for body in ('{"reboot": "resize"}', '{"resize": 4}')]
+    assert [each.status_code for each in asked] == [200, 503]
+    assert proxy.sent == [b'{"reboot": "resize"}', b'{"resize": 4}']
+    assert cloud.bodies == [b'{"reboot": "resize"}']
+
+
 def test_an_answer_comes_late_and_with_another_date(
     cloud: SmallCloud, proxy: FaultProxy, client: requests.Session
 ) -> None:
