@@ -240,12 +240,16 @@ def _serves(content: bytes) -> None:
 
 def _private_key_beside(path: Path, public: serialization.SSHPublicKeyTypes) -> None:
     try:
-        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):  # of DSA
-            private = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(
             f"has no private key beside it: {path} cannot be read ({error.strerror}); logging in needs both"
         ) from None
+    if re.match(rb"-----BEGIN (?!OPENSSH)[A-Z ]*PRIVATE KEY-----", content):
+        raise ValueError(f"has its private key in an older form; ssh-keygen -p -f {path} writes it in OpenSSH's")
+    try:
+        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):  # of DSA
+            private = serialization.load_ssh_private_key(content, password=None)
     except TypeError:
         return  # protected by a passphrase: ssh and ssh-agent deal with it, and it cannot be compared here
     except (ValueError, UnsupportedAlgorithm):

@@ -20,7 +20,7 @@ class OpenStack(Section):
         "https://auth.cloud.ovh.net/v3", alias="OS_AUTH_URL", description="Address of Keystone."
     )
     username: str = Field(alias="OS_USERNAME", description="The OpenStack user, user-…, from openrc.sh.")
-    password: SecretStr = Field(alias="OS_PASSWORD", description="Its password, shown once when it was made.")
+    password: SecretStr = Field(alias="OS_PASSWORD", description="Password of OS_USERNAME; OVH shows it once.")
     project_name: str = Field(
         "",
         validation_alias=AliasChoices("OS_PROJECT_NAME", "OS_TENANT_NAME"),
@@ -104,6 +104,13 @@ class Instance(Section):
         alias="SSH_PUBLIC_KEY",
         description="Public key that may log in; the private one is the same path without .pub.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _not_everybodys(cls, value: str) -> str:
+        if value == "default":
+            raise ValueError("is the name of every project's own security group, which is not ours to change")
+        return value
 
     @field_validator("image")
     @classmethod

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import socket
 import tempfile
@@ -192,7 +193,9 @@ def _left(end: float) -> float:
 def _words(error: Exception) -> str:
     if isinstance(error, ODD_PACKETS):
         return "what answers there does not speak SSH as it should"
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return re.sub(r"\[Errno \w+\] ", "", str(error)) or type(error).__name__
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def test_nobody_is_asked_before_everything_else_is_in_order(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("answer", "wrong"),
     [
-        ("", "OS_PASSWORD: missing. Its password, shown once when it was made."),
+        ("", "OS_PASSWORD: missing. Password of OS_USERNAME; OVH shows it once."),
         (" typed", "OS_PASSWORD: begins or ends with a space"),
     ],
 )

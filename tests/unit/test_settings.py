@@ -410,6 +410,24 @@ def test_the_key_pair(folder: Path) -> None:
     assert load(folder, SSH_PUBLIC_KEY=f"{folder}/other.pub").instance.ssh_private_key == folder / "other"
 
 
+@pytest.mark.parametrize("form", ["PEM", "PKCS8"])
+def test_a_private_key_in_an_older_form_says_how_it_is_written_anew(folder: Path, form: str) -> None:
+    make = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-m", form, "-N", "", "-f", "old"]
+    subprocess.run(make, cwd=folder, check=True)
+    assert mistakes(folder, SSH_PUBLIC_KEY="old.pub") == [
+        f"SSH_PUBLIC_KEY (old.pub): has its private key in an older form; ssh-keygen -p -f {folder}/old writes it in"
+        " OpenSSH's"
+    ]
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "", "-f", "old"], cwd=folder, check=True)
+    assert load(folder, SSH_PUBLIC_KEY="old.pub").instance.ssh_private_key == folder / "old"
+
+
+def test_a_name_that_is_everybodys_is_none(folder: Path) -> None:
+    assert mistakes(folder, INSTANCE_NAME="default") == [
+        "INSTANCE_NAME (default): is the name of every project's own security group, which is not ours to change"
+    ]
+
+
 @pytest.mark.filterwarnings("error")
 def test_keys_of_a_kind_that_does_not_serve(folder: Path) -> None:
     with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
