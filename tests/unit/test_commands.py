@@ -11,7 +11,7 @@ from rich.console import Console
 from test_plan import FOUND, HAVE, WANT
 from test_settings import folder, load
 
-from cloud import commands
+from cloud import commands, consent
 from cloud.machine.login import Login
 from cloud.plan import Action, Change, Plan
 from cloud.resources import FoundServer
@@ -33,7 +33,7 @@ def test_a_terminal_shows_that_the_status_is_looked_for(monkeypatch: pytest.Monk
     def look(*_: object) -> None:
         before.append(bool(until(lambda: "Looking how koprogo is …" in out.getvalue(), 5 if terminal else 0, 0.01)))
 
-    monkeypatch.setattr(commands, "_begin", lambda *_, **__: cast(commands.Work, work))
+    monkeypatch.setattr(commands, "begin", lambda *_, **__: cast(commands.Work, work))
     monkeypatch.setattr(commands.statuses, "status", look)
     assert commands.status(openrc=None, verbose=False, as_json=False) == 2
     assert before == [terminal]
@@ -89,7 +89,7 @@ def test_destroy_does_not_say_that_nothing_is_left_while_another_apply_is_at_wor
     for name in ("settings", "cloud", "name"):
         setattr(work, name, "koprogo")
     other = ["process 77 on office"]
-    monkeypatch.setattr(commands, "_begin", lambda *_, **__: work)
+    monkeypatch.setattr(commands, "begin", lambda *_, **__: work)
     monkeypatch.setattr(commands, "Destroy", lambda *_: type("Destroy", (), {"look": lambda _: found})())
     monkeypatch.setattr(commands.lease, "clear", lambda _, name: other.pop() if other else "")
 
@@ -129,7 +129,7 @@ def test_destroy_stops_for_what_has_come_in_its_way_since_the_plan(monkeypatch: 
     planner = type("Planner", (), {"want": WANT})
     work = type("Work", (), {"to": Console(file=io.StringIO()), "planner": planner, "name": "koprogo"})
     work.settings = work.cloud = None  # type: ignore[attr-defined]
-    monkeypatch.setattr(commands, "_begin", lambda *_, **__: work)
+    monkeypatch.setattr(commands, "begin", lambda *_, **__: work)
     monkeypatch.setattr(commands, "Destroy", lambda *_: looked)
     monkeypatch.setattr(commands, "held", lambda *_, **__: nullcontext())
     monkeypatch.setattr(commands.server_plan, "ours", lambda *_: [])
@@ -153,10 +153,10 @@ def test_a_server_that_cannot_be_backed_up_is_not_passed_over(
     work = cast(Any, Work(Console(file=io.StringIO())))
     work.settings = load(folder)
     with pytest.raises(CloudError) as caught:
-        commands._last_backup(work, server, wanted, yes=True)
+        consent.last_backup_of(work, server, wanted, yes=True)
     assert str(caught.value) == f"{why} Nothing was removed. To go on without a backup: --no-backup"
-    commands._last_backup(work, server, False, yes=True)
-    commands._last_backup(work, replace(server, launched=False), wanted, yes=True)
+    consent.last_backup_of(work, server, False, yes=True)
+    consent.last_backup_of(work, replace(server, launched=False), wanted, yes=True)
 
 
 def test_a_login_command_can_be_pasted() -> None:
