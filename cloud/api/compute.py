@@ -110,7 +110,8 @@ class Compute:
         return self.connection.compute.get_server(server.id) if server.status == "ERROR" else server
 
     def _found(self, server: NovaServer) -> FoundServer:
-        addresses = {(entry["version"], entry["addr"]) for entries in server.addresses.values() for entry in entries}
+        networks = self._networks(server)
+        addresses = {(entry["version"], entry["addr"]) for entries in networks.values() for entry in entries}
         flavor = self._flavor(server.flavor)
         return FoundServer(
             id=server.id,
@@ -118,7 +119,7 @@ class Compute:
             status=server_plan.LEAVING if server.task_state == "deleting" else server.status,
             flavor=flavor.original_name or flavor.name or flavor.id,
             image=self._image_name(server.image),
-            networks=frozenset(server.addresses),
+            networks=frozenset(networks),
             key_pair=server.key_name or "",
             groups=frozenset(group["name"] for group in server.security_groups or ()),
             metadata=dict(server.metadata),
@@ -133,6 +134,11 @@ class Compute:
             region=self.region,
             project=self.project,
         )
+
+    def _networks(self, server: NovaServer) -> dict[str, Any]:
+        """Addresses by network. Nova goes on showing those of a port that somebody removed, but no group of it."""
+        shown: dict[str, Any] = server.addresses
+        return shown if server.security_groups or not shown or self.ports([server.id]) else {}
 
     def _flavor(self, of_server: Flavor) -> Flavor:
         """A server's flavor with name and size. Nova before microversion 2.47 gives only its id with a server."""

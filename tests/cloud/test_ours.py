@@ -90,9 +90,8 @@ def test_a_group_that_is_there_before_its_server_is_adopted(operator: Operator, 
 
 def test_a_server_without_its_port_is_said_to_be_and_not_changed(made: Operator, api: Connection) -> None:
     (server,) = api.compute.servers(name=f"^{NAME}$")
-    for interface in api.compute.server_interfaces(server):
-        api.compute.delete_server_interface(interface, server)
-    api.compute.wait_for_server(server, interval=0.3)
+    for port in api.network.ports(device_id=server.id):
+        api.network.delete_port(port)
     done = made.provision("apply", "--yes", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"The server {NAME} ({server.id}) has no network port, and so no address")

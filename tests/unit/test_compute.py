@@ -65,6 +65,7 @@ class Nova:
         self.body = {"id": "1", "name": "koprogo", "status": "ACTIVE", "addresses": {}, "metadata": {}} | server
         self.flavors = {"f1": Flavor(id="f1", name="d2-2", vcpus=1, ram=2000, disk=25)}
         self.asked = list[str]()
+        self.ports = [SimpleNamespace(id="9a")]
 
     def get_server(self, _: str) -> NovaServer:
         """Show the server."""
@@ -85,7 +86,10 @@ class Nova:
 def compute(nova: Nova) -> Compute:
     config = SimpleNamespace(get_region_name=lambda: "GRA11")
     session = SimpleNamespace(get_project_id=lambda: "p1")
-    return Compute(cast(Connection, SimpleNamespace(compute=nova, config=config, session=session)), print)
+    network = SimpleNamespace(ports=lambda device_id: nova.ports)
+    return Compute(
+        cast(Connection, SimpleNamespace(compute=nova, config=config, session=session, network=network)), print
+    )
 
 
 def found(cloud: Compute) -> FoundServer:
@@ -143,3 +147,11 @@ def test_ours_is_found_by_its_id_under_another_name(metadata: dict[str, str], id
     cloud = compute(Nova(name="by hand", flavor=NEW_FLAVOR, metadata=metadata))
     assert [one.id for one in cloud.servers_of(WANT.server, "1")] == ids
     assert cloud.servers_of(WANT.server, "") == ()
+
+
+def test_addresses_of_a_port_that_is_gone_are_none() -> None:
+    nova = Nova(flavor=NEW_FLAVOR, addresses={"Ext-Net": [{"version": 4, "addr": "51.75.1.2"}]})
+    assert found(compute(nova)).ipv4 == "51.75.1.2"  # in no group, by hand
+    nova.ports = []
+    without = found(compute(nova))
+    assert (without.ipv4, without.networks) == ("", frozenset())
