@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from cloud.api.compute import Compute
-from cloud.api.lease import SUFFIX, Lease
+from cloud.api.lease import Lease
 from cloud.api.make import Maker
 from cloud.dns.plan import Plan as DnsPlan
 from cloud.dns.work import Zones
@@ -74,8 +74,7 @@ class Destroy:
             by_name = {server.id for server in after.servers}
             left += [f"server {one}" for one in found.server_ids if one not in by_name and self._cloud.server(one)]
             left += [f"port {port}" for port in self._cloud.ports(found.server_ids)]
-            tickets = Maker(self._cloud).tickets(self._want.server.name + SUFFIX)
-            left += [f"security group {self._want.server.name}{SUFFIX} ({ticket.id})" for ticket in tickets]
+            left += [f"security group {one.name}" for one in Maker(self._cloud).tickets(self._want.server.name)]
             left += [str(change) for change in (dns_after.changes if dns_after else ())]
         return left
 

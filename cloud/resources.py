@@ -202,6 +202,7 @@ class Ticket:
     """A security group that stands for an apply at work (cloud/api/lease.py)."""
 
     id: str
+    name: str
     description: str
     created: str
     renewed: str

@@ -54,10 +54,14 @@ def remove(api: Connection, name: str) -> None:
     for server in api.compute.servers(name=f"^{name}$"):
         api.compute.unlock_server(server.id)
         api.delete_server(server.id, wait=True)
-    for group_name in (name, f"{name}-lease"):
-        for group in api.network.security_groups(name=group_name):
-            api.network.delete_security_group(group)
+    for group in [*api.network.security_groups(name=name), *leases(api, name)]:
+        api.network.delete_security_group(group)
     api.compute.delete_keypair(name)
+
+
+def leases(api: Connection, name: str) -> list[Any]:
+    """The security groups that stand for applies at work."""
+    return [one for one in api.network.security_groups() if one.name.startswith(f"{name}-lease-")]
 
 
 def there_is(api: Connection, name: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def there_is(api: Connection, name: str) -> dict[str, Any]:
     return {
         "key pairs": len([pair for pair in api.compute.keypairs() if pair.name == name]),
         "groups": [group.description for group in groups],
-        "leases": len(list(api.network.security_groups(name=f"{name}-lease"))),
+        "leases": len(leases(api, name)),
         "rules": sorted(
             " ".join(
                 str(rule[key]) for key in ("direction", "ethertype", "protocol", "port_range_min", "port_range_max")

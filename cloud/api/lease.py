@@ -1,10 +1,11 @@
 """Only one apply at a time, whoever runs it and wherever, and without a state file.
 
 OpenStack has no lock that a project's user can take. What it has is consistent lists of what was made. So an apply
-makes a *ticket*, a security group `<server>-lease`, which costs nothing and stops nothing, and only then lists all
-tickets: of two that begin at once, the later one to look sees the other's. Whoever sees another's ticket takes its own
-back, waits a moment of random length and tries again, and gives up after some seconds. So two may both step back, and
-never do both go on.
+makes a *ticket*, a security group `<server>-lease-<mark>`, which costs nothing and stops nothing, and only then lists
+all tickets: of two that begin at once, the later one to look sees the other's. Each has a name of its own: Nova of 2025
+makes no server while two groups of a project are called the same, whichever they are. Whoever sees another's ticket
+takes its own back, waits a moment of random length and tries again, and gives up after some seconds. So two may both
+step back, and never do both go on.
 
 A ticket names host, boot and process. One whose process has ended is removed by the next apply on that host; one of
 another host counts until it was not renewed for `MINUTES`, by the cloud's clock and not by ours. A thread renews it,
@@ -27,7 +28,7 @@ from openstack import exceptions as sdk
 from rich.console import Console
 
 from cloud.api.explain import is_over_quota
-from cloud.api.make import TICKET, Maker
+from cloud.api.make import TICKET, Maker, ticket_name
 from cloud.resources import Ticket
 from cloud.show import step
 from cloud.trouble import CloudError, NoAnswer
@@ -40,14 +41,13 @@ LOOK_SECONDS = 60
 """How often it is looked whether it is time to renew, and how soon a renewal that failed is tried again."""
 END_SECONDS = 5
 """How long the end of the thread is waited for; it may be in the middle of a call."""
-SUFFIX = "-lease"
 
 
 class Lease:
     """The right to change what belongs to one server."""
 
     def __init__(self, maker: Maker, name: str, to: Console) -> None:
-        self._maker, self._name, self._to = maker, f"{name}{SUFFIX}", to
+        self._maker, self._server, self._to = maker, name, to
         self._mark = uuid.uuid4().hex[:12]
         self._description = f"{TICKET}{self._mark} {describe_process()}"
         self._own = tuple[str, ...]()
@@ -71,9 +71,9 @@ class Lease:
                 self.release()
                 time.sleep(random.uniform(0.5, 1.5) * (attempt + 1))  # noqa: S311 - no secret
         raise CloudError(
-            f"Another apply is at work on {self._name.removesuffix(SUFFIX)}: {_whose(others[0])}, since"
+            f"Another apply is at work on {self._server}: {_whose(others[0])}, since"
             f" {others[0].created or '?'}. Nothing was done. Wait until it has ended; if it was cut off, it counts for"
-            f" {MINUTES} minutes more, or until somebody removes the security group {self._name} in OVH's console."
+            f" {MINUTES} minutes more, or until somebody removes the security group {others[0].name} in OVH's console."
         )
 
     def keep(self) -> None:
@@ -96,7 +96,7 @@ class Lease:
             self._thread.join(END_SECONDS)
         if self._unsure:
             with suppress(CloudError):
-                found = {ticket.id for ticket in self._maker.tickets(self._name) if self._is_own(ticket)}
+                found = {ticket.id for ticket in self._maker.tickets(self._server) if self._is_own(ticket)}
                 self._own = tuple(found | {*self._own})
         failures = list[CloudError]()
         for ticket_id in self._own:
@@ -115,7 +115,7 @@ class Lease:
         except CloudError as error:
             if not is_over_quota(error):
                 raise
-            there = self._maker.tickets(self._name)
+            there = self._maker.tickets(self._server)
             living = _living(self._maker, there, _now())
             if living or not needed:
                 return living
@@ -123,7 +123,7 @@ class Lease:
                 raise
             # what an apply that was cut off had left took the room
             return self._others(needed=needed)
-        tickets = self._maker.tickets(self._name)
+        tickets = self._maker.tickets(self._server)
         own = [ticket for ticket in tickets if self._is_own(ticket)]
         if not own:
             raise CloudError("The lease of this apply is gone: somebody removed it. Nothing was done; run again.")
@@ -135,7 +135,7 @@ class Lease:
         # until its id is known there may be one: a Ctrl-C can come at any time
         self._unsure = True
         try:
-            self._own = (self._maker.make_group(self._name, self._description),)
+            self._own = (self._maker.make_group(ticket_name(self._server, self._mark), self._description),)
         except CloudError as error:
             self._unsure = isinstance(error, NoAnswer)
             raise
@@ -169,7 +169,7 @@ class Lease:
 
 def clear(maker: Maker, name: str) -> str:
     """Remove what applies that were cut off have left of a server's lease; returns as `at_work`."""
-    _living(maker, maker.tickets(f"{name}{SUFFIX}"), _now())
+    _living(maker, maker.tickets(name), _now())
     return at_work(maker, name)
 
 
@@ -179,14 +179,14 @@ def at_work(maker: Maker, name: str) -> str:
     There is no ticket of ours to tell the cloud's time; this machine's was compared with it at the login.
     """
     now = _now()
-    living = [ticket for ticket in maker.tickets(f"{name}{SUFFIX}") if not over(ticket, now)]
+    living = [ticket for ticket in maker.tickets(name) if not over(ticket, now)]
     return _whose(living[0]) if living else ""
 
 
 def left_over(maker: Maker, name: str) -> int:
     """How many tickets applies that were cut off have left. They go before the next apply needs their room."""
     now = _now()
-    return sum(over(ticket, now) for ticket in maker.tickets(f"{name}{SUFFIX}"))
+    return sum(over(ticket, now) for ticket in maker.tickets(name))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A call that only reads is repeated by the session (cloud/api/patience.py). One t
 may have been lost after it was carried out. So what was to be made is looked for before it is tried again.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -78,14 +79,15 @@ class Maker:
         with explained("Removing a security group"):
             self._sdk.network.delete_security_group(group_id, ignore_missing=True)
 
-    def tickets(self, name: str) -> list[Ticket]:
-        """The tickets of a lease. A group that somebody else gave such a name is none."""
+    def tickets(self, server: str) -> list[Ticket]:
+        """The tickets of a server's lease. A group that somebody else gave such a name is none."""
         with explained("Reading the lease"):
-            found = self._sdk.network.security_groups(name=name, project_id=self._sdk.session.get_project_id())
+            found = self._sdk.network.security_groups(project_id=self._sdk.session.get_project_id())
             return [
-                Ticket(one.id, one.description or "", one.created_at or "", one.updated_at or "")
+                Ticket(one.id, one.name, one.description or "", one.created_at or "", one.updated_at or "")
                 for one in found
-                if one.name == name and (one.description or "").startswith(TICKET)
+                if re.fullmatch(ticket_name(re.escape(server), "[0-9a-f]{12}"), one.name)
+                and (one.description or "").startswith(TICKET)
             ]
 
     def make_rules(self, group_id: str, rules: Iterable[Rule]) -> None:
@@ -176,6 +178,11 @@ class Maker:
         """Remove a network port."""
         with explained("Removing a network port"):
             self._sdk.network.delete_port(port_id, ignore_missing=True)
+
+
+def ticket_name(server: str, mark: str) -> str:
+    """What the ticket of an apply is called."""
+    return f"{server}-lease-{mark}"
 
 
 MARK = "apply"

@@ -68,7 +68,9 @@ def test_a_server_that_was_made_elsewhere_is_neither_missed_nor_made_again(
 
 
 def test_a_group_of_others_that_is_named_like_a_lease_is_left(operator: Operator, api: Connection) -> None:
-    theirs = api.network.create_security_group(name=f"{NAME}-lease", description="rules of the leasing department")
+    theirs = api.network.create_security_group(
+        name=f"{NAME}-lease-0123456789ab", description="rules of the leasing department"
+    )
     try:
         operator.provision("apply", "--yes")
         assert there_is(api, NAME) == EVERYTHING

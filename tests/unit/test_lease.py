@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -37,9 +38,9 @@ class Groups:
 
     def make_group(self, name: str, description: str) -> str:
         """Make a ticket."""
-        assert name == "koprogo-lease"
+        assert re.fullmatch("koprogo-lease-[0-9a-f]{12}", name)
         with self.lock:
-            ticket = Ticket(str(next(self.ids)), description, NOW, NOW)
+            ticket = Ticket(str(next(self.ids)), name, description, NOW, NOW)
             self.tickets_there.append(ticket)
             return ticket.id
 
@@ -81,7 +82,7 @@ def maker(groups: Groups) -> Maker:
 def ticket(**words: str) -> Ticket:
     """A ticket of this process, but for some words."""
     there = {"lease": "0123"} | dict(word.split("=", 1) for word in describe_process().split()) | words
-    return Ticket("99", " ".join(f"{key}={value}" for key, value in there.items()), NOW, NOW)
+    return Ticket("99", "koprogo-lease-0123", " ".join(f"{key}={value}" for key, value in there.items()), NOW, NOW)
 
 
 def test_it_is_taken_and_given_back(groups: Groups) -> None:
@@ -105,7 +106,7 @@ def test_a_second_one_is_told_who_has_it(groups: Groups) -> None:
     assert str(caught.value) == (
         "Another apply is at work on koprogo: process 77 on office, since 2026-11-22T18:20:23Z. Nothing was done. Wait"
         " until it has ended; if it was cut off, it counts for 20 minutes more, or until somebody removes the security"
-        " group koprogo-lease in OVH's console."
+        " group koprogo-lease-0123 in OVH's console."
     )
     assert [one.id for one in groups.tickets_there] == ["99"]
 
@@ -262,9 +263,9 @@ def test_that_of_elsewhere_counts_until_it_was_not_renewed_for_long(word: str) -
 
 @pytest.mark.parametrize("when", ["", "yesterday"])
 def test_what_has_no_date_does_not_age(when: str) -> None:
-    strange = Ticket("1", "made by hand", when, "")
+    strange = Ticket("1", "koprogo-lease-0123", "made by hand", when, "")
     assert not over(strange, NOW)
-    assert not over(Ticket("1", "made by hand", "2020-01-01T00:00:00Z", ""), when)
+    assert not over(Ticket("1", "koprogo-lease-0123", "made by hand", "2020-01-01T00:00:00Z", ""), when)
 
 
 def test_a_process_that_we_may_not_look_at_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +297,7 @@ def test_who_is_at_work_is_known_without_removing_anything(groups: Groups) -> No
 
 
 def test_a_description_that_nobody_understands_counts_as_one_of_elsewhere() -> None:
-    strange = Ticket("1", "lease=of another version", NOW, "")
+    strange = Ticket("1", "koprogo-lease-0123", "lease=of another version", NOW, "")
     assert not over(strange, "2026-11-22T18:40:22Z")
     assert over(strange, "2026-11-22T18:40:24Z")
 
@@ -368,7 +369,7 @@ def test_of_many_at_once_never_two_have_it(groups: Groups) -> None:
                         inside[0] += 1
                         taken[0] += 1
                         most[0] = max(most[0], inside[0])
-                    groups.tickets("koprogo-lease")
+                    groups.tickets("koprogo")
                     with guard:
                         inside[0] -= 1
             except CloudError:

@@ -109,3 +109,19 @@ def test_a_mistake_of_ours_is_no_answer_of_the_clouds(cloud: SmallCloud, connect
     with pytest.raises(NoAnswer), explained("Making it"):
         connection.session.post(f"{cloud.url}/there")
         dict[str, str]()["one"]
+
+
+def test_a_group_is_a_ticket_by_its_name_and_its_description(cloud: SmallCloud, connection: Connection) -> None:
+    def group(name: str, description: str) -> dict[str, Any]:
+        return {"id": name, "name": name, "description": description, "security_group_rules": []}
+
+    ours = "koprogo-lease-0123456789ab"
+    groups = [
+        group(ours, "lease=0123456789ab host=vm"),
+        group("koprogo-lease-ba9876543210", "rules of the leasing department"),
+        group("koprogo-lease", "lease=0123456789ab host=vm"),
+        group("koprogo-lease-lease-0123456789ab", "lease=0123456789ab host=vm"),
+        group("koprogo", "project=koprogo environment=production"),
+    ]
+    cloud.answers_json("GET /v2.0/security-groups?project_id=p1", {"security_groups": groups})
+    assert [ticket.name for ticket in Maker(compute(connection)).tickets("koprogo")] == [ours]
