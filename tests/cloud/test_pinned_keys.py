@@ -1,5 +1,6 @@
 """SSH host keys of a real server: pinned from its console, explained when rebuilt, asked for without a console."""
 
+import json
 import os
 import pty
 import re
@@ -12,7 +13,8 @@ from conftest import ROOT, Operator
 from fault_proxy import FaultProxy
 from openstack.connection import Connection
 
-from sandbox.world import wait_for
+from sandbox.machine import load
+from sandbox.world import World, wait_for
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(600)]
 
@@ -83,7 +85,9 @@ def test_a_server_that_was_rebuilt_is_explained_and_pinned_anew(operator: Operat
     assert operator.provision("plan").returncode == 0
 
 
-def test_a_key_that_is_neither_pinned_nor_on_the_console_is_told(operator: Operator) -> None:
+def test_a_key_that_is_neither_pinned_nor_on_the_console_is_told_and_how_it_gets_there(
+    operator: Operator, world: World
+) -> None:
     operator.provision("apply", "--yes")
     ssh(operator, "sudo rm /etc/ssh/ssh_host_*; sudo ssh-keygen -A; sudo systemctl restart ssh")
     said = operator.provision("status", check=False).stdout
@@ -91,6 +95,13 @@ def test_a_key_that_is_neither_pinned_nor_on_the_console_is_told(operator: Opera
         rf"shows another host key than it should: (?:ecdsa-sha2-nistp256|ssh-ed25519) {SHA256}, and not", said
     )
     assert "Nothing was sent to it." in said
+    advice = re.search(r"as root there: (cloud-init [a-z _-]+)\.", said)
+    assert advice
+    server_id = json.loads((operator.folder / "inventory.json").read_text())["servers"][0]["id"]
+    load(world.name, f"{NAME}-{server_id[:8]}").run(advice[1].split())
+    operator.provision("apply", "--yes")
+    assert ssh(operator, "true").returncode == 0
+    assert operator.provision("plan").returncode == 0
 
 
 def test_without_a_console_nothing_is_trusted_silently(operator: Operator) -> None:
