@@ -48,6 +48,10 @@ def email(value: str) -> str:
         raise ValueError("is not an e-mail address; put one like you@koprogo.com") from None
 
 
+LETTERS_OF_A_LABEL = 63
+"""Letters at most between two dots of a name (RFC 1035, 2.3.4)."""
+
+
 def http_url(value: str) -> str:
     """An http or https address, without credentials, query or a slash at the end."""
     url = value.strip().rstrip("/")
@@ -55,7 +59,10 @@ def http_url(value: str) -> str:
         parts = urlsplit(url)
     except ValueError:  # its message can hold the password
         raise ValueError(NO_WEB_ADDRESS) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+    named = parts.hostname and all(
+        0 < len(label) <= LETTERS_OF_A_LABEL for label in parts.hostname.removesuffix(".").split(".")
+    )
+    if parts.scheme not in ("http", "https") or not named or re.search(r"\s", url):
         raise ValueError(NO_WEB_ADDRESS)
     if parts.username or parts.password:
         raise ValueError("holds a user name or a password, which would be copied to places that others read")

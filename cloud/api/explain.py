@@ -10,7 +10,7 @@ from openstack import exceptions as sdk
 
 from cloud.api import shape
 from cloud.api.patience import retry_after
-from cloud.api.unreachable import WrongProxy, causes, never_sent, why
+from cloud.api.unreachable import WrongVariable, causes, never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 TOO_MANY_REQUESTS = 429
@@ -53,7 +53,7 @@ def _kind(error: Exception) -> type[CloudError]:
         or (isinstance(error, (*LOST, keystone.SSLError)) and not never_sent(error))
     ):
         return NoAnswer
-    if any(isinstance(cause, WrongProxy) for cause in causes(error)):
+    if any(isinstance(cause, WrongVariable) for cause in causes(error)):
         return CloudError
     soon = status == TOO_MANY_REQUESTS and not _wait(error)
     return NotYet if soon or isinstance(error, LOST) else CloudError

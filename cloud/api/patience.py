@@ -19,7 +19,7 @@ from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from tenacity import RetryCallState, Retrying, stop_before_delay, wait_exponential
 
 from cloud.api import shape
-from cloud.api.unreachable import causes, check_proxy, never_sent
+from cloud.api.unreachable import causes, check_environment, never_sent
 
 TRIES = 6
 FIRST_TRIES = 3
@@ -81,7 +81,7 @@ class _Transport(requests.Session):
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """As of requests. Raises the exceptions of requests."""
-        check_proxy(str(url))
+        check_environment(str(url))
         asked = _Request(str(method).upper(), urlsplit(str(url)).path, kwargs.get("data"))
         kwargs["timeout"] = (CONNECT_SECONDS, asked.seconds)
         retrying = Retrying(

@@ -7,6 +7,7 @@ import socket
 import ssl
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
@@ -17,26 +18,36 @@ from urllib3.exceptions import ConnectTimeoutError
 NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
 
-class WrongProxy(requests.exceptions.InvalidProxyURL):
-    """A proxy that cannot be used; str() says what to do about it, without the password that its address may have."""
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables from which requests takes the authorities that it trusts; the first that is set counts."""
 
 
-def check_proxy(url: str) -> None:
-    """Raise WrongProxy if a request to this address would go through a proxy of which requests can make nothing.
+class WrongVariable(requests.exceptions.InvalidURL):
+    """What the environment says of proxies or certificates is of no use; str() says what to do about it.
+
+    Without the password that the address of a proxy may have.
+    """
+
+
+def check_environment(url: str) -> None:
+    """Raise WrongVariable if a request to this address would meet a variable of which requests can make nothing.
 
     What requests raises itself is of many kinds, and some of it has the password of the proxy in it.
     """
+    bundle = next((name for name in BUNDLES if os.environ.get(name)), "")
+    if bundle and not Path(os.environ[bundle]).exists():
+        raise WrongVariable(f"{bundle} names {os.environ[bundle]}, which is not there. Mend or unset that variable.")
     asked, proxies = urlsplit(url), get_environ_proxies(url)
     proxy = select_proxy(url, proxies) or ""
     name = asked.scheme if asked.scheme in proxies else "all"
     variable = f"{name}_proxy" if os.environ.get(f"{name}_proxy") else f"{name.upper()}_PROXY"
     if proxy and not _is_usable(proxy):
         if proxy.lower().startswith("socks"):
-            raise WrongProxy(
+            raise WrongVariable(
                 f"{variable} names a SOCKS proxy, which takes a package that is not there. Put the address of an HTTP"
                 " proxy (http://host:port), or run: .venv/bin/pip install pysocks"
             )
-        raise WrongProxy(
+        raise WrongVariable(
             f"{variable} is no address of a proxy. Mend that variable (http://host:port, or"
             f" http://user:password@host:port with %2F for a / in these), or name {asked.hostname} in NO_PROXY."
         )
@@ -71,7 +82,7 @@ def never_sent(error: BaseException) -> bool:
     TLS that breaks later on is not: what was asked may have been done by then.
     """
     return any(
-        isinstance(cause, ConnectTimeoutError | ssl.SSLCertVerificationError | WrongProxy)
+        isinstance(cause, ConnectTimeoutError | ssl.SSLCertVerificationError | WrongVariable)
         or _in_handshake(cause)
         or "Tunnel connection failed" in str(cause)
         for cause in causes(error)
@@ -87,7 +98,7 @@ def why(error: BaseException) -> str:
     """What is in the way, and what to do about it; "" if that is not known."""
     found = list(causes(error))
     host = _host(found)
-    if wrong := next((cause for cause in found if isinstance(cause, WrongProxy)), None):
+    if wrong := next((cause for cause in found if isinstance(cause, WrongVariable)), None):
         return str(wrong)
     if any(isinstance(cause, requests.exceptions.ProxyError) for cause in found):
         return (

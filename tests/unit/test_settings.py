@@ -197,6 +197,8 @@ def test_every_mistake_is_said_at_once(folder: Path) -> None:
     ("name", "value", "said"),
     [
         ("OS_AUTH_URL", "auth.cloud.ovh.net", "is not a web address; it begins with https:// and a host name"),
+        ("OS_AUTH_URL", f"https://{'a' * 64}.test/v3", "is not a web address; it begins with https:// and a host name"),
+        ("OS_AUTH_URL", "https://auth..ovh.net/v3", "is not a web address; it begins with https:// and a host name"),
         ("OS_AUTH_URL", "https://auth.cloud.ovh.net", "has to end in /v3"),
         ("OS_IDENTITY_API_VERSION", "2", "is not right. 3; Keystone has no other."),
         ("OVH_ENDPOINT", "ovh-fr", "is not an endpoint of OVH; put one of ovh-eu, ovh-ca, ovh-us"),

@@ -18,6 +18,7 @@ from small_cloud import running
 from cloud.api import patience
 from cloud.api.explain import explained
 from cloud.api.patience import PatientSession
+from cloud.api.unreachable import WrongVariable, check_environment
 from cloud.trouble import CloudError, NoAnswer, NotYet
 
 Serve = Callable[[socket, ssl.SSLContext], object]
@@ -196,6 +197,20 @@ SOCKS = (
     "names a SOCKS proxy, which takes a package that is not there. Put the address of an HTTP proxy (http://host:port),"
     " or run: .venv/bin/pip install pysocks"
 )
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_authorities_that_are_not_there_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, f"{tmp_path}/ca.pem")
+    with pytest.raises(WrongVariable) as caught:
+        check_environment("https://auth.cloud.ovh.net/v3")
+    assert str(caught.value) == f"{variable} names {tmp_path}/ca.pem, which is not there. Mend or unset that variable."
+    (tmp_path / "ca.pem").write_text("")
+    check_environment("https://auth.cloud.ovh.net/v3")
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
