@@ -10,6 +10,7 @@ import pytest
 import requests
 from ovh_stand_in import KEY, Api, FakePublisher
 
+from cloud.waiting import until
 from sandbox.internet.ovh_api.access import granted
 from sandbox.internet.ovh_api.records import Record, matches
 from sandbox.internet.ovh_api.store import Store
@@ -22,11 +23,13 @@ def client(api: Api) -> Any:
 
 
 def deployed(client: Any) -> bool:
-    for _ in range(100):
-        if client.get("/domain/zone/koprogo.test/status")["isDeployed"]:
-            return True
-        time.sleep(0.01)
-    return False
+    """Whether the name servers came to serve what they were told; the zone's status does not wait for that."""
+    task = "/domain/zone/koprogo.test/task"
+
+    def ended() -> bool:
+        return all(client.get(f"{task}/{one}")["status"] in ("done", "error") for one in client.get(task))
+
+    return bool(until(ended, 10, 0.01)) and bool(client.get("/domain/zone/koprogo.test/status")["isDeployed"])
 
 
 def create(client: Any, sub: str = "api", kind: str = "A", target: str = "192.0.2.1", **more: Any) -> Any:
@@ -218,7 +221,7 @@ def test_a_zone_that_servers_refuse_is_not_deployed(api: Api, client: Any) -> No
     api.publisher.refuses = "line 3: no"
     create(client)
     client.post("/domain/zone/koprogo.test/refresh")
-    time.sleep(0.05)
+    assert not deployed(client)
     status = client.get("/domain/zone/koprogo.test/status")
     assert status == {"isDeployed": False, "errors": ["line 3: no"], "warnings": None}
 
