@@ -103,6 +103,9 @@ def aspects(want: Server, have: FoundServer, size: Size | None) -> Iterator[tupl
             else f"{have.flavor}, not confirmed: back to what it was before"
         )
         yield Aspect(want.name, "flavor", want.flavor), said
+    elif have.status == "RESIZE":
+        said = f"it is being given one; {want.flavor} is kept if the server is well with it, another is taken back"
+        yield Aspect(want.name, "flavor", want.flavor), said
     elif have.status != "BUILD" and have.flavor != want.flavor:
         yield Aspect(want.name, "flavor", want.flavor), f"{have.flavor} → {want.flavor}, {_one_way(have, size)}"
     if have.status not in AT_WORK and have.networks and have.groups != {want.group}:
@@ -171,7 +174,7 @@ def problems(want: Wanted, have: Actual, *, adopt: bool, changes: bool, resizes:
             f"The server {server.name} ({server.id}) is locked, by its owner or an administrator, and Nova changes"
             " nothing about it. Have it unlocked by whoever locked it (Horizon: Instances > Unlock)."
         )
-    resized = server.status == "VERIFY_RESIZE"  # and can go back
+    resized = server.status in ("RESIZE", "VERIFY_RESIZE")  # and can go back
     if have.size and resizes and not resized and have.size.disk_gb < server.size.disk_gb:
         yield (
             f"FLAVOR: {want.server.flavor} has {have.size.disk_gb} GB of disk, and {server.name} ({server.flavor}) has"

@@ -39,6 +39,11 @@ def wait_active(cloud: "Compute", server_id: str, to: Console) -> FoundServer:
                     " To give it up: python provision.py destroy"
                 )
             raise ServerFailed(f"Nova could not make the server: {server.fault or 'it gives no reason'}.", server.id)
+        if server.status == "VERIFY_RESIZE":
+            raise CloudError(
+                f"The server {server.name} was given another size meanwhile, {server.flavor}, which is not confirmed."
+                " Run again to have it tried, or taken back."
+            )
         if server.status != "ACTIVE" or not server.networks:
             return None  # Nova's list of addresses may come a moment later
         if not server.ipv4:

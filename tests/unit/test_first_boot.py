@@ -123,6 +123,15 @@ def test_a_server_that_somebody_removed_meanwhile(out: Console) -> None:
         active(out, BUILDING, None)
 
 
+def test_a_size_that_somebody_has_to_decide_on_is_not_waited_for(out: Console) -> None:
+    with pytest.raises(CloudError) as caught:
+        active(out, BUILDING, replace(FOUND, status="VERIFY_RESIZE", flavor="d2-4"))
+    assert str(caught.value) == (
+        "The server koprogo was given another size meanwhile, d2-4, which is not confirmed. Run again to have it tried,"
+        " or taken back."
+    )
+
+
 def test_it_does_not_wait_for_ever(out: Console) -> None:
     with pytest.raises(CloudError) as caught:
         active(out, NotYet("Asking for the server: the cloud failed (500: x)."))

@@ -192,7 +192,7 @@ def test_a_server_that_nova_shows_no_network_of_is_waited_for_and_not_replaced()
     ]
 
 
-@pytest.mark.parametrize("state", [{"status": "REBUILD"}, {"status": "RESIZE"}, {"busy": True}])
+@pytest.mark.parametrize("state", [{"status": "REBUILD"}, {"status": "REBOOT"}, {"busy": True}])
 def test_what_nova_is_at_work_on_is_waited_for(state: dict[str, Any]) -> None:
     have = having(**state)
     (line,) = about(have, "server", rebuild=True)
@@ -413,3 +413,16 @@ def test_a_server_without_its_port_says_what_is_lost_and_is_not_changed() -> Non
     without = having(networks=frozenset(), groups=frozenset(), ipv4="", ipv6="")
     assert problem(without).startswith("The server koprogo (5c1e) has no network port, and so no address:")
     assert difference(WANT, without).pending == ()
+
+
+@pytest.mark.parametrize("shown", ["d2-2", "d2-4"])
+def test_a_resize_that_is_under_way_is_brought_to_its_end_too(shown: str) -> None:
+    """Nova comes to rest with a size to be confirmed, whichever it shows until then."""
+    resizing = having(status="RESIZE", busy=True, flavor=shown, size=Size(2, 4000, 50))
+    assert about(resizing) == [
+        "  ~ server          koprogo         status: Nova is at work on it (RESIZE); waits until it is done",
+        "  ~ server          koprogo         flavor: it is being given one; d2-2 is kept if the server is well with it,"
+        " another is taken back",
+    ]
+    assert difference(WANT, resizing).problems == ()
+    assert difference(WANT, resizing).resizes
