@@ -128,12 +128,12 @@ class Actions:
         trouble = _trouble(answers) if server.flavor == flavor else ""
         if server.flavor == flavor and not trouble:
             with step(self._to, f"Confirming {flavor}"):
-                self._ask("Confirming the size", self._confirm, lambda now: now.status != "VERIFY_RESIZE")
-                self.at_rest()
+                self._ask("Confirming the size", self._confirm, _is_decided)
+                self._at_rest_once_decided()
             return
         with step(self._to, f"Taking the size {server.flavor} back"):
-            self._ask("Taking the size back", self._revert, lambda now: now.status != "VERIFY_RESIZE")
-            now = self.at_rest()
+            self._ask("Taking the size back", self._revert, _is_decided)
+            now = self._at_rest_once_decided()
         if now.flavor != flavor and not trouble:
             raise CloudError(f"{now.name} is {now.flavor} again, as before. Run again to give it {flavor}.")
         if trouble:
@@ -142,6 +142,14 @@ class Actions:
                 f"With {flavor} the server was not well: {trouble} It is {now.flavor} again, and"
                 f" {f'still not well: {again}' if again else 'well.'}"
             )
+
+    def _at_rest_once_decided(self) -> FoundServer:
+        """Wait until Nova has done as it was told about a size: until then the server looks as if nobody had."""
+        if not self._begins(_is_decided, MINUTES * 60):
+            raise CloudError(
+                f"The size of the server ({self._id}) is still to be confirmed. Run again to go on waiting."
+            )
+        return self.at_rest()
 
     def _add(self, group_id: str) -> None:
         self._nova.add_security_group_to_server(self._id, group_id)
@@ -193,6 +201,11 @@ def _trouble(answers: Callable[[], str]) -> str:
         return answers()
     except CloudError as error:
         return str(error)
+
+
+def _is_decided(server: FoundServer) -> bool:
+    """Whether a size is no longer to be confirmed or taken back."""
+    return server.status != "VERIFY_RESIZE"
 
 
 def _is_not_in(group: str, server: FoundServer) -> bool:

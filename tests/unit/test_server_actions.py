@@ -198,6 +198,13 @@ def test_a_size_whose_confirmation_takes_long_is_waited_for(nova: Nova, actions:
     assert (nova.server.status, nova.server.flavor) == ("ACTIVE", "d2-4")
 
 
+def test_a_confirmed_size_is_waited_for_although_nova_answers_before(nova: Nova, actions: Actions) -> None:
+    nova.server, nova.late = replace(HAVE, status="VERIFY_RESIZE", flavor="d2-4"), 25
+    actions.resize(NEW, lambda: "")
+    assert nova.asked == ["confirm"]
+    assert (nova.server.status, nova.server.flavor) == ("ACTIVE", "d2-4")
+
+
 def test_a_third_size_is_not_claimed_after_one_was_taken_back(nova: Nova, actions: Actions) -> None:
     nova.server = replace(HAVE, status="VERIFY_RESIZE", flavor="d2-4")
     with pytest.raises(CloudError) as caught:
