@@ -169,8 +169,7 @@ class Lease:
 
 def clear(maker: Maker, name: str) -> str:
     """Remove what applies that were cut off have left of a server's lease; returns as `at_work`."""
-    _living(maker, maker.tickets(name), _now())
-    return at_work(maker, name)
+    return _whose_of(_living(maker, maker.tickets(name), _now()))
 
 
 def at_work(maker: Maker, name: str) -> str:
@@ -179,8 +178,7 @@ def at_work(maker: Maker, name: str) -> str:
     There is no ticket of ours to tell the cloud's time; this machine's was compared with it at the login.
     """
     now = _now()
-    living = [ticket for ticket in maker.tickets(name) if not over(ticket, now)]
-    return _whose(living[0]) if living else ""
+    return _whose_of([ticket for ticket in maker.tickets(name) if not over(ticket, now)])
 
 
 def left_over(maker: Maker, name: str) -> int:
@@ -221,6 +219,10 @@ def _living(maker: Maker, tickets: Iterable[Ticket], now: str) -> list[Ticket]:
 
 def _whose(ticket: Ticket) -> str:
     return f"process {ticket.words.get('pid', '?')} on {ticket.words.get('host', '?')}"
+
+
+def _whose_of(living: list[Ticket]) -> str:
+    return _whose(living[0]) if living else ""
 
 
 def _now() -> str:

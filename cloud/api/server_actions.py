@@ -134,14 +134,14 @@ class Actions:
         with step(self._to, f"Taking the size {server.flavor} back"):
             self._ask("Taking the size back", self._revert, _is_decided)
             now = self._at_rest_once_decided()
-        if now.flavor != flavor and not trouble:
-            raise CloudError(f"{now.name} is {now.flavor} again, as before. Run again to give it {flavor}.")
         if trouble:
             again = _trouble(answers)
             raise CloudError(
                 f"With {flavor} the server was not well: {trouble} It is {now.flavor} again, and"
                 f" {f'still not well: {again}' if again else 'well.'}"
             )
+        if now.flavor != flavor:
+            raise CloudError(f"{now.name} is {now.flavor} again, as before. Run again to give it {flavor}.")
 
     def _at_rest_once_decided(self) -> FoundServer:
         """Wait until Nova has done as it was told about a size: until then the server looks as if nobody had."""
