@@ -115,6 +115,15 @@ class Operator:
             text=True,
         )
 
+    def pending(self) -> list[str]:
+        """The lines of provision.py's plan that are not in place; its exit status has to say the same."""
+        done = self.provision("plan", check=False)
+        lines = done.stdout.splitlines()
+        plan = lines[2 : next(number for number, line in enumerate(lines) if line.startswith("Plan: ")) - 1]
+        found = [line for line in plan if not line.startswith("  = ")]
+        assert done.returncode == (2 if found else 0), done.stderr
+        return found
+
     def pyinfra(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run pyinfra with inventory.py and deploy.py."""
         command = str(Path(sys.executable).parent / "pyinfra")
@@ -214,6 +223,13 @@ def operator(request: pytest.FixtureRequest, api: Connection, operator_env: Oper
     remove(api, request.module.NAME)
     yield operator_env
     remove(api, request.module.NAME)
+
+
+@pytest.fixture
+def made(operator: Operator) -> Operator:
+    """An operator whose server is there."""
+    operator.provision("apply", "--yes")
+    return operator
 
 
 @pytest.fixture

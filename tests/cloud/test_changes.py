@@ -18,13 +18,6 @@ NAME = "changes"
 IN_PLACE = "Plan: 0 to create, 0 to change, 15 in place."
 
 
-@pytest.fixture
-def made(operator: Operator) -> Operator:
-    """An operator whose server is there."""
-    operator.provision("apply", "--yes")
-    return operator
-
-
 def server_of(api: Connection) -> Any:
     (server,) = api.compute.servers(name=f"^{NAME}$")
     return server
@@ -36,16 +29,6 @@ def inside(operator: Operator, command: str) -> str:
     ssh = ["ssh", "-i", str(operator.folder / "id_ed25519"), "-o", f"UserKnownHostsFile={operator.folder}/known_hosts"]
     options = ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", f"ubuntu@{address}", command]
     return subprocess.run([*ssh, *options], capture_output=True, text=True, check=True).stdout
-
-
-def pending(operator: Operator) -> list[str]:
-    """The lines of the plan that are not in place; nothing was changed by looking."""
-    done = operator.provision("plan", check=False)
-    lines = done.stdout.splitlines()
-    plan = lines[2 : next(number for number, line in enumerate(lines) if line.startswith("Plan: ")) - 1]
-    found = [line for line in plan if not line.startswith("  = ")]
-    assert done.returncode == (2 if found else 0), done.stderr
-    return found
 
 
 def test_what_drifted_by_hand_is_put_right(made: Operator, api: Connection) -> None:
@@ -62,7 +45,7 @@ def test_what_drifted_by_hand_is_put_right(made: Operator, api: Connection) -> N
     api.compute.stop_server(server)
     api.compute.wait_for_server(server, "SHUTOFF", interval=0.3)
 
-    assert pending(made) == [
+    assert made.pending() == [
         "  + rule            changes         in  IPv4 tcp 80 from anywhere",
         "  - rule            changes         in  IPv4 tcp 5432 from anywhere  (added by hand)",
         "  ~ server          changes         status: SHUTOFF → ACTIVE",
@@ -73,7 +56,7 @@ def test_what_drifted_by_hand_is_put_right(made: Operator, api: Connection) -> N
     now = api.compute.get_server(server.id)
     assert {one["name"] for one in now.security_groups} == {NAME}
     assert now.metadata["note"] == "kept"
-    assert pending(made) == []
+    assert made.pending() == []
 
 
 def test_a_size_that_the_machine_answers_with_is_kept(made: Operator, api: Connection) -> None:
@@ -84,7 +67,7 @@ def test_a_size_that_the_machine_answers_with_is_kept(made: Operator, api: Conne
     assert server_of(api).flavor.original_name == "d2-4"
     assert there_is(api, NAME) == EVERYTHING
     assert inside(made, "ls /etc/kept") == "/etc/kept\n"
-    assert pending(made) == []
+    assert made.pending() == []
 
     done = made.provision("resize", "d2-2", "--yes", check=False)
     assert done.returncode == 1
@@ -111,7 +94,7 @@ def test_a_size_that_the_machine_does_not_answer_with_is_taken_back(made: Operat
     assert server_of(api).flavor.original_name == "d2-2"
     assert there_is(api, NAME) == EVERYTHING
     assert "FLAVOR=d2-4" not in (made.folder / ".env").read_text()
-    assert pending(made) == []
+    assert made.pending() == []
 
 
 def test_a_resize_that_was_cut_off_is_brought_to_its_end(made: Operator, api: Connection) -> None:
@@ -119,15 +102,15 @@ def test_a_resize_that_was_cut_off_is_brought_to_its_end(made: Operator, api: Co
     (larger,) = (flavor for flavor in api.compute.flavors() if flavor.name == "d2-4")
     api.compute.resize_server(server, larger.id)
     api.compute.wait_for_server(server, "VERIFY_RESIZE", interval=0.3)
-    assert pending(made) == [
+    assert made.pending() == [
         "  ~ server          changes         flavor: d2-4, not confirmed: back to what it was before"
     ]
     set_variable(made, FLAVOR="d2-4")
-    assert pending(made) == ["  ~ server          changes         flavor: d2-4, to be confirmed"]
+    assert made.pending() == ["  ~ server          changes         flavor: d2-4, to be confirmed"]
     made.provision("apply", "--yes")
     assert there_is(api, NAME) == EVERYTHING
     assert server_of(api).flavor.original_name == "d2-4"
-    assert pending(made) == []
+    assert made.pending() == []
 
 
 def test_another_image_is_a_rebuild_that_wants_the_name(made: Operator, api: Connection) -> None:
@@ -135,7 +118,7 @@ def test_another_image_is_a_rebuild_that_wants_the_name(made: Operator, api: Con
     address = json.loads((made.folder / "inventory.json").read_text())["servers"][0]["ipv4"]
     inside(made, "sudo touch /etc/lost")
     set_variable(made, IMAGE="Debian 12")
-    shown = pending(made)
+    shown = made.pending()
     assert shown[0] == (
         "-/+ server          changes         d2-2, Debian 12, Ext-Net, environment production"
         "  (image: Ubuntu 22.04 → Debian 12; everything on its disk is lost)"
@@ -152,7 +135,7 @@ def test_another_image_is_a_rebuild_that_wants_the_name(made: Operator, api: Con
         [*ssh, "-o", "BatchMode=yes", f"debian@{address}", "ls /etc/lost"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr  # logged in, and the file is gone
-    assert pending(made) == []
+    assert made.pending() == []
 
 
 def test_what_is_not_ours_is_adopted_only_when_that_is_asked_for(operator: Operator, api: Connection) -> None:
@@ -176,7 +159,7 @@ def test_what_is_not_ours_is_adopted_only_when_that_is_asked_for(operator: Opera
     operator.provision("adopt", "--yes")
     assert server_of(api).id == theirs.id
     assert there_is(api, NAME) == EVERYTHING
-    assert pending(operator) == []
+    assert operator.pending() == []
 
 
 def test_of_two_servers_the_noted_one_stays_and_the_other_goes_only_by_name(made: Operator, api: Connection) -> None:
@@ -185,7 +168,7 @@ def test_of_two_servers_the_noted_one_stays_and_the_other_goes_only_by_name(made
         NAME, flavor="d2-2", image="Ubuntu 22.04", network="Ext-Net", auto_ip=False, wait=True,
         meta={"project": "koprogo", "environment": "production"},
     )  # fmt: skip
-    (line,) = pending(made)
+    (line,) = made.pending()
     assert line.startswith(f"  - server          changes         {second.id}  d2-2, ")
     assert made.provision("apply", "--yes", check=False).returncode == 1
     unknown = made.provision("apply", "--yes", "--name", NAME, check=False)
@@ -210,7 +193,7 @@ def test_another_key_is_taken_once_the_server_knows_it(made: Operator, api: Conn
     made.provision("apply", "--yes")
     assert api.compute.get_keypair(NAME).public_key.split()[1] == Path(f"{new}.pub").read_text().split()[1]
     assert there_is(api, NAME) == EVERYTHING
-    assert pending(made) == []
+    assert made.pending() == []
 
 
 def test_a_locked_server_is_said_to_be_before_anything_is_done(made: Operator, api: Connection) -> None:
@@ -220,7 +203,7 @@ def test_a_locked_server_is_said_to_be_before_anything_is_done(made: Operator, a
         done = made.provision(*command, "--yes", check=False)
         assert done.returncode == 1
         assert done.stderr.startswith(f"The server changes ({server.id}) is locked")
-    assert pending(made) == []
+    assert made.pending() == []
     assert there_is(api, NAME) == EVERYTHING
 
 
