@@ -55,9 +55,9 @@ WISH = (
     click.argument("names", nargs=-1, callback=_as(domain)),
     click.option("--ipv4", default="", callback=_as(IPv4Address), help="Address of the A records."),
     click.option("--ipv6", default="", callback=_as(IPv6Address), help="Address of AAAA records."),
-    click.option("--ttl", type=click.IntRange(min=60), help="Seconds; DNS_TTL of .env, or else 300."),
     click.option("--issuer", callback=_as(domain), help="CA for a CAA record; CAA_ISSUER of .env, or else none."),
 )
+TTL = click.option("--ttl", type=click.IntRange(min=60), help="Seconds; DNS_TTL of .env, or else 300.")
 REPLACE = click.option("--replace", is_flag=True, help="Other addresses of these names may go.")
 JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
@@ -83,14 +83,14 @@ def main() -> None:
 
 
 @main.command(help="Show what would be written. Exit status: 0 nothing, 2 changes, 1 something is wrong.")
-@takes(REPLACE, JSON)
+@takes(TTL, REPLACE, JSON)
 def plan(**options: Any) -> None:
     """`plan`."""
     command_line.run(lambda: partial(_plan_command, **options))
 
 
 @main.command(help="Show what would be written, ask, write it, and wait until it is served.")
-@takes(REPLACE, click.option("--yes", is_flag=True, help="Do not ask."))
+@takes(TTL, REPLACE, click.option("--yes", is_flag=True, help="Do not ask."))
 def apply(**options: Any) -> None:
     """`apply`."""
     command_line.run(lambda: partial(_apply_command, **options))
@@ -144,7 +144,7 @@ def _check_command(**given: Any) -> int:
 
 
 def _wish(  # noqa: PLR0913 - the arguments of a command
-    names: tuple[str, ...], ipv4: str, ipv6: str, ttl: int | None, issuer: str | None, *, keys: bool = True
+    names: tuple[str, ...], ipv4: str, ipv6: str, issuer: str | None, *, ttl: int | None = None, keys: bool = True
 ) -> Wish:
     """What is wanted, from the command line or else .env and inventory.json. Raises SettingsError, CloudError."""
     if names and not ipv4:

@@ -53,6 +53,8 @@ class Plan:
     changes: tuple[Change, ...] = ()
     want: Mapping[str, Wanted] = field(default_factory=dict)
     """Zone → what its servers have to answer in the end."""
+    ttl: int | None = None
+    """Seconds that the wanted addresses are served with in the end; None if that does not matter."""
     gone: Mapping[str, Wanted] = field(default_factory=dict)
     """Zone → what its servers may no longer answer in the end, whatever else they answer."""
     unserved: tuple[str, ...] = ()
@@ -118,7 +120,8 @@ def difference(want: Wanted, have: Have, ttl: int, *, replace_foreign: bool = Fa
             by_zone[zone][(name, kind)] = targets
             changes += _of_one_set(Row(zone, subdomain(name, zone), kind, "", ttl), targets, rows)
     once = tuple(dict.fromkeys(problems))
-    return Plan(tuple(_in_order(changes)), dict(by_zone), problems=once, notes=tuple(_notes(want, sets)))
+    notes = tuple(_notes(want, sets))
+    return Plan(tuple(_in_order(changes)), dict(by_zone), ttl=ttl, problems=once, notes=notes)
 
 
 def disputed(plan: Plan, want: Wanted, rows: Iterable[Row]) -> set[str]:

@@ -144,7 +144,7 @@ class Zones:
         return served.addresses(zone, state.servers, self.resolvers)
 
     def _missing(self, found: Plan, zone: str, servers: dict[str, str]) -> list[str]:
-        return served.differences(found.want.get(zone, {}), found.gone.get(zone, {}), servers)
+        return served.differences(found.want.get(zone, {}), found.gone.get(zone, {}), servers, found.ttl)
 
 
 class _Once:

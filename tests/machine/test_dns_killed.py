@@ -10,6 +10,7 @@ from typing import Any
 
 import dns.message
 import dns.query
+import dns.rrset
 import ovh
 import pytest
 import requests
@@ -92,10 +93,14 @@ def account(world: World) -> Account:
     return Account(world)
 
 
-def ask(world: World, name: str, kind: str) -> list[str]:
+def answer(world: World, name: str, kind: str) -> list[dns.rrset.RRset]:
     """What the name server answers."""
-    answer = dns.query.udp(dns.message.make_query(f"{name}.", kind), world.ipv4(3), timeout=5)
-    return sorted(record.to_text() for rrset in answer.answer for record in rrset)
+    return dns.query.udp(dns.message.make_query(f"{name}.", kind), world.ipv4(3), timeout=5).answer
+
+
+def ask(world: World, name: str, kind: str) -> list[str]:
+    """The targets of that."""
+    return sorted(record.to_text() for rrset in answer(world, name, kind) for record in rrset)
 
 
 class Watch(threading.Thread):
@@ -110,9 +115,9 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Ask."""
         while not self._over.wait(0.01):
-            answer = ask(self._world, self._name, "A")
-            self.seen |= set(answer)
-            self.empty += not answer
+            targets = ask(self._world, self._name, "A")
+            self.seen |= set(targets)
+            self.empty += not targets
 
     def stop(self) -> None:
         """End."""
@@ -120,11 +125,11 @@ class Watch(threading.Thread):
         self.join()
 
 
-def kill_at(account: Account, nth: int) -> None:
+def kill_at(account: Account, nth: int, *options: str) -> None:
     """SIGKILL the program when its nth write is on the way; it is carried out, and nobody hears of that."""
     account.door("DELETE")
     account.door("POST", {"do": "delay", "method": "POST|PUT|DELETE", "nth": nth, "value": 1})
-    process = account.start("apply", "--yes")
+    process = account.start("apply", "--yes", *options)
     wait_for(lambda: account.door("GET")["rules"][0]["seen"] >= nth, 30, f"write {nth} did not come")
     process.kill()
     process.communicate()
@@ -172,3 +177,25 @@ def test_an_undisturbed_run_writes_that_often_and_the_check_tells_before_and_aft
         "ns1.sandbox.test answers 2001:db8::7 for AAAA example.test\n"
         'ns1.sandbox.test answers 0 issue "letsencrypt.org" for CAA example.test\n',
     )
+
+
+def test_a_ttl_that_was_written_by_a_run_that_was_killed_is_served_after_the_next(
+    world: World, account: Account
+) -> None:
+    def ttls() -> list[int]:
+        names = ("example.test", "app.example.test")
+        return [rrset.ttl for name in names for kind in ("A", "AAAA") for rrset in answer(world, name, kind)]
+
+    account.reset()
+    assert account.run("apply", "--yes")[0] == 0
+    assert ttls() == [300, 300, 300, 300]
+    kill_at(account, 6, "--ttl=600")  # the last of six records; only the refresh is left
+    assert ttls() == [300, 300, 300, 300]
+    assert account.run("plan", "--ttl=600") == (
+        2,
+        "~ zone example.test: written earlier and not served yet\n"
+        "DNS: 0 to create, 0 to change, 0 to delete in example.test; no other record is touched.\n",
+    )
+    assert account.run("apply", "--yes", "--ttl=600")[0] == 0
+    assert ttls() == [600, 600, 600, 600]
+    assert account.run("plan", "--ttl=600") == (0, "The DNS records are right, and served.\n")

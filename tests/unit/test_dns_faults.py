@@ -55,7 +55,7 @@ class Trial:
         monkeypatch.setattr("cloud.dns.work.PAUSE", 0.001)
         self.said: list[str] = []
 
-    def _differences(self, want: Any, gone: Any, servers: Any) -> list[str]:
+    def _differences(self, want: Any, gone: Any, servers: Any, ttl: Any) -> list[str]:
         def answer(name: str, kind: str) -> set[str]:
             sub = name.removesuffix("koprogo.test").removesuffix(".")
             return set(self.api.publisher.names("koprogo.test", sub, kind))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
@@ -23,6 +24,7 @@ class NameServer:
 
     def __init__(self) -> None:
         self.table: dict[str, str | None] = {}
+        self.ttl, self.authoritative = TTL, True
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         threading.Thread(target=self.serve, daemon=True).start()
@@ -37,10 +39,11 @@ class NameServer:
             question = dns.message.from_wire(data)
             name = question.question[0].name.to_text().rstrip(".")
             answer = dns.message.make_response(question)
+            answer.flags |= dns.flags.AA if self.authoritative else 0
             if name not in self.table:
                 answer.set_rcode(dns.rcode.NXDOMAIN)
             elif target := self.table[name]:
-                answer.answer.append(dns.rrset.from_text(f"{name}.", 60, "IN", "A", target))
+                answer.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "A", target))
             else:
                 continue
             with suppress(OSError):  # closed meanwhile
@@ -73,6 +76,15 @@ def test_differences_name_server_and_answer(server: NameServer) -> None:
     assert served.differences(APEX, {}, HERE) == []
 
 
+def test_another_ttl_of_an_address_is_a_difference_but_for_a_cache_which_counts_down(server: NameServer) -> None:
+    server.table["koprogo.test"], server.ttl = "192.0.2.1", 3600
+    assert served.differences(APEX, {}, HERE, 300) == ["ns1.test answers 192.0.2.1 with ttl 3600 for A koprogo.test"]
+    assert served.differences(APEX, {}, HERE, 3600) == []
+    assert served.differences(APEX, {}, HERE) == []
+    server.authoritative = False
+    assert served.differences(APEX, {}, HERE, 300) == []
+
+
 def test_a_server_that_is_silent_is_no_difference(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served, "SECONDS_PER_QUESTION", 0.05)
     server.table["koprogo.test"] = None
@@ -91,6 +103,21 @@ def test_records_written_and_never_served_are_refreshed(
     server.table["koprogo.test"] = "192.0.2.1"
     there.apply(plan)
     assert len(api.store.zone("koprogo.test")["tasks"]) == 1
+    assert there.plan(APEX, TTL).lines == []
+
+
+def test_a_ttl_that_was_written_and_never_served_is_refreshed(
+    api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(api, APEX)
+    server.table["koprogo.test"], server.ttl = "192.0.2.1", 60
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: HERE)
+    there = zones(api)
+    plan = there.plan(APEX, TTL)
+    assert plan.lines == ["~ zone koprogo.test: written earlier and not served yet"]
+    server.ttl = 300
+    there.apply(plan)
+    assert len(api.store.zone("koprogo.test")["tasks"]) == 2
     assert there.plan(APEX, TTL).lines == []
 
 
