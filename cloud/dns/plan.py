@@ -1,8 +1,8 @@
 """DNS records wanted against those that a zone has, as plain data; no network.
 
 Only records of the wanted names and types are ever created, changed or deleted. Whatever else a zone holds is not
-even looked at, but for what stands in the way of a wanted name: an alias, a web redirection, a DynHost. That is
-reported and left.
+even looked at, but for what stands in the way of a wanted name: a delegation, an alias, a web redirection, a DynHost.
+That is reported and left.
 """
 
 from collections import defaultdict
@@ -10,7 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cloud.dns.record import ADDRESSES, ALIAS, CAA, Have, Row, Service, Wanted, subdomain, zone_of
+from cloud.dns.record import (
+    ADDRESSES,
+    ALIAS,
+    CAA,
+    DELEGATION,
+    Have,
+    Row,
+    Service,
+    Wanted,
+    subdomain,
+    within,
+    zone_of,
+)
 from cloud.plan import Action
 
 
@@ -112,8 +124,10 @@ def difference(want: Wanted, have: Have, ttl: int, *, replace_foreign: bool = Fa
         rows = [row for row in sets.get((name, kind), []) if kind in ADDRESSES or row.value in targets]
         if zone is None:
             problems.append(_homeless(name, have.zones))
-        elif problem := _obstacle(name, kind, sets, have.services) or (
-            None if replace_foreign else _question(rows, targets)
+        elif problem := (
+            _delegated(name, zone, sets)
+            or _obstacle(name, kind, sets, have.services)
+            or (None if replace_foreign else _question(rows, targets))
         ):
             problems.append(problem)
         else:
@@ -146,6 +160,17 @@ def _homeless(name: str, zones: Sequence[str]) -> str:
         " Check the name, and that the OVH_* keys are those of the account that has the zone; a service account sees"
         " only the zones that it may read (dnsZone:apiovh:get)."
     )
+
+
+def _delegated(name: str, zone: str, sets: Mapping[tuple[str, str], list[Row]]) -> str | None:
+    """That a record here would never be served, since the zone hands the name to other servers."""
+    for parent in within(name, zone):
+        if rows := sets.get((parent, DELEGATION)):
+            return (
+                f"{parent} is delegated to {rows[0].target} (NS), so no record of {zone} is served for {name}."
+                " Set the records there, or remove the delegation in OVH's console and run again."
+            )
+    return None
 
 
 def _obstacle(

@@ -11,6 +11,9 @@ ADDRESSES = ("A", "AAAA")
 ALIAS = "CNAME"
 """Beside it no other record of its name may stand."""
 
+DELEGATION = "NS"
+"""Below the apex: other servers answer for this name and all that ends in it, and records there are not served."""
+
 CAA = "CAA"
 """Who may issue certificates (RFC 8659): one of ours is added, and those of others stay."""
 
@@ -104,8 +107,12 @@ def subdomain(name: str, zone: str) -> str:
     return name.lower().removesuffix(zone.lower()).removesuffix(".")
 
 
+def within(name: str, zone: str) -> list[str]:
+    """The name and those that it ends in, as far as they are below the zone's apex; longest first."""
+    labels = subdomain(name, zone).split(".")
+    return [f"{'.'.join(labels[i:])}.{zone.lower()}" for i in range(len(labels))] if labels != [""] else []
+
+
 def wildcards(name: str, zone: str) -> list[str]:
     """The names of the wildcards of the zone that answer for a name without records of its own, nearest first."""
-    labels = subdomain(name, zone).split(".")
-    parents = (".".join(labels[i:]) for i in range(1, len(labels)))
-    return [f"*.{parent}.{zone.lower()}" for parent in parents] + ([f"*.{zone.lower()}"] if labels != [""] else [])
+    return [f"*.{parent}" for parent in [*within(name, zone), zone.lower()][1:]]

@@ -1,12 +1,25 @@
 """The DNS records of the server's names in an OVH account: plan, apply exactly that, wait until it is served."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cloud.dns import served
 from cloud.dns.account import Account, ZoneState
 from cloud.dns.plan import Change, Plan, difference, disputed
-from cloud.dns.record import ADDRESSES, ALIAS, CAA, Have, Service, Wanted, subdomain, wildcards, zone_of
+from cloud.dns.record import (
+    ADDRESSES,
+    ALIAS,
+    CAA,
+    DELEGATION,
+    Have,
+    Row,
+    Service,
+    Wanted,
+    subdomain,
+    wildcards,
+    within,
+    zone_of,
+)
 from cloud.dns.removal import removal
 from cloud.ovh.client import Client, Keys, Say, silent
 from cloud.plan import Action
@@ -47,7 +60,9 @@ class Zones:
     def plan(self, want: Wanted, ttl: int, *, replace_foreign: bool = False) -> Plan:
         """Read what there is and compare; see `cloud.dns.plan.difference`."""
         kinds = (*ADDRESSES, ALIAS, *([CAA] if any(kind == CAA for _, kind in want) else []))
-        have = self._have({name for name, _ in want}, kinds)
+        zones, homes = self._homes(name for name, _ in want)
+        parents = {parent: zone for name, zone in homes.items() for parent in within(name, zone)}
+        have = Have(zones, [*self._rows(homes, kinds), *self._rows(parents, [DELEGATION])])
         found = difference(want, have, ttl, replace_foreign=replace_foreign)
         if services := self._services(disputed(found, want, have.rows), have):
             found = difference(want, replace(have, services=services), ttl, replace_foreign=replace_foreign)
@@ -56,7 +71,9 @@ class Zones:
     def plan_removal(self, names: Iterable[str], addresses: Iterable[str], issuer: str = "") -> Plan:
         """Read what there is and tell what has to go; see `cloud.dns.removal.removal`."""
         names, addresses = frozenset(names), frozenset(addresses)
-        have = self._have(names, (*ADDRESSES, ALIAS, *([CAA] if issuer else [])), wildcards_too=True)
+        zones, homes = self._homes(names)
+        above = {star: zone for name, zone in homes.items() for star in wildcards(name, zone)}
+        have = Have(zones, self._rows(homes | above, (*ADDRESSES, ALIAS, *([CAA] if issuer else []))))
         found = removal(names, addresses, have, issuer)
         if services := self._services({change.row.name for change in found.changes}, have):
             found = removal(names, addresses, replace(have, services=services), issuer)
@@ -82,15 +99,14 @@ class Zones:
         for zone in found.zones:
             self._wait(found, zone)
 
-    def _have(self, names: Iterable[str], kinds: Sequence[str], *, wildcards_too: bool = False) -> Have:
+    def _homes(self, names: Iterable[str]) -> tuple[Sequence[str], dict[str, str]]:
+        """All zones of the account; name → its zone, for those that have one."""
         zones = self.account.zones()
-        homes = {name: zone for name in names if (zone := zone_of(name, zones))}
-        if wildcards_too:
-            homes |= {star: zone for name, zone in homes.items() for star in wildcards(name, zone)}
-        rows = [
-            row for name, zone in sorted(homes.items()) for row in self.account.rows(zone, subdomain(name, zone), kinds)
-        ]
-        return Have(zones, rows)
+        return zones, {name: zone for name in names if (zone := zone_of(name, zones))}
+
+    def _rows(self, homes: Mapping[str, str], kinds: Sequence[str]) -> list[Row]:
+        every = sorted(homes.items())
+        return [row for name, zone in every for row in self.account.rows(zone, subdomain(name, zone), kinds)]
 
     def _services(self, names: Iterable[str], have: Have) -> list[Service]:
         homes = ((name, zone) for name in sorted(names) if (zone := zone_of(name, have.zones)))

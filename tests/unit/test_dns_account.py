@@ -44,6 +44,7 @@ def test_a_plan_takes_few_calls_and_does_not_ask_what_it_need_not(api: Api) -> N
             for sub in ("api", "")
             for kind in ("A", "AAAA", "CNAME")
         ),
+        ("GET", "/domain/zone/koprogo.test/record?fieldType=NS&subDomain=api"),
         ("GET", "/domain/zone/koprogo.test"),
         ("GET", "/domain/zone/koprogo.test/status"),
     ]
@@ -80,6 +81,14 @@ def test_problems_keep_everything_as_it_is(api: Api) -> None:
     plan = there.plan(wanted(["www.koprogo.test", "api.koprogo.test"], "192.0.2.1", None), TTL)
     with pytest.raises(CloudError, match=r"www.koprogo.test is an alias \(CNAME\) of koprogo.test"):
         there.apply(plan)
+    assert table(api) == before
+
+
+def test_a_delegation_above_the_name_keeps_everything_as_it_is(api: Api) -> None:
+    put(api, "app", "ns1.elsewhere.test.", "NS")
+    before = table(api)
+    with pytest.raises(CloudError, match=r"app.koprogo.test is delegated to ns1.elsewhere.test. \(NS\), so no record"):
+        apply(api, wanted(["a.app.koprogo.test"], "192.0.2.1", None))
     assert table(api) == before
 
 

@@ -175,10 +175,11 @@ def test_a_retry_is_shown_and_waits_as_long_as_ovh_asks(make: Callable[[], Trial
     trial = make()
     trial.api.faults.add("429", method="PUT", value=1)
     trial.change()
-    assert len(trial.said) == 1
-    assert "PUT /domain/zone/koprogo.test/record/" in trial.said[0]
-    assert "OVH asks for fewer requests (429)" in trial.said[0]
-    assert trial.said[0].endswith("Trying again in 1 s.")
+    retries = [line for line in trial.said if not line.startswith("waiting: ")]  # the servers may take a moment
+    assert len(retries) == 1
+    assert "PUT /domain/zone/koprogo.test/record/" in retries[0]
+    assert "OVH asks for fewer requests (429)" in retries[0]
+    assert retries[0].endswith("Trying again in 1 s.")
 
 
 def test_who_is_asked_to_wait_too_long_is_told_at_once(make: Callable[[], Trial]) -> None:

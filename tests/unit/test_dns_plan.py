@@ -151,6 +151,16 @@ def test_a_cname_in_the_way_is_reported_once() -> None:
     assert plan.problems[0].startswith("api.koprogo.test is an alias (CNAME) of elsewhere.test.,")
 
 
+def test_a_name_that_the_zone_delegates_is_reported_once_and_the_apex_is_not_delegated() -> None:
+    rows = [row("", "ns1.ovh.test.", kind="NS"), row("app", "ns1.elsewhere.test.", kind="NS")]
+    plan = plan_of(rows, wanted(["koprogo.test", "x.app.koprogo.test"], "192.0.2.1", "2001:db8::1"))
+    assert [str(c) for c in plan.changes] == ["+ A    koprogo.test 192.0.2.1", "+ AAAA koprogo.test 2001:db8::1"]
+    assert plan.problems == (
+        "app.koprogo.test is delegated to ns1.elsewhere.test. (NS), so no record of koprogo.test is served for"
+        " x.app.koprogo.test. Set the records there, or remove the delegation in OVH's console and run again.",
+    )
+
+
 def test_a_name_outside_the_account_is_a_problem_that_says_what_there_is() -> None:
     plan = plan_of([], wanted(["koprogo.com"], "192.0.2.1", None))
     assert plan.problems[0].startswith(
