@@ -62,6 +62,14 @@ def test_a_name_that_is_a_pattern_matches_only_itself(api: Api) -> None:
     assert ("xapi", "A", "192.0.2.7") in table(api)
 
 
+def test_the_apex_and_the_default_ttl_may_be_null(api: Api) -> None:
+    """As OVH's schema allows."""
+    put(api, "", "192.0.2.1", ttl=0)
+    null = {"id": 7, "zone": "koprogo.test", "subDomain": None, "fieldType": "A", "target": "192.0.2.1", "ttl": None}
+    api.faults.add("odd", path=".*/record/[0-9]+", value=null)
+    assert [str(c) for c in zones(api).plan(ONE, TTL).changes] == ["~ A    koprogo.test ttl 0 → ttl 300"]
+
+
 def test_a_permit_is_written_once_and_goes_with_the_addresses(api: Api) -> None:
     before = table(api)
     want = wanted(["koprogo.test"], "192.0.2.1", None, "letsencrypt.org")
@@ -106,6 +114,31 @@ def test_what_a_service_of_ovh_keeps_is_reported_and_left(api: Api, path: str, b
     with pytest.raises(CloudError, match="Remove it in OVH's console"):
         zones(api).apply(plan)
     assert table(api) == before
+
+
+def test_a_dynhost_of_our_address_is_left_with_its_ttl(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="", ip="192.0.2.1")
+    assert zones(api).plan(ONE, TTL).problems == (
+        "koprogo.test has a DynHost to 192.0.2.1, which keeps an address record of its own."
+        " Remove it in OVH's console, then run again.",
+    )
+    plan = zones(api).plan(ONE, 60)
+    assert (plan.changes, plan.problems) == ((), ())
+
+
+def test_a_dynhost_among_other_addresses_is_named_and_not_asked_about(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="", ip="10.0.0.9")
+    put(api, "", "10.0.0.8")
+    (problem,) = zones(api).plan(ONE, TTL).problems
+    assert problem.startswith("koprogo.test has a DynHost to 10.0.0.9,")
+
+
+def test_a_dynhost_of_another_name_is_in_nobodys_way(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="xapi", ip="10.0.0.9")
+    put(api, "_api", "10.0.0.8")
+    assert apply(api, wanted(["_api.koprogo.test"], "192.0.2.1", None)) == [
+        "~ A    _api.koprogo.test 10.0.0.8 → 192.0.2.1"
+    ]
 
 
 def test_a_dynhost_of_our_address_survives_a_removal(api: Api) -> None:
