@@ -62,6 +62,13 @@ def test_a_name_that_is_a_pattern_matches_only_itself(api: Api) -> None:
     assert ("xapi", "A", "192.0.2.7") in table(api)
 
 
+def test_a_record_that_was_not_made_is_not_taken_for_that_of_a_name_alike(api: Api) -> None:
+    put(api, "xapi", "192.0.2.8")
+    api.faults.add("drop", method="POST", path=".*/record")
+    apply(api, wanted(["_api.koprogo.test"], "192.0.2.8", None))
+    assert [sub for sub, _, target in table(api) if target == "192.0.2.8"] == ["_api", "xapi"]
+
+
 def test_the_apex_and_the_default_ttl_may_be_null(api: Api) -> None:
     """As OVH's schema allows."""
     put(api, "", "192.0.2.1", ttl=0)

@@ -123,6 +123,15 @@ def test_any_one_call_may_go_wrong(make: Callable[[], Trial], fault: dict[str, A
         trial.assert_changed()
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_record_that_was_not_made_is_not_taken_for_anothers(make: Callable[[], Trial], nth: int) -> None:
+    trial = make()
+    rule = trial.api.faults.add("drop", method="POST", path=".*/record", nth=nth)
+    trial.change()
+    assert rule.seen == 5
+    trial.assert_changed()
+
+
 @pytest.mark.parametrize("done", [False, True])
 def test_an_outage_from_any_call_on_is_explained_and_completed_by_the_next_run(
     make: Callable[[], Trial], *, done: bool

@@ -189,6 +189,12 @@ def test_a_change_leaves_what_is_null_or_not_there(client: Any) -> None:
     assert client.get(path) == before | {"target": "192.0.2.9", "subDomain": "new.api", "ttl": 0}
 
 
+def test_a_cname_is_not_in_its_own_way(client: Any) -> None:
+    (www,) = client.get("/domain/zone/koprogo.test/record", subDomain="www")
+    client.put(f"/domain/zone/koprogo.test/record/{www}", target="elsewhere.test.")
+    assert client.get(f"/domain/zone/koprogo.test/record/{www}")["target"] == "elsewhere.test."
+
+
 @pytest.mark.parametrize(("sub", "kind", "target"), [("www", "A", "192.0.2.1"), ("mail", "CNAME", "x.test.")])
 def test_a_cname_stands_alone(client: Any, sub: str, kind: str, target: str) -> None:
     with pytest.raises(ovh.exceptions.ResourceConflictError, match="CNAME"):
