@@ -296,7 +296,7 @@ def test_a_key_that_loses_its_rights_in_the_middle_says_how_far_it_got(
     text = str(error.value)
     assert text.startswith("OVH: P")
     assert says in text
-    assert text.endswith("changes are written and not served; the next run completes them.")
+    assert text.endswith("2 of 7 changes are written and not served; the next run completes them.")
     assert not [secret for secret in (SECRET, CONSUMER, KEY) if secret in text]
 
 
