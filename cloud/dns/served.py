@@ -10,12 +10,21 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
-import dns.rrset
 
 from cloud.dns.record import ADDRESSES, CAA, Wanted, canonical
 from cloud.trouble import CloudError
 
 SECONDS_PER_QUESTION = 3.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What was answered for a name and type."""
+
+    targets: frozenset[str] = frozenset()
+    """None of them: there is no such record."""
+    ttl: int | None = None
+    """Seconds; None where they say nothing of the zone, since a cache counts them down."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +35,29 @@ class Answer:
     name: str
     kind: str
     wanted: frozenset[str]
-    found: frozenset[str] | None
+    reply: Reply | None
     """None for silence."""
-    other_ttl: int | None = None
-    """Seconds; None if that is not known to be another one than the wanted."""
+    ttl: int | None = None
+    """Seconds that addresses are to have; None if that does not matter."""
 
     @property
     def right(self) -> bool:
         """Whether it is as wanted. Of CAA, others than the wanted ones may be there too."""
-        if self.found is None or self.other_ttl is not None:
+        if self.reply is None or self._has_another_ttl(self.reply):
             return False
-        return (self.found & self.wanted if self.kind == CAA else self.found) == self.wanted
+        return (self.reply.targets & self.wanted if self.kind == CAA else self.reply.targets) == self.wanted
 
     def __str__(self) -> str:
         """As in: ns1.test answers 192.0.2.1 for A www.example.org."""
-        said = "does not answer" if self.found is None else f"answers {', '.join(sorted(self.found)) or 'nothing'}"
-        with_ttl = "" if self.other_ttl is None else f" with ttl {self.other_ttl}"
-        return f"{self.server} {said}{with_ttl} for {self.kind} {self.name}"
+        if self.reply is None:
+            return f"{self.server} does not answer for {self.kind} {self.name}"
+        said = ", ".join(sorted(self.reply.targets)) or "nothing"
+        with_ttl = f" with ttl {self.reply.ttl}" if self._has_another_ttl(self.reply) else ""
+        return f"{self.server} answers {said}{with_ttl} for {self.kind} {self.name}"
+
+    def _has_another_ttl(self, reply: Reply) -> bool:
+        """Not of CAA, where the whole set is served with one TTL, which may be that of others."""
+        return self.kind in ADDRESSES and self.ttl is not None and reply.ttl not in (None, self.ttl)
 
     @property
     def line(self) -> str:
@@ -59,7 +74,7 @@ def addresses(zone: str, servers: Iterable[str], resolvers: Sequence[str]) -> di
                 address = resolver.resolve(f"{server.rstrip('.')}.", kind, lifetime=SECONDS_PER_QUESTION)[0].to_text()
             except dns.exception.DNSException:
                 continue
-            if ask(address, zone, "SOA"):
+            if _serves(address, zone):
                 found[server] = address
                 break
     return found
@@ -71,7 +86,7 @@ def resolvers_of(zone: str, resolvers: Sequence[str]) -> dict[str, str]:
     What they answer may be as old as its TTL, but if it is as wanted, then it was served.
     """
     every = [str(server) for server in _resolver(resolvers).nameservers]
-    return {f"resolver {address}": address for address in every if ask(address, zone, "SOA")}
+    return {f"resolver {address}": address for address in every if _serves(address, zone)}
 
 
 def zone(name: str, resolvers: Sequence[str]) -> str:
@@ -90,28 +105,38 @@ def delegation(zone: str, resolvers: Sequence[str]) -> frozenset[str]:
     return frozenset(record.to_text().lower().rstrip(".") for record in answer)
 
 
-def ask(address: str, name: str, kind: str) -> frozenset[str] | None:
+def _serves(address: str, zone: str) -> bool:
+    return bool((ask(address, zone, "SOA") or Reply()).targets)
+
+
+def ask(address: str, name: str, kind: str) -> Reply | None:
     """What a name server answers for a name and type; None if it does not answer, or not for this zone."""
-    reply = _reply(address, name, kind)
-    return None if reply is None else _targets(reply, kind)
+    question = dns.message.make_query(f"{name}.", kind)
+    try:
+        answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS_PER_QUESTION)
+    except (dns.exception.DNSException, OSError):
+        return None
+    if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return None
+    rrsets = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.from_text(kind)]
+    ttl = rrsets[0].ttl if rrsets and answer.flags & dns.flags.AA else None
+    return Reply(frozenset(canonical(record.to_text()) for rrset in rrsets for record in rrset), ttl)
 
 
 def differences(want: Wanted, gone: Wanted, servers: dict[str, str], ttl: int | None = None) -> list[str]:
     """Where the name servers (name → address) do not answer what is wanted, or still answer what is to be gone.
 
-    One line each; silence is no difference. Of CAA others than the wanted ones may be answered too. With `ttl`
-    (seconds) addresses are to have it.
+    One line each; silence is no difference. Of CAA others than the wanted ones may be answered too. `ttl` (seconds), if
+    given, is what addresses are to be served with.
     """
     found = []
     for server, address in servers.items():
         for (name, kind), targets in sorted(want.items()):
-            reply = _reply(address, name, kind)
-            other = _other_ttl(reply, kind, ttl) if reply and ttl else None
-            answer = Answer(server, name, kind, targets, _targets(reply, kind) if reply else None, other)
-            if not (answer.right or answer.found is None):
+            answer = Answer(server, name, kind, targets, ask(address, name, kind), ttl)
+            if not (answer.right or answer.reply is None):
                 found.append(str(answer))
         for (name, kind), targets in sorted(gone.items()):
-            if left := (ask(address, name, kind) or frozenset()) & targets:
+            if left := (ask(address, name, kind) or Reply()).targets & targets:
                 found.append(f"{server} still answers {', '.join(sorted(left))} for {kind} {name}")
     return found
 
@@ -131,35 +156,6 @@ def answers(want: Wanted, resolvers: Sequence[str]) -> Iterator[Answer]:
             raise CloudError(f"No name server of {zone} answers. Check the network, and that it lets UDP port 53 out.")
         for server, address in servers[zone].items():
             yield Answer(server, name, kind, targets, ask(address, name, kind))
-
-
-def _reply(address: str, name: str, kind: str) -> dns.message.Message | None:
-    """The answer of a name server, that there is no such record included; None if it cannot tell."""
-    question = dns.message.make_query(f"{name}.", kind)
-    try:
-        reply, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS_PER_QUESTION)
-    except (dns.exception.DNSException, OSError):
-        return None
-    return reply if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) else None
-
-
-def _rrsets(reply: dns.message.Message, kind: str) -> Iterator[dns.rrset.RRset]:
-    wanted = dns.rdatatype.from_text(kind)
-    return (rrset for rrset in reply.answer if rrset.rdtype == wanted)
-
-
-def _targets(reply: dns.message.Message, kind: str) -> frozenset[str]:
-    return frozenset(canonical(record.to_text()) for rrset in _rrsets(reply, kind) for record in rrset)
-
-
-def _other_ttl(reply: dns.message.Message, kind: str, ttl: int) -> int | None:
-    """The seconds that addresses are served with, if not `ttl`; None where that cannot be told.
-
-    A cache counts down, and CAA records of others have a time of their own, which the whole set is served with.
-    """
-    if kind not in ADDRESSES or not reply.flags & dns.flags.AA:
-        return None
-    return next((rrset.ttl for rrset in _rrsets(reply, kind) if rrset.ttl != ttl), None)
 
 
 def _resolver(resolvers: Sequence[str]) -> dns.resolver.Resolver:

@@ -77,7 +77,7 @@ def records(client: Any) -> dict[tuple[str, str, str], int]:
 def answers(world: World, name: str, kind: str = "A") -> set[str]:
     found = served.ask(world.ipv4(3), name, kind)
     assert found is not None, f"the DNS server does not answer for {name}"
-    return set(found)
+    return set(found.targets)
 
 
 def https(world: World, name: str, path: str, method: str = "GET") -> http.client.HTTPResponse:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from ovh_stand_in import CONSUMER, KEY, SECRET, Api
 
+from cloud.dns import served
 from cloud.dns.account import Account
-from cloud.dns.record import wanted
+from cloud.dns.record import canonical, wanted
 from cloud.dns.work import Zones
 from cloud.ovh.client import Client, Keys
 
@@ -54,3 +56,20 @@ def put(api: Api, sub: str, target: str, kind: str = "A", ttl: int = 300) -> Non
     api.store.create(
         "koprogo.test", lambda rows: {**rows[0], "fieldType": kind, "subDomain": sub, "target": target, "ttl": ttl}
     )
+
+
+def serve(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the name servers of the zones answer what they were last given, and be asked without a pause."""
+    monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: {"ns1": "192.0.2.53"})
+    monkeypatch.setattr(served, "delegation", lambda zone, resolvers: frozenset())
+    monkeypatch.setattr(served, "resolvers_of", lambda zone, resolvers: {})
+    monkeypatch.setattr(served, "ask", lambda address, name, kind: _answer(api, name, kind))
+    monkeypatch.setattr("cloud.dns.work.PAUSE", 0.001)
+
+
+def _answer(api: Api, name: str, kind: str) -> served.Reply:
+    """What the innermost zone has for exactly this name."""
+    zone = max((zone for zone in api.publisher.served if f".{name}".endswith(f".{zone}")), key=len)
+    rows = api.publisher.served[zone][1]
+    targets = (canonical(to) for sub, k, to in rows if k == kind and f"{sub}.{zone}".lower().strip(".") == name)
+    return served.Reply(frozenset(targets))

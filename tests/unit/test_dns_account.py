@@ -4,7 +4,7 @@ import pytest
 from dns_account import NAMES, OURS, TTL, WANT, apply, client, put, remove, table, zones
 from ovh_stand_in import CLIENT, CLIENT_SECRET, CONSUMER, KEY, SECRET, Api
 
-from cloud.dns import served
+from cloud.dns import served, work
 from cloud.dns.account import Account
 from cloud.dns.record import wanted
 from cloud.dns.work import Zones
@@ -63,6 +63,21 @@ def test_a_name_that_is_a_pattern_matches_only_itself(api: Api) -> None:
     assert ("xapi", "A", "192.0.2.7") in table(api)
 
 
+def test_a_record_that_was_not_made_is_not_taken_for_that_of_a_name_alike(api: Api) -> None:
+    put(api, "xapi", "192.0.2.8")
+    api.faults.add("drop", method="POST", path=".*/record")
+    apply(api, wanted(["_api.koprogo.test"], "192.0.2.8", None))
+    assert [sub for sub, _, target in table(api) if target == "192.0.2.8"] == ["_api", "xapi"]
+
+
+def test_the_apex_and_the_default_ttl_may_be_null(api: Api) -> None:
+    """As OVH's schema allows."""
+    put(api, "", "192.0.2.1", ttl=0)
+    null = {"id": 7, "zone": "koprogo.test", "subDomain": None, "fieldType": "A", "target": "192.0.2.1", "ttl": None}
+    api.faults.add("odd", path=".*/record/[0-9]+", value=null)
+    assert [str(c) for c in zones(api).plan(ONE, TTL).changes] == ["~ A    koprogo.test ttl 0 → ttl 300"]
+
+
 def test_a_permit_is_written_once_and_goes_with_the_addresses(api: Api) -> None:
     before = table(api)
     want = wanted(["koprogo.test"], "192.0.2.1", None, "letsencrypt.org")
@@ -115,6 +130,39 @@ def test_what_a_service_of_ovh_keeps_is_reported_and_left(api: Api, path: str, b
     with pytest.raises(CloudError, match="Remove it in OVH's console"):
         zones(api).apply(plan)
     assert table(api) == before
+
+
+def test_a_dynhost_of_our_address_is_left_with_its_ttl(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="", ip="192.0.2.1")
+    assert zones(api).plan(ONE, TTL).problems == (
+        "koprogo.test has a DynHost to 192.0.2.1, which keeps an address record of its own."
+        " Remove it in OVH's console, then run again.",
+    )
+    plan = zones(api).plan(ONE, 60)
+    assert (plan.changes, plan.problems) == ((), ())
+
+
+def test_a_dynhost_among_other_addresses_is_named_and_not_asked_about(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="", ip="10.0.0.9")
+    put(api, "", "10.0.0.8")
+    (problem,) = zones(api).plan(ONE, TTL).problems
+    assert problem.startswith("koprogo.test has a DynHost to 10.0.0.9,")
+
+
+def test_a_dynhost_does_not_take_back_that_other_addresses_may_go(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="", ip="10.0.0.9")
+    put(api, "api", "10.0.0.7")
+    put(api, "api", "10.0.0.8")
+    (problem,) = zones(api).plan(WANT, TTL, replace_foreign=True).problems
+    assert problem.startswith("koprogo.test has a DynHost to 10.0.0.9,")
+
+
+def test_a_dynhost_of_another_name_is_in_nobodys_way(api: Api) -> None:
+    api.client().post("/domain/zone/koprogo.test/dynHost/record", subDomain="xapi", ip="10.0.0.9")
+    put(api, "_api", "10.0.0.8")
+    assert apply(api, wanted(["_api.koprogo.test"], "192.0.2.1", None)) == [
+        "~ A    _api.koprogo.test 10.0.0.8 → 192.0.2.1"
+    ]
 
 
 def test_a_dynhost_of_our_address_survives_a_removal(api: Api) -> None:
@@ -189,6 +237,35 @@ def test_a_zone_that_ovh_cannot_serve_is_named_with_its_reason(api: Api) -> None
     with pytest.raises(CloudError, match=r"OVH cannot serve koprogo\.test: koprogo\.test: line 7: not a name\."):
         apply(api)
     assert "OVH reports of koprogo.test: koprogo.test: line 7: not a name." in zones(api).plan(WANT, TTL).notes
+
+
+UNDER_WAY = {"isDeployed": False, "errors": None, "warnings": None}
+
+
+def test_a_zone_on_its_way_to_its_servers_is_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "PAUSE", 0.01)
+    said: list[str] = []
+    there = zones(api, said.append)
+    plan = there.plan(ONE, TTL)
+    api.faults.add("odd", path=".*/status", times=2, value=UNDER_WAY)
+    there.apply(plan)
+    assert said[0] == "waiting: OVH is sending koprogo.test to its servers"
+    assert [call.path for call in api.calls].count("/domain/zone/koprogo.test/status") == 4
+
+
+def test_a_zone_that_never_arrives_is_not_waited_for_for_ever(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "SECONDS", 0.1)
+    monkeypatch.setattr(work, "PAUSE", 0.01)
+    api.faults.add("odd", path=".*/status", times=None, value=UNDER_WAY)
+    with pytest.raises(
+        CloudError, match=r"OVH has accepted the records of koprogo\.test, and after 0 s has not served"
+    ):
+        apply(api, ONE)
+
+
+def test_a_list_of_something_else_is_asked_for_again(api: Api) -> None:
+    api.faults.add("odd", path=r".*/record\?.*", value=["one"])
+    assert [str(change) for change in zones(api).plan(ONE, TTL).changes] == ["+ A    koprogo.test 192.0.2.1"]
 
 
 def test_keys_are_not_shown() -> None:

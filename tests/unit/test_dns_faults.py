@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dns_account import NAMES, OURS, TTL, put, table, zones
+from dns_account import NAMES, OURS, TTL, put, serve, table, zones
 from ovh_stand_in import CONSUMER, KEY, SECRET, Api
 
-from cloud.dns import served
 from cloud.dns.record import wanted
+from cloud.ovh import client
 from cloud.trouble import CloudError
 
 WANT = wanted(["koprogo.test", "api.koprogo.test"], "192.0.2.1", "2001:db8::1", "letsencrypt.org")
@@ -48,20 +48,8 @@ class Trial:
         put(self.api, *FOREIGN_PERMIT[::2], "CAA")
         self.api.store.deploy_all()
         self.api.history.clear()
-        monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: {"ns1": "192.0.2.53"})
-        monkeypatch.setattr(served, "delegation", lambda zone, resolvers: frozenset())
-        monkeypatch.setattr(served, "resolvers_of", lambda zone, resolvers: {})
-        monkeypatch.setattr(served, "differences", self._differences)
-        monkeypatch.setattr("cloud.dns.work.PAUSE", 0.001)
+        serve(self.api, monkeypatch)
         self.said: list[str] = []
-
-    def _differences(self, want: Any, gone: Any, servers: Any, ttl: Any) -> list[str]:
-        def answer(name: str, kind: str) -> set[str]:
-            sub = name.removesuffix("koprogo.test").removesuffix(".")
-            return set(self.api.publisher.names("koprogo.test", sub, kind))
-
-        missing = [f"{kind} {name}" for (name, kind), to in want.items() if not answer(name, kind) >= set(to)]
-        return missing + [f"still {name}" for (name, kind), to in gone.items() if answer(name, kind) & set(to)]
 
     def change(self) -> None:
         """One run."""
@@ -135,6 +123,15 @@ def test_any_one_call_may_go_wrong(make: Callable[[], Trial], fault: dict[str, A
         trial.assert_changed()
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_record_that_was_not_made_is_not_taken_for_anothers(make: Callable[[], Trial], nth: int) -> None:
+    trial = make()
+    rule = trial.api.faults.add("drop", method="POST", path=".*/record", nth=nth)
+    trial.change()
+    assert rule.seen == 5
+    trial.assert_changed()
+
+
 @pytest.mark.parametrize("done", [False, True])
 def test_an_outage_from_any_call_on_is_explained_and_completed_by_the_next_run(
     make: Callable[[], Trial], *, done: bool
@@ -169,6 +166,25 @@ def test_an_outage_at_any_call_of_a_removal_is_completed_by_the_next_run(make: C
         trial.take_away()
         assert table(trial.api) == trial.foreign
         assert sorted(trial.api.publisher.served["koprogo.test"][1]) == trial.foreign
+
+
+def test_an_answer_that_does_not_come_in_time_is_not_waited_for(
+    make: Callable[[], Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUTS", (5.0, 0.5))
+    trial = make()
+    for method, path in (("GET", ".*"), ("DELETE", ".*"), ("PUT", ".*"), ("POST", ".*/record"), ("POST", ".*/refresh")):
+        trial.api.faults.add("delay", method=method, path=path, value=10, done=True)
+    trial.change()
+    said = [line.partition(": OVH's API at ")[0].partition("/record/")[0] for line in trial.said]
+    assert said == [
+        "OVH: GET /domain/zone",
+        "OVH: DELETE /domain/zone/koprogo.test",
+        "OVH: PUT /domain/zone/koprogo.test",
+        "OVH: POST /domain/zone/koprogo.test/refresh",  # and not the record that was made, which is found
+    ]
+    trial.assert_changed()
+    trial.assert_always_resolving()
 
 
 def test_a_retry_is_shown_and_waits_as_long_as_ovh_asks(make: Callable[[], Trial]) -> None:
@@ -281,7 +297,7 @@ def test_a_key_that_loses_its_rights_in_the_middle_says_how_far_it_got(
     text = str(error.value)
     assert text.startswith("OVH: P")
     assert says in text
-    assert text.endswith("changes are written and not served; the next run completes them.")
+    assert text.endswith("2 of 7 changes are written and not served; the next run completes them.")
     assert not [secret for secret in (SECRET, CONSUMER, KEY) if secret in text]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.dns.plan import Plan, difference
-from cloud.dns.record import Have, Row, Service, canonical, wanted, zone_of
+from cloud.dns.record import Have, Row, Service, canonical, subdomain, wanted, zone_of
 from cloud.plan import Action
 
 ZONES = ["koprogo.test", "example.test"]
@@ -63,6 +63,15 @@ def test_other_names_and_types_are_not_touched() -> None:
     assert lines(rows) == ["+ A    api.koprogo.test 192.0.2.1", "+ A    koprogo.test 192.0.2.1"]
 
 
+def test_case_is_of_no_importance_in_names() -> None:
+    rows = [Row("Koprogo.test", sub, "A", "192.0.2.1", 300, number) for number, sub in enumerate(["", "API"], 1)]
+    assert difference(WANT, Have(["Koprogo.test"], rows), 300).changes == ()
+    assert [change.row for change in difference(WANT, Have(["Koprogo.test"], []), 300).changes] == [
+        Row("Koprogo.test", "api", "A", "192.0.2.1", 300),
+        Row("Koprogo.test", "", "A", "192.0.2.1", 300),
+    ]
+
+
 def test_duplicates_of_ours_collapse_into_the_one_with_the_right_ttl() -> None:
     rows = [row("", "192.0.2.1", 0, number=1), row("", "192.0.2.1", 300, number=2), row("api", "192.0.2.1", number=3)]
     plan = plan_of(rows)
@@ -113,6 +122,12 @@ def test_a_service_in_the_way_is_reported_and_its_record_stays_even_if_all_may_g
 
 
 PERMIT = wanted(["koprogo.test"], "192.0.2.1", None, "LetsEncrypt.org")
+
+
+def test_a_service_is_not_in_the_way_of_a_permit() -> None:
+    plan = plan_of([row("", "213.186.33.5")], PERMIT, (Service("koprogo.test", "", "DynHost", "213.186.33.5"),))
+    assert [str(c) for c in plan.changes] == ['+ CAA  koprogo.test 0 issue "letsencrypt.org"']
+    assert len(plan.problems) == 1
 
 
 def test_a_permit_is_added_beside_those_of_others() -> None:
@@ -188,6 +203,13 @@ def test_an_ipv6_address_of_another_server_is_noted_and_left() -> None:
 )
 def test_zone_of_takes_the_longest_suffix(name: str, zone: str | None) -> None:
     assert zone_of(name, ["koprogo.co.uk", "b.koprogo.co.uk"]) == zone
+
+
+@pytest.mark.parametrize(
+    ("name", "sub"), [("koprogo.test", ""), ("API.koprogo.test", "api"), ("a.B.koprogo.test", "a.b")]
+)
+def test_a_subdomain_is_what_stands_before_the_zone(name: str, sub: str) -> None:
+    assert subdomain(name, "Koprogo.test") == sub
 
 
 _A = ["192.0.2.1", "192.0.2.2", "10.0.0.9", "10.0.0.8"]

@@ -88,6 +88,11 @@ def test_the_permit_of_our_issuer_goes_with_the_name_and_another_one_stays() -> 
     assert [c.row.id for c in removal(NAMES, OURS, have).changes] == [1]
 
 
+def test_a_permit_for_nobody_stays_where_there_is_no_issuer_of_ours() -> None:
+    nobody = row("api", '0 issue ""', kind="CAA", number=8)
+    assert removal(NAMES, OURS, Have(ZONES, [nobody])).changes == ()
+
+
 @pytest.mark.parametrize("left", [row("api", "10.0.0.9", number=3), row("api", "x.test.", kind="CNAME", number=3)])
 def test_the_permit_stays_where_the_name_is_still_in_use(left: Row) -> None:
     plan = removal(NAMES, OURS, Have(ZONES, [left, PERMIT]), "letsencrypt.org")

@@ -8,6 +8,8 @@ from contextlib import suppress
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
+import dns.resolver
 import dns.rrset
 import pytest
 from dns_account import NAMES, OURS, TTL, apply, zones
@@ -20,7 +22,10 @@ from cloud.trouble import CloudError
 
 
 class NameServer:
-    """Answers A questions from a table, on UDP; a name that is missing does not exist, None is silence."""
+    """Answers A questions from a table, on UDP; a name that is missing does not exist, None is silence.
+
+    REFUSED is the refusal of a server that does not know the zone.
+    """
 
     def __init__(self) -> None:
         self.table: dict[str, str | None] = {}
@@ -42,6 +47,8 @@ class NameServer:
             answer.flags |= dns.flags.AA if self.authoritative else 0
             if name not in self.table:
                 answer.set_rcode(dns.rcode.NXDOMAIN)
+            elif self.table[name] == "REFUSED":
+                answer.set_rcode(dns.rcode.REFUSED)
             elif target := self.table[name]:
                 answer.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "A", target))
             else:
@@ -89,6 +96,60 @@ def test_a_server_that_is_silent_is_no_difference(server: NameServer, monkeypatc
     monkeypatch.setattr(served, "SECONDS_PER_QUESTION", 0.05)
     server.table["koprogo.test"] = None
     assert served.differences(APEX, {}, HERE) == []
+
+
+def test_a_server_that_refuses_says_nothing_of_the_name(server: NameServer) -> None:
+    server.table["koprogo.test"] = "REFUSED"
+    assert served.ask("127.0.0.1", "koprogo.test", "A") is None
+    del server.table["koprogo.test"]
+    assert served.ask("127.0.0.1", "koprogo.test", "A") == served.Reply()
+
+
+@pytest.mark.parametrize(("kind", "right"), [("A", False), ("AAAA", False), ("CAA", True)])
+def test_only_a_permit_may_have_others_beside_it(kind: str, right: bool) -> None:
+    wanted_one, found = frozenset({"ours"}), served.Reply(frozenset({"ours", "another"}))
+    assert served.Answer("ns1.test", "koprogo.test", kind, wanted_one, found).right is right
+
+
+class Resolver:
+    """Knows the addresses of three name servers, the second of which does not know the zone."""
+
+    nameservers = ("192.0.2.1", "192.0.2.2")
+    table = {  # noqa: RUF012 - never changed
+        ("ns1.test.", "A"): "192.0.2.1",
+        ("ns2.test.", "A"): "192.0.2.2",
+        ("ns3.test.", "AAAA"): "2001:db8::3",
+        ("koprogo.test.", "NS"): "NS1.Test.",
+    }
+
+    def resolve(self, name: str, kind: str, lifetime: float) -> list[dns.rdata.Rdata]:
+        """Take the place of dnspython's."""
+        if (name, kind) not in self.table:
+            raise dns.resolver.NoAnswer
+        return [dns.rdata.from_text("IN", kind, self.table[(name, kind)])]
+
+
+def test_only_servers_that_know_the_zone_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_resolver", lambda resolvers: Resolver())
+    soa = served.Reply(frozenset({"its SOA"}))
+    knowing = {"192.0.2.1": soa, "2001:db8::3": soa}
+    monkeypatch.setattr(served, "ask", lambda address, name, kind: knowing.get(address))
+    servers = ["ns1.test.", "ns2.test", "ns3.test", "ns4.test"]
+    assert served.addresses("koprogo.test", servers, ()) == {"ns1.test.": "192.0.2.1", "ns3.test": "2001:db8::3"}
+    assert served.resolvers_of("koprogo.test", ()) == {"resolver 192.0.2.1": "192.0.2.1"}
+    assert served.delegation("koprogo.test", ()) == {"ns1.test"}
+    assert served.delegation("example.test", ()) == frozenset()
+
+
+def test_where_no_server_can_be_asked_the_resolvers_are(
+    api: Api, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(api, APEX)
+    server.table["koprogo.test"] = "10.0.0.9"
+    monkeypatch.setattr(served, "resolvers_of", lambda zone, resolvers: {"resolver 127.0.0.1": "127.0.0.1"})
+    assert zones(api).plan(APEX, TTL).unserved == ("koprogo.test",)
+    server.table["koprogo.test"] = "192.0.2.1"
+    assert zones(api).plan(APEX, TTL).zones == ()
 
 
 def test_records_written_and_never_served_are_refreshed(

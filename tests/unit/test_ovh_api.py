@@ -1,6 +1,7 @@
 """The stand-in for OVH's API, tried with OVH's own client and with hand-made requests."""
 
 import copy
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import ovh
 import pytest
 import requests
-from ovh_stand_in import KEY, Api, FakePublisher
+from ovh_stand_in import CONSUMER, KEY, SECRET, Api, FakePublisher
 
 from cloud.waiting import until
 from sandbox.internet.ovh_api.access import granted
@@ -122,6 +123,14 @@ def test_filters(client: Any) -> None:
         ({"fieldType": "A", "target": "192.0.2.1", "subDomain": "a b"}, "Invalid subDomain"),
         ({"fieldType": "AAAA", "target": "192.0.2.1"}, "Invalid target"),
         ({"fieldType": "MX", "target": "mx1.ovh.net."}, "Invalid target"),
+        ({"fieldType": "MX", "target": "65536 mx1.ovh.net."}, "Invalid target"),
+        ({"fieldType": "SRV", "target": "10 5060 sip.ovh.net."}, "Invalid target"),
+        ({"fieldType": "CNAME", "target": "https://ovh.net"}, "Invalid target"),
+        ({"fieldType": "NS", "target": "-ns.ovh.net."}, "Invalid target"),
+        ({"fieldType": "PTR", "target": ""}, "Invalid target"),
+        ({"fieldType": "CAA", "target": "letsencrypt.org"}, "Invalid target"),
+        ({"fieldType": "TXT", "target": ""}, "Invalid target"),
+        ({"fieldType": "TXT", "target": "a\nb"}, "Invalid target"),
     ],
 )
 def test_bodies_outside_the_schema_are_refused(client: Any, body: dict[str, Any], says: str) -> None:
@@ -147,6 +156,43 @@ def test_a_type_cannot_be_changed(client: Any) -> None:
     with pytest.raises(ovh.exceptions.BadParametersError, match="read-only properties: fieldType"):
         client.put(path, fieldType="AAAA", target="2001:db8::1")
     assert client.get(path)["target"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"target": "192.0.2"}, 400, "Invalid target"),
+        ({"target": None}, 400, "[target] Given data (None) is not valid for type string"),
+        ({"ttl": 59}, 400, "Invalid ttl 59"),
+        ({"ttl": -1}, 400, "Invalid ttl -1"),
+        ({"subDomain": "a b"}, 400, "Invalid subDomain"),
+        ({"subDomain": "a.*"}, 400, "Invalid subDomain"),
+        ({"subDomain": "www"}, 409, "CNAME"),
+        ({"name": "x"}, 400, "not described parameters: (name)"),
+        ({"zone": "other.test"}, 400, "read-only properties: zone"),
+    ],
+)
+def test_a_change_outside_the_rules_is_refused(client: Any, body: dict[str, Any], status: int, says: str) -> None:
+    path = f"/domain/zone/koprogo.test/record/{create(client, ttl=300)['id']}"
+    before = client.get(path)
+    answer = client.raw_call("PUT", path, body)
+    assert (answer.status_code, says in answer.json()["message"]) == (status, True), answer.text
+    assert client.get(path) == before
+
+
+def test_a_change_leaves_what_is_null_or_not_there(client: Any) -> None:
+    before = create(client, ttl=300)
+    path = f"/domain/zone/koprogo.test/record/{before['id']}"
+    client.put(path, subDomain=None, ttl=None, target="192.0.2.9")
+    assert client.get(path) == before | {"target": "192.0.2.9"}
+    client.put(path, subDomain="New.API", ttl=0)
+    assert client.get(path) == before | {"target": "192.0.2.9", "subDomain": "new.api", "ttl": 0}
+
+
+def test_a_cname_is_not_in_its_own_way(client: Any) -> None:
+    (www,) = client.get("/domain/zone/koprogo.test/record", subDomain="www")
+    client.put(f"/domain/zone/koprogo.test/record/{www}", target="elsewhere.test.")
+    assert client.get(f"/domain/zone/koprogo.test/record/{www}")["target"] == "elsewhere.test."
 
 
 @pytest.mark.parametrize(("sub", "kind", "target"), [("www", "A", "192.0.2.1"), ("mail", "CNAME", "x.test.")])
@@ -185,6 +231,42 @@ def test_the_timestamp_has_to_be_near(api: Api, client: Any, skew: int) -> None:
     api.ahead = skew
     with pytest.raises(ovh.exceptions.BadParametersError, match="Query out of time"):
         client.get("/domain/zone")
+
+
+@pytest.mark.parametrize("skew", [20, -20])
+def test_a_clock_need_not_be_exact(api: Api, client: Any, skew: int) -> None:
+    client.get("/domain/zone")
+    api.ahead = skew
+    assert client.get("/domain/zone") == ["koprogo.test"]
+
+
+def signed(api: Api, path: str, **other: str) -> dict[str, str]:
+    """The headers of a GET, as OVH's guide describes them; `other` in the place of those."""
+    now = str(int(time.time()))
+    text = "+".join((SECRET, CONSUMER, "GET", api.url + path, "", now))
+    signature = "$1$" + hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (OVH's protocol)
+    right = {"Application": KEY, "Consumer": CONSUMER, "Timestamp": now, "Signature": signature}
+    return {f"X-Ovh-{name}": value for name, value in (right | other).items() if value}
+
+
+def test_a_call_that_is_signed_by_hand(api: Api) -> None:
+    answer = requests.get(f"{api.url}/domain/zone", headers=signed(api, "/domain/zone"), timeout=5)
+    assert answer.json() == ["koprogo.test"]
+
+
+@pytest.mark.parametrize(
+    ("other", "status", "code"),
+    [
+        ({"Application": ""}, 403, "INVALID_KEY"),
+        ({"Timestamp": ""}, 400, "QUERY_TIME_OUT"),
+        ({"Timestamp": "soon"}, 400, "QUERY_TIME_OUT"),
+        ({"Signature": ""}, 400, "INVALID_SIGNATURE"),
+        ({"Signature": "$1$" + 40 * "0"}, 400, "INVALID_SIGNATURE"),
+    ],
+)
+def test_no_header_may_be_missing_or_wrong(api: Api, other: dict[str, str], status: int, code: str) -> None:
+    answer = requests.get(f"{api.url}/domain/zone", headers=signed(api, "/domain/zone", **other), timeout=5)
+    assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
 
 
 def test_rules_of_the_zone_do_not_cover_the_list(api: Api) -> None:

@@ -98,11 +98,13 @@ def test_a_connection_is_reset_before_or_after(api: Api, client: Any, do: str, m
     assert len(client.get(f"{ZONE}/record")) == 4 + len(made)
 
 
-def test_an_answer_that_takes_too_long(api: Api, client: Any) -> None:
-    client._timeout = 0.05
-    api.faults.add("delay", method="POST", value=0.2)
+@pytest.mark.parametrize(("done", "made"), [(False, []), (True, ["api"])])
+def test_an_answer_that_takes_too_long(api: Api, client: Any, *, done: bool, made: list[str]) -> None:
+    client._timeout = 0.2
+    api.faults.add("delay", method="POST", value=2, done=done)
     with pytest.raises(ovh.exceptions.HTTPError):
         create(client)
+    assert subs(api)[4:] == made
 
 
 def test_id_0_is_only_in_the_answer(api: Api, client: Any) -> None:

@@ -98,6 +98,7 @@ def test_the_policy_of_a_service_account() -> None:
     ("has", "needs", "covered"),
     [
         ("GET /domain/zone/*", "GET /domain/zone", False),
+        ("GET /domain/zone", "GET /domain/zone/z.test", False),
         ("GET /domain/zone*", "GET /domain/zone", True),
         ("GET /domain/zone/*", "GET /domain/zone/z.test/record/*", True),
         ("GET /domain/zone/z.test/record/*", "GET /domain/zone/z.test/record/*", True),

@@ -47,6 +47,7 @@ def current_credential(call: Context) -> dict[str, Any]:
 def logout(call: Context) -> None:
     """End the consumer key."""
     _refuse_service_account(call)
+    check_body("void", call.body)
     call.account.end(call.caller, "expired")
 
 

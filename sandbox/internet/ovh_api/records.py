@@ -7,7 +7,9 @@ from typing import Any, TypedDict
 from .errors import bad_request, business
 from .schema import check_body, is_ipv4, is_ipv6
 
-MIN_TTL = 60  # seconds; 0 stands for the zone's default
+# Seconds; 0 stands for the zone's default. For what is between, OVH has been seen to store 60 instead
+# (terraform-provider-ovh, #397); it is refused here, so that nobody asks for what he does not get.
+MIN_TTL = 60
 
 
 class Record(TypedDict):
@@ -118,6 +120,8 @@ def _checked(record: Record, others: Iterable[Record]) -> Record:
         raise bad_request(f"Invalid target {record['target']} for a record of type {record['fieldType']}")
     if record["ttl"] != 0 and record["ttl"] < MIN_TTL:
         raise bad_request(f"Invalid ttl {record['ttl']}: it has to be 0 or at least {MIN_TTL}")
+    # OVH has been seen to take a TXT beside a CNAME, and to serve now the one, now the other (cert-manager-webhook-ovh,
+    # #47); a client of ours that asks for that is wrong.
     same_name = [o for o in others if o["subDomain"] == record["subDomain"] and o["id"] != record["id"]]
     if any("CNAME" in (o["fieldType"], record["fieldType"]) for o in same_name):
         raise business(409, "Conflict", "A CNAME record cannot stand beside other records of the same name")

@@ -40,12 +40,15 @@ def show_zone(call: Context) -> dict[str, Any]:
 
 
 def list_records(call: Context) -> list[int]:
-    """Return the ids of the records that both filters match; one that is absent matches all."""
+    """Return the ids of the records that both filters match; one that is absent matches all.
+
+    Both are published as patterns, and of the type one is only taken if it is a type.
+    """
     kind, sub = call.filter("fieldType"), call.filter("subDomain")
     return [
         record["id"]
         for record in call.store.zone(call.zone)["records"]
-        if (kind is None or matches(kind, record["fieldType"])) and (sub is None or matches(sub, record["subDomain"]))
+        if kind in (None, record["fieldType"]) and (sub is None or matches(sub, record["subDomain"]))
     ]
 
 
@@ -73,6 +76,7 @@ def delete_record(call: Context) -> None:
 
 def refresh(call: Context) -> Any:
     """Have the name servers serve what the API shows."""
+    check_body("void", call.body)
     call.store.refresh(call.zone)
     return NO_CONTENT
 
