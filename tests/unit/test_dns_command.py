@@ -188,3 +188,27 @@ def test_a_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
         1,
         "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "/.env: is a folder and not a file; put the file there, or its path into ENV_FILE"),
+        (b"DNS_TTL=300\nINSTANCE_NAME=k\xe9\n", "/.env: is not UTF-8 text (byte 28); save it as UTF-8"),
+        (b"DNS_TTL 300\n", "/.env: line 1 cannot be read; write NAME=value, and quote a value with spaces"),
+    ],
+)
+def test_an_env_file_that_is_none_is_explained(api: Api, tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / ".env"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    code, out, errors = run(api, "plan", *WISH, ENV_FILE=str(file))
+    assert (code, out, errors.splitlines()[-1]) == (
+        1,
+        "",
+        "Nothing was done: mend the lines above, in .env or the environment.",
+    )
+    assert says in errors
+    assert api.calls == []
