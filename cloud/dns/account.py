@@ -68,7 +68,7 @@ class Account:
         try:
             self._client.call("PUT", _path(row), body)
         except Refused as error:
-            raise _moved(row) if error.status == NOT_FOUND else error from None
+            raise _moved(row, error) if error.status == NOT_FOUND else error from None
 
     def delete(self, row: Row) -> None:
         """Delete the record; that it is gone already is as good."""
@@ -85,7 +85,7 @@ class Account:
                 if error.status != NOT_FOUND:
                     raise
                 if not lost:
-                    self._surely_gone(row)
+                    self._surely_gone(row, error)
 
         self._client.patiently(attempt)
 
@@ -101,10 +101,10 @@ class Account:
             if not any(_alike(same, row) for same in self.rows(row.zone, row.subdomain, [row.kind])):
                 raise
 
-    def _surely_gone(self, row: Row) -> None:
+    def _surely_gone(self, row: Row, error: Refused) -> None:
         """An id that does not exist is a record that somebody deleted, or one that has another id by now."""
         if any(_alike(same, row) for same in self.rows(row.zone, row.subdomain, [row.kind])):
-            raise _moved(row)
+            raise _moved(row, error)
 
     def _refresh(self, zone: str) -> None:
         try:
@@ -117,25 +117,24 @@ class Account:
         shown: dict[int, Row] = {}
         for pause in (*self._pauses, None):
             listed = self._client.numbers(listing)
-            shown |= {i: row for i in listed if i not in shown and (row := self._row(zone, i))}
-            missing = [i for i in listed if i not in shown]
+            missing = list[Refused]()
+            for identifier in listed:
+                try:
+                    shown[identifier] = shown.get(identifier) or self._row(zone, identifier)
+                except Refused as error:
+                    if error.status != NOT_FOUND:
+                        raise
+                    missing.append(error)
             if not missing:
                 yield from (shown[i] for i in listed)
                 return
             if pause is not None:
                 time.sleep(pause)
-        raise CloudError(
-            f"OVH lists record {missing[0]} of {zone} and does not show it. Wait a minute, then run again."
-        )
+        raise CloudError(f"{missing[0]} OVH lists that record and does not show it. Wait a minute, then run again.")
 
-    def _row(self, zone: str, identifier: int) -> Row | None:
-        try:
-            path = f"/domain/zone/{zone}/record/{identifier}"
-            found = self._client.thing(path, "subDomain", "fieldType", "target", "ttl")
-        except Refused as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+    def _row(self, zone: str, identifier: int) -> Row:
+        path = f"/domain/zone/{zone}/record/{identifier}"
+        found = self._client.thing(path, "subDomain", "fieldType", "target", "ttl")
         subdomain = (found["subDomain"] or "").lower()
         return Row(zone, subdomain, found["fieldType"], found["target"], found["ttl"] or 0, identifier)
 
@@ -148,8 +147,8 @@ def _alike(one: Row, other: Row) -> bool:
     return (one.subdomain, one.kind, one.value) == (other.subdomain, other.kind, other.value)
 
 
-def _moved(row: Row) -> CloudError:
+def _moved(row: Row, error: Refused) -> CloudError:
     return CloudError(
-        f"OVH has record {row.id} ({row.kind} {row.name}) no more: the zone was changed or imported meanwhile."
+        f"{error} OVH has that record ({row.kind} {row.name}) no more: the zone was changed or imported meanwhile."
         " Run again: the plan is then made anew."
     )
