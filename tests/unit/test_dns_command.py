@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,12 @@ ADDED = [
 ]
 
 
-def start(api: Api, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    """Start the program with the keys of the account, and no .env."""
+def start(api: Api, *arguments: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
+    """Start the program with the keys of the account, and no .env; `prefix` is a command that starts another."""
     keys = {"OVH_ENDPOINT": api.url, "OVH_APPLICATION_KEY": KEY, "OVH_APPLICATION_SECRET": SECRET}
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVH_", "DNS_", "CAA_"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "cloud.dns", *arguments],
+        [*prefix, sys.executable, "-m", "cloud.dns", *arguments],
         cwd=ROOT,
         env={**clean, "ENV_FILE": "/nonexistent/.env", **keys, "OVH_CONSUMER_KEY": CONSUMER, **variables},
         stdin=subprocess.DEVNULL,
@@ -112,12 +113,14 @@ def test_several_addresses_stay_unless_they_may_go(api: Api) -> None:
     assert [row for row in table(api) if row[0] == "api"] == [("api", "A", "192.0.2.1")]
 
 
-def test_nobody_to_ask_is_a_no(api: Api) -> None:
+@pytest.mark.parametrize("closed", [False, True])
+def test_nobody_to_ask_is_a_no(api: Api, closed: bool) -> None:
     before = table(api)
-    code, _, errors = run(api, "apply", *WISH)
-    assert (code, errors.splitlines()[-1]) == (
+    process = start(api, "apply", *WISH, prefix=["sh", "-c", 'exec "$@" <&-', "sh"] if closed else [])
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (
         1,
-        "Nothing was done: nobody answered. Run it in a terminal, or with --yes.",
+        "Nothing was done: nobody answered. Run it in a terminal, or with --yes.\n",
     )
     assert table(api) == before
 
