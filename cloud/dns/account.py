@@ -40,9 +40,10 @@ class Account:
 
     def state(self, zone: str) -> ZoneState:
         """How a zone is served."""
-        about = self._client.thing(f"/domain/zone/{zone}", "nameServers")
-        status = self._client.thing(f"/domain/zone/{zone}/status", "isDeployed")
-        return ZoneState(tuple(about["nameServers"]), bool(status["isDeployed"]), tuple(status.get("errors") or ()))
+        about = self._client.thing(f"/domain/zone/{zone}", nameServers=list)
+        status = self._client.thing(f"/domain/zone/{zone}/status", isDeployed=bool)
+        servers, errors = (tuple(map(str, texts or ())) for texts in (about["nameServers"], status.get("errors")))
+        return ZoneState(servers, status["isDeployed"], errors)
 
     def rows(self, zone: str, subdomain: str, kinds: Iterable[str]) -> Iterator[Row]:
         """The records of this name and these types. OVH's filters are patterns: others may be among them."""
@@ -54,9 +55,9 @@ class Account:
         for path, (kind, field) in SERVICES.items():
             base = f"/domain/zone/{zone}/{path}"
             for identifier in self._client.numbers(f"{base}?subDomain={quote(subdomain)}"):
-                found = self._client.thing(f"{base}/{identifier}", "subDomain", field)
+                found = self._client.thing(f"{base}/{identifier}", subDomain=str | None, **{field: str})
                 if (found["subDomain"] or "").lower() == subdomain:
-                    yield Service(zone, subdomain, kind, str(found[field]))
+                    yield Service(zone, subdomain, kind, found[field])
 
     def create(self, row: Row) -> None:
         """Make a record; where an answer is lost, look whether it was made before it is made again."""
@@ -134,7 +135,7 @@ class Account:
 
     def _row(self, zone: str, identifier: int) -> Row:
         path = f"/domain/zone/{zone}/record/{identifier}"
-        found = self._client.thing(path, "subDomain", "fieldType", "target", "ttl")
+        found = self._client.thing(path, subDomain=str | None, fieldType=str, target=str, ttl=int | None)
         subdomain = (found["subDomain"] or "").lower()
         return Row(zone, subdomain, found["fieldType"], found["target"], found["ttl"] or 0, identifier)
 

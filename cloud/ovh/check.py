@@ -67,7 +67,7 @@ def is_missing_right(error: Refused) -> bool:
 def _granted(client: Client) -> Granted | None:
     """The key's rules and end; None for a service account, and where it may not be asked."""
     try:
-        told = client.thing("/auth/currentCredential", "rules", "expiration")
+        told = client.thing("/auth/currentCredential", rules=list, expiration=str | None)
     except Refused as error:
         if is_missing_right(error):
             return None

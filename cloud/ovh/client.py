@@ -37,9 +37,11 @@ def anything(_: Any) -> bool:
     return True
 
 
-def having(*fields: str) -> Right:
-    """Of an object that has these fields."""
-    return lambda data: isinstance(data, dict) and data.keys() >= set(fields)
+def having(**fields: Any) -> Right:
+    """Of an object that has these fields, each of its type or of one of several (str | None)."""
+    return lambda data: (
+        isinstance(data, dict) and all(name in data and isinstance(data[name], kind) for name, kind in fields.items())
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,9 +93,9 @@ class Client:
         found: list[int] = self.call("GET", path, right=lambda data: _list_of(int, data))
         return found
 
-    def thing(self, path: str, *fields: str) -> dict[str, Any]:
-        """GET an object that has these fields. Raises CloudError."""
-        found: dict[str, Any] = self.call("GET", path, right=having(*fields))
+    def thing(self, path: str, **fields: Any) -> dict[str, Any]:
+        """GET an object; fields as of `having`. Raises CloudError."""
+        found: dict[str, Any] = self.call("GET", path, right=having(**fields))
         return found
 
     def patiently(self, do: Callable[[], Any]) -> Any:

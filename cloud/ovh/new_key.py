@@ -39,9 +39,9 @@ def _asked_for(work: Work) -> tuple[str, str]:
     have = work.keys
     client = Client(Keys(have.endpoint, have.application_key, have.application_secret), work.say)
     body = {"accessRules": rights.access_rules(work.rules)}
-    right = having("consumerKey", "validationUrl")
+    right = having(consumerKey=str, validationUrl=str)
     asked = client.call("POST", "/auth/credential", body, signed=False, right=right)
-    return str(asked["consumerKey"]), str(asked["validationUrl"])
+    return asked["consumerKey"], asked["validationUrl"]
 
 
 def _validated(client: Client) -> bool:

@@ -225,6 +225,23 @@ def test_an_odd_answer_that_stays_is_named_with_its_query_id(make: Callable[[], 
         trial.change()
 
 
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        (".*/record/.*", {"subDomain": "", "fieldType": "A", "target": None, "ttl": 0}),
+        (".*/record/.*", {"subDomain": 5, "fieldType": "A", "target": "10.0.0.9", "ttl": 0}),
+        (".*/record/.*", {"subDomain": "", "fieldType": "A", "target": "10.0.0.9", "ttl": "0"}),
+        ("/domain/zone/koprogo.test", {"nameServers": None}),
+        (".*/status", {"isDeployed": None}),
+    ],
+)
+def test_a_field_of_another_type_is_an_odd_answer(make: Callable[[], Trial], path: str, answer: Any) -> None:
+    trial = make()
+    trial.api.faults.add("odd", method="GET", path=path, times=None, value=answer)
+    with pytest.raises(CloudError, match=rf"answered in a way that OVH's API does not\. .* {QUERY}\.$"):
+        trial.change()
+
+
 def test_a_page_in_the_place_of_the_time_is_a_failure_with_its_query_id(make: Callable[[], Trial]) -> None:
     trial = make()
     trial.api.faults.add("html", path="/auth/time", times=None)
