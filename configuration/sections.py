@@ -58,14 +58,14 @@ class Ovh(Section):
         "", alias="CAA_ISSUER", description="The only CA that may certify the names, as in letsencrypt.org; or none."
     )
     client_id: str = Field("", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys.")
-    client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
-    application_key: SecretStr | None = Field(
+    client_secret: check.OvhKey | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
+    application_key: check.OvhKey | None = Field(
         None, alias="OVH_APPLICATION_KEY", description="Made with: python provision.py credentials."
     )
-    application_secret: SecretStr | None = Field(
+    application_secret: check.OvhKey | None = Field(
         None, alias="OVH_APPLICATION_SECRET", description="Comes with the application key."
     )
-    consumer_key: SecretStr | None = Field(
+    consumer_key: check.OvhKey | None = Field(
         None, alias="OVH_CONSUMER_KEY", description="Comes with the application key, once validated."
     )
 

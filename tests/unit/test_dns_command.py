@@ -138,6 +138,7 @@ def test_nobody_to_ask_is_a_no(api: Api, closed: bool) -> None:
             1,
             "koprogo.com is in no DNS zone of this OVH account",
         ),
+        (["plan", "ü..test", "--ipv4=192.0.2.1"], 2, "is not a domain name; put one like koprogo.com"),
         (["plan"], 1, "/nonexistent/.env: there is no such file"),
     ],
 )
@@ -214,4 +215,16 @@ def test_an_env_file_that_is_none_is_explained(api: Api, tmp_path: Path, content
         "Nothing was done: mend the lines above, in .env or the environment.",
     )
     assert says in errors
+    assert api.calls == []
+
+
+@pytest.mark.parametrize("name", ["OVH_APPLICATION_KEY", "OVH_APPLICATION_SECRET", "OVH_CONSUMER_KEY"])
+@pytest.mark.parametrize("value", ["k€y", "two\nlines"])
+def test_a_key_that_no_request_can_carry_is_named_and_not_shown(api: Api, name: str, value: str) -> None:
+    code, _, errors = run(api, "plan", *WISH, **{name: value})
+    assert (code, errors) == (
+        1,
+        f"{name}: holds a letter that no key of OVH has; copy it once more\n"
+        "Nothing was done: mend the lines above, in .env or the environment.\n",
+    )
     assert api.calls == []
