@@ -12,6 +12,7 @@ import ovh.client
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from cloud.api.unreachable import check_environment
 from cloud.ovh import errors
 from cloud.ovh.errors import Passing, Refused, Right, Stale
 from cloud.trouble import CloudError
@@ -125,6 +126,7 @@ class Client:
 
     def _send(self, method: str, path: str, body: Any, signed: bool) -> requests.Response:
         try:
+            check_environment(ovh.client.ENDPOINTS[_NAME])
             # Not `call`, which fails on errors whose body is no object, and hides the status of those that are HTML.
             response: requests.Response = self._client.raw_call(method, path, body, need_auth=signed)
         except (requests.RequestException, ovh.APIError) as error:

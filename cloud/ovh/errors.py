@@ -7,6 +7,7 @@ from typing import Any
 import ovh.exceptions
 import requests
 
+from cloud.api.unreachable import WrongVariable, why
 from cloud.trouble import CloudError, NotYet
 
 # errorCode of OVH's gateway → what to do.
@@ -75,8 +76,11 @@ def read(response: requests.Response, endpoint: str, right: Right) -> Any:
 
 def unanswered(error: Exception, endpoint: str) -> CloudError:
     """What to tell of an exception in the place of an answer."""
+    if isinstance(error, WrongVariable):
+        return CloudError(str(error).rstrip("."))
     if isinstance(error, requests.RequestException | ovh.exceptions.HTTPError):
-        return Passing(f"OVH's API at {endpoint} cannot be reached. Check the network and OVH_ENDPOINT, then run again")
+        reason = why(error, "OVH_ENDPOINT") or "Check the network and OVH_ENDPOINT, then run again"
+        return Passing(f"OVH's API at {endpoint} cannot be reached. {reason.rstrip('.')}")
     if isinstance(error, ovh.exceptions.OAuth2FailureError):
         return _no_token(str(error))
     if isinstance(error, ovh.exceptions.InvalidConfiguration):

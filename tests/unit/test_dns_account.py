@@ -143,6 +143,39 @@ def test_an_api_that_is_not_there_is_tried_again_and_named() -> None:
     assert said[0].endswith("Trying again in 0 s.")
 
 
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        (
+            {"REQUESTS_CA_BUNDLE": "/nonexistent"},
+            "REQUESTS_CA_BUNDLE names /nonexistent, which is not there. Mend or unset that variable.",
+        ),
+        (
+            {"http_proxy": "http://user:hidden@127.0.0.1:1", "no_proxy": ""},
+            "The proxy in HTTP_PROXY or HTTPS_PROXY does not let us through (Connection refused)."
+            " Mend that variable, or name 127.0.0.1 in NO_PROXY.",
+        ),
+    ],
+)
+def test_what_the_environment_says_of_proxies_and_authorities_is_named(
+    api: Api, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], says: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CloudError) as caught:
+        zones(api).plan(WANT, TTL)
+    assert str(caught.value).endswith(says)
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_endpoint_that_speaks_no_tls_is_named(api: Api) -> None:
+    keys = Keys(api.url.replace("http:", "https:"), KEY, SECRET, CONSUMER)
+    with pytest.raises(
+        CloudError, match=r"127\.0\.0\.1:\d+ does not speak TLS\. Check OVH_ENDPOINT: is it http:// there"
+    ):
+        Client(keys, pause=0).names("/domain/zone")
+
+
 def test_what_was_made_is_removed_and_nothing_else(api: Api) -> None:
     before = table(api)
     apply(api, wanted([name.lower() for name in NAMES], "192.0.2.1", "2001:db8::1"))
