@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cloud.dns.record import ADDRESSES, ALIAS, CAA, Have, Row, Service, Wanted, subdomain, zone_of
+from cloud.dns.record import ADDRESSES, ALIAS, CAA, DELEGATION, Have, Row, Service, Wanted, cuts, subdomain, zone_of
 from cloud.plan import Action
 
 
@@ -110,8 +110,10 @@ def difference(want: Wanted, have: Have, ttl: int, *, replace_foreign: bool = Fa
         rows = [row for row in sets.get((name, kind), []) if kind in ADDRESSES or row.value in targets]
         if zone is None:
             problems.append(_homeless(name, have.zones))
-        elif problem := _obstacle(name, kind, sets, have.services) or (
-            None if replace_foreign else _question(rows, targets)
+        elif (
+            problem := _given_away(name, zone, sets)
+            or _obstacle(name, kind, sets, have.services)
+            or (None if replace_foreign else _question(rows, targets))
         ):
             problems.append(problem)
         else:
@@ -143,6 +145,18 @@ def _homeless(name: str, zones: Sequence[str]) -> str:
         " Check the name, and that the OVH_* keys are those of the account that has the zone; a service account sees"
         " only the zones that it may read (dnsZone:apiovh:get)."
     )
+
+
+def _given_away(name: str, zone: str, sets: Mapping[tuple[str, str], list[Row]]) -> str | None:
+    """The delegation for which nobody would be told of the name's records in this zone."""
+    for cut in cuts(name, zone):
+        if rows := sets.get((cut, DELEGATION)):
+            servers = ", ".join(row.target.rstrip(".") for row in rows)
+            return (
+                f"{cut} is delegated (NS) to {servers}, so records of {name} in {zone} have no effect."
+                " Write them there, or remove the delegation in OVH's console, then run again."
+            )
+    return None
 
 
 def _obstacle(

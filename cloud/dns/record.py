@@ -11,6 +11,9 @@ ADDRESSES = ("A", "AAAA")
 ALIAS = "CNAME"
 """Beside it no other record of its name may stand."""
 
+DELEGATION = "NS"
+"""Below the zone's own name it gives a name, and all names below that, to the servers of another zone."""
+
 CAA = "CAA"
 """Who may issue certificates (RFC 8659): one of ours is added, and those of others stay."""
 
@@ -102,6 +105,12 @@ def zone_of(name: str, zones: Iterable[str]) -> str | None:
 def subdomain(name: str, zone: str) -> str:
     """A name as it is written within its zone; the apex is ""."""
     return name.lower().removesuffix(zone.lower()).removesuffix(".")
+
+
+def cuts(name: str, zone: str) -> list[str]:
+    """The names at which the zone could give a name away to another zone: itself and those above it in the zone."""
+    labels = subdomain(name, zone).split(".")
+    return [f"{'.'.join(labels[i:])}.{zone.lower()}" for i in range(len(labels))] if labels != [""] else []
 
 
 def wildcards(name: str, zone: str) -> list[str]:

@@ -6,7 +6,20 @@ from dataclasses import dataclass, replace
 from cloud.dns import served
 from cloud.dns.account import Account, ZoneState
 from cloud.dns.plan import Change, Plan, difference, disputed
-from cloud.dns.record import ADDRESSES, ALIAS, CAA, Have, Service, Wanted, subdomain, wildcards, zone_of
+from cloud.dns.record import (
+    ADDRESSES,
+    ALIAS,
+    CAA,
+    DELEGATION,
+    Have,
+    Row,
+    Service,
+    Wanted,
+    cuts,
+    subdomain,
+    wildcards,
+    zone_of,
+)
 from cloud.dns.removal import removal
 from cloud.ovh.client import Client, Keys, Say, silent
 from cloud.plan import Action
@@ -48,6 +61,7 @@ class Zones:
         """Read what there is and compare; see `cloud.dns.plan.difference`."""
         kinds = (*ADDRESSES, ALIAS, *([CAA] if any(kind == CAA for _, kind in want) else []))
         have = self._have({name for name, _ in want}, kinds)
+        have = replace(have, rows=[*have.rows, *self._delegations({name for name, _ in want}, have.zones)])
         found = difference(want, have, ttl, replace_foreign=replace_foreign)
         if services := self._services(disputed(found, want, have.rows), have):
             found = difference(want, replace(have, services=services), ttl, replace_foreign=replace_foreign)
@@ -91,6 +105,11 @@ class Zones:
             row for name, zone in sorted(homes.items()) for row in self.account.rows(zone, subdomain(name, zone), kinds)
         ]
         return Have(zones, rows)
+
+    def _delegations(self, names: Iterable[str], zones: Sequence[str]) -> Iterator[Row]:
+        homes = {name: home for name in names if (home := zone_of(name, zones))}
+        for cut, zone in sorted({(cut, home) for name, home in homes.items() for cut in cuts(name, home)}):
+            yield from self.account.rows(zone, subdomain(cut, zone), [DELEGATION])
 
     def _services(self, names: Iterable[str], have: Have) -> list[Service]:
         homes = ((name, zone) for name in sorted(names) if (zone := zone_of(name, have.zones)))

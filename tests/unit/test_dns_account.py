@@ -44,6 +44,7 @@ def test_a_plan_takes_few_calls_and_does_not_ask_what_it_need_not(api: Api) -> N
             for sub in ("api", "")
             for kind in ("A", "AAAA", "CNAME")
         ),
+        ("GET", "/domain/zone/koprogo.test/record?fieldType=NS&subDomain=api"),
         ("GET", "/domain/zone/koprogo.test"),
         ("GET", "/domain/zone/koprogo.test/status"),
     ]
@@ -73,6 +74,15 @@ def test_a_permit_is_written_once_and_goes_with_the_addresses(api: Api) -> None:
     there = zones(api)
     there.apply(there.plan_removal(NAMES, OURS, "letsencrypt.org"))
     assert table(api) == before
+
+
+def test_a_name_below_a_delegation_is_left(api: Api) -> None:
+    put(api, "intern", "ns1.elsewhere.test.", "NS")
+    plan = zones(api).plan(wanted(["api.intern.koprogo.test"], "192.0.2.1", None), TTL)
+    assert plan.changes == ()
+    assert [problem.partition(",")[0] for problem in plan.problems] == [
+        "intern.koprogo.test is delegated (NS) to ns1.elsewhere.test"
+    ]
 
 
 def test_problems_keep_everything_as_it_is(api: Api) -> None:

@@ -259,3 +259,20 @@ def test_a_run_that_ends_anywhere_is_completed_by_the_next_without_a_question(ro
         rest = plan_of(list(cut.values()), want)
         assert rest.problems == plan.problems
         assert plan.problems or contents(states(cut, rest)[-1]) == contents(path[-1])
+
+
+@pytest.mark.parametrize("name", ["intern.koprogo.test", "api.intern.koprogo.test"])
+def test_a_name_that_is_delegated_away_is_a_problem(name: str) -> None:
+    servers = [Row("koprogo.test", "intern", "NS", f"ns{i}.elsewhere.test.", 0, 10 + i) for i in (1, 2)]
+    plan = difference(wanted([name], "192.0.2.1", None, "letsencrypt.org"), Have(["koprogo.test"], servers), 300)
+    assert plan.changes == ()
+    assert plan.problems == (
+        f"intern.koprogo.test is delegated (NS) to ns1.elsewhere.test, ns2.elsewhere.test, so records of {name} in"
+        " koprogo.test have no effect. Write them there, or remove the delegation in OVH's console, then run again.",
+    )
+
+
+@pytest.mark.parametrize("name", ["koprogo.test", "api.koprogo.test"])
+def test_the_name_servers_of_the_zone_itself_are_no_delegation(name: str) -> None:
+    own = Row("koprogo.test", "", "NS", "ns1.elsewhere.test.", 0, 11)
+    assert difference(wanted([name], "192.0.2.1", None), Have(["koprogo.test"], [own]), 300).problems == ()
