@@ -78,8 +78,10 @@ class Plan:
     def summary(self) -> str:
         """How much there is to do, in a line."""
         count = {action: sum(change.action is action for change in self.changes) for action in Action}
+        if self.problems:
+            return "Nothing can be written."
         if not self.zones:
-            return "The DNS records are right, and served." if not self.problems else "Nothing can be written."
+            return "The DNS records are right, and served."
         return (
             f"DNS: {count[Action.CREATE]} to create, {count[Action.CHANGE]} to change, {count[Action.DELETE]} to delete"
             f" in {', '.join(self.zones)}; no other record is touched."

@@ -276,3 +276,9 @@ def test_a_name_that_is_delegated_away_is_a_problem(name: str) -> None:
 def test_the_name_servers_of_the_zone_itself_are_no_delegation(name: str) -> None:
     own = Row("koprogo.test", "", "NS", "ns1.elsewhere.test.", 0, 11)
     assert difference(wanted([name], "192.0.2.1", None), Have(["koprogo.test"], [own]), 300).problems == ()
+
+
+def test_a_plan_with_a_problem_does_not_count_what_would_be_written() -> None:
+    rows = [Row("koprogo.test", "", "A", f"10.0.0.{i}", 300, i) for i in (1, 2)]
+    plan = difference(wanted(["koprogo.test"], "192.0.2.1", "2001:db8::1"), Have(["koprogo.test"], rows), 300)
+    assert (len(plan.changes), plan.summary) == (1, "Nothing can be written.")
