@@ -9,36 +9,22 @@ if __name__ == "__main__":
 
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 try:
     import click
 
     from cloud import command_line
-    from configuration.checks import domain
 except ModuleNotFoundError as error:
     sys.exit(early.not_installed(error, "-m cloud.dns"))
 
 
-def _as(kind: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback of click that holds a value, or each of several, to be of a kind."""
-
-    def check(_: click.Context, __: click.Parameter, value: Any) -> Any:
-        try:
-            return tuple(str(kind(each)) for each in value) if isinstance(value, tuple) else value and str(kind(value))
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return check
-
-
 WISH = (
-    click.argument("names", nargs=-1, callback=_as(domain)),
-    click.option("--ipv4", default="", callback=_as(IPv4Address), help="Address of the A records."),
-    click.option("--ipv6", default="", callback=_as(IPv6Address), help="Address of AAAA records."),
-    click.option("--ttl", type=click.IntRange(min=60), help="Seconds; DNS_TTL of .env, or else 300."),
-    click.option("--issuer", callback=_as(domain), help="CA for a CAA record; CAA_ISSUER of .env, or else none."),
+    click.argument("names", nargs=-1),
+    click.option("--ipv4", default="", help="Address of the A records."),
+    click.option("--ipv6", default="", help="Address of AAAA records."),
+    click.option("--ttl", type=int, help="Seconds; DNS_TTL of .env, or else 300."),
+    click.option("--issuer", help="CA for a CAA record; CAA_ISSUER of .env, or else none."),
 )
 REPLACE = click.option("--replace", is_flag=True, help="Other addresses of these names may go.")
 JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")

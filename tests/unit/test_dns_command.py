@@ -130,21 +130,45 @@ def test_nobody_to_ask_is_a_no(api: Api, closed: bool) -> None:
     [
         (["plan", "koprogo.test"], 1, "Names need an address: --ipv4 192.0.2.1, and --ipv6 where there is one."),
         (["plan", "--ipv4=192.0.2.1"], 1, "An address needs names: www.example.org --ipv4 192.0.2.1"),
-        (["plan", "https://koprogo.test", "--ipv4=192.0.2.1"], 2, "is an address; put the bare name"),
-        (["plan", "koprogo.test", "--ipv4=2001:db8::1"], 2, "Expected 4 octets in '2001:db8::1'"),
-        (["plan", "koprogo.test", "--ipv4=192.0.2.1", "--ttl=5"], 2, "5 is not in the range x>=60"),
+        (
+            ["plan", "https://koprogo.test", "--ipv4=192.0.2.1"],
+            1,
+            "https://koprogo.test: is an address; put the bare name",
+        ),
+        (["plan", "koprogo.test", "--ipv4=2001:db8::1"], 1, "--ipv4 (2001:db8::1): is no IPv4 address"),
+        (["plan", "koprogo.test", "--ipv4=192.0.2.1", "--ttl=5"], 1, "--ttl (5): is not between 60 and 2147483647 s"),
         (
             ["plan", "koprogo.com", "--ipv4=192.0.2.1"],
             1,
             "koprogo.com is in no DNS zone of this OVH account",
         ),
-        (["plan", "ü..test", "--ipv4=192.0.2.1"], 2, "is not a domain name; put one like koprogo.com"),
+        (["plan", "ü..test", "--ipv4=192.0.2.1"], 1, "ü..test: is not a domain name; put one like koprogo.com"),
         (["plan"], 1, "/nonexistent/.env: there is no such file"),
     ],
 )
 def test_mistakes_are_explained(api: Api, arguments: list[str], code: int, says: str) -> None:
     found, _, errors = run(api, *arguments)
     assert (found, says in errors) == (code, True), errors
+
+
+def test_every_mistake_is_named_at_once_and_before_anything_connects(api: Api) -> None:
+    wrong = ["*.koprogo.test", "", "--ipv4=192.0.2", "--ipv6=fe80::1%eth0", "--ttl=4294967296", "--issuer=ca"]
+    code, out, errors = run(api, "plan", *wrong, OVH_CONSUMER_KEY="")
+    assert (code, out, errors.splitlines()) == (
+        1,
+        "",
+        [
+            "*.koprogo.test: is not a domain name; put one like koprogo.com",
+            "'': is not a domain name; put one like koprogo.com",
+            "--ipv4 (192.0.2): is no IPv4 address; put one like 192.0.2.1",
+            "--ipv6 (fe80::1%eth0): is an address on one machine's network only; put one like 2001:db8::1",
+            "--issuer (ca): is not a domain name; put one like koprogo.com",
+            "--ttl (4294967296): is not between 60 and 2147483647 seconds",
+            "OVH_CONSUMER_KEY: missing. Make it with: python provision.py credentials, or put CONFIGURE_DNS_AUTO=false",
+            "Nothing was done: mend the lines above, in .env or the environment.",
+        ],
+    )
+    assert api.calls == []
 
 
 def test_missing_keys_are_all_named(api: Api) -> None:
