@@ -4,7 +4,7 @@ import re
 import time
 from pathlib import Path
 
-from credentials_operator import APPLICATION, LEAST, RULES, Operator, end, lines, until_the_page, validate
+from credentials_operator import APPLICATION, KEYS, LEAST, RULES, Operator, end, lines, until_the_page, validate
 from ovh_stand_in import CONSUMER, Api
 
 
@@ -113,3 +113,20 @@ def test_an_odd_answer_in_the_place_of_a_key_is_named_with_its_query_id(api: Api
         errors,
     )
     assert operator.file.read_text() == before
+
+
+def test_a_zone_is_taken_in_ovhs_spelling_and_none_is_a_mistake(api: Api, tmp_path: Path) -> None:
+    operator = Operator(tmp_path, OVH_ENDPOINT=api.url, **KEYS)
+    status, out, _ = operator.run("--zone=KOPROGO.test.", "--zone=koprogo.test", "--check")
+    assert (status, lines(out)[0]) == (
+        0,
+        "koprogo.test, api.koprogo.test: zone koprogo.test, as the command line has it.",
+    )
+    calls = len(api.calls)
+    assert operator.run("--zone=koprogo..test", "--zone=a b") == (
+        1,
+        "",
+        "--zone (koprogo..test): is not a domain name; put one like koprogo.com\n"
+        "--zone (a b): is not a domain name; put one like koprogo.com\n",
+    )
+    assert len(api.calls) == calls
