@@ -5,13 +5,12 @@ to make, `status` no server that answers, or the command line is wrong; 130 inte
 What was made before a failure stays, and the next run goes on from there: there is no state but the cloud's own.
 """
 
-import os
-import signal
 import sys
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    # imports take a moment, and interrupted in the middle they end in a traceback; nothing is done until their end
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+from cloud import early
+
+if __name__ == "__main__":
+    early.quiet_if_interrupted()
 
 from collections.abc import Callable
 from functools import partial
@@ -24,9 +23,7 @@ try:
 
     from cloud import command_line
 except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error.name} is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python provision.py"
-    )
+    sys.exit(early.not_installed(error, "provision.py"))
 
 COMMON = (
     click.option("--openrc", type=click.Path(path_type=Path), help="Log in with this openrc.sh, as OVH gives it."),

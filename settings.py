@@ -156,16 +156,10 @@ def load_dns(env_file: Path | None = None, *, keys: bool = True) -> tuple[Ovh, t
 
     Without `keys`, those need not be there. Raises SettingsError with every mistake.
     """
-    given = {} if keys else {"CONFIGURE_DNS_AUTO": "false"}
-    path = env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env")
-    mistakes = list[str]()
-    for section in (Ovh, Lookups):
-        try:
-            section.read(path, **given)
-        except ValidationError as error:
-            mistakes += _explained(section, error)
-    _raise(mistakes)
-    return Ovh.read(path, **given), Lookups.read(path).dns_resolvers
+    written = _written(env_file, needed=False)
+    parts, mistakes = _parts(written, (Ovh, Lookups), {} if keys else {"CONFIGURE_DNS_AUTO": "false"})
+    _raise(written.mistakes + mistakes)
+    return parts["ovh"], parts["lookups"].dns_resolvers
 
 
 def load_keys(env_file: Path | None = None) -> KeySettings:
@@ -244,9 +238,11 @@ def _raise(mistakes: list[str]) -> None:
         raise SettingsError("\n".join(mistakes))
 
 
-def _written(env_file: Path | None) -> _Written:
+def _written(env_file: Path | None, *, needed: bool = True) -> _Written:
     """The .env file, and what is wrong with it before any value is checked. Raises SettingsError if it is no text."""
-    path = _found(env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env"))
+    path = _found(env_file or Path(os.environ.get("ENV_FILE") or ROOT / ".env"), needed=needed)
+    if not path.exists():
+        return _Written(path, {}, [])
     bindings, mistakes = dotenv_file.read(path)
     if not bindings:
         _raise(mistakes)
@@ -271,8 +267,8 @@ def _parts(
     return parts, mistakes + more
 
 
-def _found(name: Path) -> Path:
-    """The .env file by its whole path. Raises SettingsError if no file is there, or this user may not look."""
+def _found(name: Path, *, needed: bool) -> Path:
+    """The .env file by its whole path. Raises SettingsError if it is `needed` and not there, or cannot be a file."""
     try:
         path = checks.at_home(name).absolute()
     except ValueError as error:
@@ -280,6 +276,8 @@ def _found(name: Path) -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
+        if not needed:
+            return path
         mode = 0
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from None

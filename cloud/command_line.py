@@ -11,9 +11,9 @@ import click
 
 def start(command: click.Command) -> None:
     """Read the command line, and do what it says; for what click prints itself, too, such as --help."""
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started this; a file opened next would take its place
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
     try:
         command()
     except OSError as error:

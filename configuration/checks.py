@@ -13,12 +13,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import load_pem_x509_certificates
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 KEYS_THAT_SERVE = re.compile(rb"ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)")
 """Kinds of SSH keys that Nova takes and one can log in with."""
+NO_DOMAIN = "is not a domain name; put one like koprogo.com"
 NO_WEB_ADDRESS = "is not a web address; it begins with https:// and a host name"
 
 
@@ -28,10 +29,14 @@ def domain(value: str) -> str:
     if "://" in name or "/" in name:
         raise ValueError("is an address; put the bare name, as in koprogo.com")
     if not name.isascii():
-        raise ValueError(f"has letters outside a-z; put its ASCII form, {name.encode('idna').decode()}")
+        try:
+            ascii_form = name.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError(NO_DOMAIN) from None
+        raise ValueError(f"has letters outside a-z; put its ASCII form, {ascii_form}")
     labels = name.split(".")
     if len(labels) < 2 or len(name) > 253 or not all(LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004
-        raise ValueError("is not a domain name; put one like koprogo.com")
+        raise ValueError(NO_DOMAIN)
     if labels[-1].isdigit():
         raise ValueError("is an IP address; certificates are made for names, put one like koprogo.com")
     return name
@@ -87,6 +92,13 @@ def ovh_endpoint(value: str) -> str:
     if "://" in value:
         return http_url(value)
     raise ValueError(f"is not an endpoint of OVH; put one of {', '.join(names)}")
+
+
+def ovh_key(value: SecretStr) -> SecretStr:
+    """A key or secret of OVH's API. It goes into the headers of requests, which hold printable ASCII only."""
+    if not re.fullmatch(r"[ -~]*", value.get_secret_value()):
+        raise ValueError("holds a letter that no key of OVH has; copy it once more")
+    return value
 
 
 def ca_issuer(value: str) -> str:
@@ -320,6 +332,7 @@ HttpUrl = Annotated[str, AfterValidator(http_url)]
 AuthUrl = Annotated[str, AfterValidator(auth_url)]
 CaIssuer = Annotated[str, AfterValidator(ca_issuer)]
 OvhEndpoint = Annotated[str, AfterValidator(ovh_endpoint)]
+OvhKey = Annotated[SecretStr, AfterValidator(ovh_key)]
 RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
 Branch = Annotated[str, AfterValidator(branch)]
 ComposeFile = Annotated[str, AfterValidator(compose_file)]

@@ -11,10 +11,10 @@ class OvhKeys(Section):
 
     endpoint: check.OvhEndpoint = Field("ovh-eu", alias="OVH_ENDPOINT", description="ovh-eu, ovh-ca or ovh-us.")
     client_id: str = Field("", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys.")
-    client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
-    application_key: SecretStr | None = Field(None, alias="OVH_APPLICATION_KEY", description="One of three keys.")
-    application_secret: SecretStr | None = Field(None, alias="OVH_APPLICATION_SECRET", description="Goes with it.")
-    consumer_key: SecretStr | None = Field(None, alias="OVH_CONSUMER_KEY", description="One of three keys.")
+    client_secret: check.OvhKey | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
+    application_key: check.OvhKey | None = Field(None, alias="OVH_APPLICATION_KEY", description="One of three keys.")
+    application_secret: check.OvhKey | None = Field(None, alias="OVH_APPLICATION_SECRET", description="Goes with it.")
+    consumer_key: check.OvhKey | None = Field(None, alias="OVH_CONSUMER_KEY", description="One of three keys.")
 
     @field_validator("*", mode="before")
     @classmethod

@@ -11,6 +11,9 @@ from configuration.section import Section
 USERS = {"Ubuntu": "ubuntu", "Debian": "debian"}
 """First word of an image's name, and the user that it lets log in."""
 
+SHORTEST_TTL, LONGEST_TTL = 60, 2**31 - 1
+"""Seconds. The first is OVH's, the second that of the DNS (RFC 2181, 8)."""
+
 
 class OpenStack(Section):
     """Where the cloud is and who we are there: the variables of the openrc.sh that OVH lets one download."""
@@ -53,19 +56,25 @@ class Ovh(Section):
     configure_dns: bool = Field(
         True, alias="CONFIGURE_DNS_AUTO", description="false if the DNS records are yours to keep."
     )
-    ttl: int = Field(300, alias="DNS_TTL", ge=60, description="Seconds that resolvers may keep an address.")
+    ttl: int = Field(
+        300,
+        alias="DNS_TTL",
+        ge=SHORTEST_TTL,
+        le=LONGEST_TTL,
+        description="Seconds that resolvers may keep an address.",
+    )
     caa_issuer: check.CaIssuer = Field(
         "", alias="CAA_ISSUER", description="The only CA that may certify the names, as in letsencrypt.org; or none."
     )
     client_id: str = Field("", alias="OVH_CLIENT_ID", description="Service account, instead of the three keys.")
-    client_secret: SecretStr | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
-    application_key: SecretStr | None = Field(
+    client_secret: check.OvhKey | None = Field(None, alias="OVH_CLIENT_SECRET", description="Its secret.")
+    application_key: check.OvhKey | None = Field(
         None, alias="OVH_APPLICATION_KEY", description="Made with: python provision.py credentials."
     )
-    application_secret: SecretStr | None = Field(
+    application_secret: check.OvhKey | None = Field(
         None, alias="OVH_APPLICATION_SECRET", description="Comes with the application key."
     )
-    consumer_key: SecretStr | None = Field(
+    consumer_key: check.OvhKey | None = Field(
         None, alias="OVH_CONSUMER_KEY", description="Comes with the application key, once validated."
     )
 

@@ -94,8 +94,8 @@ def _in_handshake(cause: BaseException) -> bool:
     return any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(cause.__traceback__))
 
 
-def why(error: BaseException) -> str:
-    """What is in the way, and what to do about it; "" if that is not known."""
+def why(error: BaseException, variable: str = "OS_AUTH_URL") -> str:
+    """What is in the way, and what to do about it; "" if that is not known. `variable` says where the server is."""
     found = list(causes(error))
     host = _host(found)
     if wrong := next((cause for cause in found if isinstance(cause, WrongVariable)), None):
@@ -105,35 +105,35 @@ def why(error: BaseException) -> str:
             f"The proxy in HTTP_PROXY or HTTPS_PROXY does not let us through ({_system(found)})."
             f" Mend that variable, or name {host.partition(':')[0]} in NO_PROXY."
         )
-    return next((text for cause in found for text in _meaning(cause, host)), "")
+    return next((text for cause in found for text in _meaning(cause, host, variable)), "")
 
 
-def _meaning(cause: BaseException, host: str) -> Iterator[str]:
+def _meaning(cause: BaseException, host: str, variable: str) -> Iterator[str]:
     match cause:
         case socket.gaierror(errno=socket.EAI_AGAIN):
             yield f"No name server answers for {host}. Check this machine's network and /etc/resolv.conf."
         case socket.gaierror():
-            yield f"Nobody knows the name {host.partition(':')[0]}. Check OS_AUTH_URL, and this machine's DNS."
+            yield f"Nobody knows the name {host.partition(':')[0]}. Check {variable}, and this machine's DNS."
         case ConnectionRefusedError():
-            yield f"Nothing listens at {host}. Check the address and the port in OS_AUTH_URL."
+            yield f"Nothing listens at {host}. Check the address and the port in {variable}."
         case ssl.SSLCertVerificationError():
             yield (
                 f"The TLS certificate of {host} does not verify: {cause.verify_message}."
-                " Check OS_AUTH_URL, and the time of this machine."
+                f" Check {variable}, and the time of this machine."
             )
         case ssl.SSLError() if _in_handshake(cause):
-            yield f"{host} does not speak TLS. Check OS_AUTH_URL: is it http:// there?"
+            yield f"{host} does not speak TLS. Check {variable}: is it http:// there?"
         case OSError(errno=number) if number in NO_WAY:
-            yield f"There is no way to {host}. Check this machine's network, and the address in OS_AUTH_URL."
+            yield f"There is no way to {host}. Check this machine's network, and the address in {variable}."
         case ConnectTimeoutError() if type(cause) is ConnectTimeoutError:
-            yield _silent(host)
+            yield _silent(host, variable)
         case OSError() if _in_handshake(cause):
-            hangs_up = f"{host} hangs up before TLS has begun. Run again; if it stays so, check OS_AUTH_URL."
-            yield _silent(host) if isinstance(cause, TimeoutError) else hangs_up
+            hangs_up = f"{host} hangs up before TLS has begun. Run again; if it stays so, check {variable}."
+            yield _silent(host, variable) if isinstance(cause, TimeoutError) else hangs_up
 
 
-def _silent(host: str) -> str:
-    return f"{host} does not answer. Check the address in OS_AUTH_URL, and the firewalls on the way."
+def _silent(host: str, variable: str) -> str:
+    return f"{host} does not answer. Check the address in {variable}, and the firewalls on the way."
 
 
 def _host(found: list[BaseException]) -> str:

@@ -40,9 +40,10 @@ class Account:
 
     def state(self, zone: str) -> ZoneState:
         """How a zone is served."""
-        about = self._client.thing(f"/domain/zone/{zone}", "nameServers")
-        status = self._client.thing(f"/domain/zone/{zone}/status", "isDeployed")
-        return ZoneState(tuple(about["nameServers"]), bool(status["isDeployed"]), tuple(status.get("errors") or ()))
+        about = self._client.thing(f"/domain/zone/{zone}", nameServers=list)
+        status = self._client.thing(f"/domain/zone/{zone}/status", isDeployed=bool)
+        servers, errors = (tuple(map(str, texts or ())) for texts in (about["nameServers"], status.get("errors")))
+        return ZoneState(servers, status["isDeployed"], errors)
 
     def rows(self, zone: str, subdomain: str, kinds: Iterable[str]) -> Iterator[Row]:
         """The records of this name and these types. OVH's filters are patterns: others may be among them."""
@@ -54,9 +55,9 @@ class Account:
         for path, (kind, field) in SERVICES.items():
             base = f"/domain/zone/{zone}/{path}"
             for identifier in self._client.numbers(f"{base}?subDomain={quote(subdomain)}"):
-                found = self._client.thing(f"{base}/{identifier}", "subDomain", field)
+                found = self._client.thing(f"{base}/{identifier}", subDomain=str | None, **{field: str})
                 if (found["subDomain"] or "").lower() == subdomain:
-                    yield Service(zone, subdomain, kind, str(found[field]))
+                    yield Service(zone, subdomain, kind, found[field])
 
     def create(self, row: Row) -> None:
         """Make a record; where an answer is lost, look whether it was made before it is made again."""
@@ -68,7 +69,7 @@ class Account:
         try:
             self._client.call("PUT", _path(row), body)
         except Refused as error:
-            raise _moved(row) if error.status == NOT_FOUND else error from None
+            raise _moved(row, error) if error.status == NOT_FOUND else error from None
 
     def delete(self, row: Row) -> None:
         """Delete the record; that it is gone already is as good."""
@@ -85,7 +86,7 @@ class Account:
                 if error.status != NOT_FOUND:
                     raise
                 if not lost:
-                    self._surely_gone(row)
+                    self._surely_gone(row, error)
 
         self._client.patiently(attempt)
 
@@ -101,10 +102,10 @@ class Account:
             if not any(_alike(same, row) for same in self.rows(row.zone, row.subdomain, [row.kind])):
                 raise
 
-    def _surely_gone(self, row: Row) -> None:
+    def _surely_gone(self, row: Row, error: Refused) -> None:
         """An id that does not exist is a record that somebody deleted, or one that has another id by now."""
         if any(_alike(same, row) for same in self.rows(row.zone, row.subdomain, [row.kind])):
-            raise _moved(row)
+            raise _moved(row, error)
 
     def _refresh(self, zone: str) -> None:
         try:
@@ -117,25 +118,24 @@ class Account:
         shown: dict[int, Row] = {}
         for pause in (*self._pauses, None):
             listed = self._client.numbers(listing)
-            shown |= {i: row for i in listed if i not in shown and (row := self._row(zone, i))}
-            missing = [i for i in listed if i not in shown]
+            missing = list[Refused]()
+            for identifier in listed:
+                try:
+                    shown[identifier] = shown.get(identifier) or self._row(zone, identifier)
+                except Refused as error:
+                    if error.status != NOT_FOUND:
+                        raise
+                    missing.append(error)
             if not missing:
                 yield from (shown[i] for i in listed)
                 return
             if pause is not None:
                 time.sleep(pause)
-        raise CloudError(
-            f"OVH lists record {missing[0]} of {zone} and does not show it. Wait a minute, then run again."
-        )
+        raise CloudError(f"{missing[0]} OVH lists that record and does not show it. Wait a minute, then run again.")
 
-    def _row(self, zone: str, identifier: int) -> Row | None:
-        try:
-            path = f"/domain/zone/{zone}/record/{identifier}"
-            found = self._client.thing(path, "subDomain", "fieldType", "target", "ttl")
-        except Refused as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+    def _row(self, zone: str, identifier: int) -> Row:
+        path = f"/domain/zone/{zone}/record/{identifier}"
+        found = self._client.thing(path, subDomain=str | None, fieldType=str, target=str, ttl=int | None)
         subdomain = (found["subDomain"] or "").lower()
         return Row(zone, subdomain, found["fieldType"], found["target"], found["ttl"] or 0, identifier)
 
@@ -148,8 +148,8 @@ def _alike(one: Row, other: Row) -> bool:
     return (one.subdomain, one.kind, one.value) == (other.subdomain, other.kind, other.value)
 
 
-def _moved(row: Row) -> CloudError:
+def _moved(row: Row, error: Refused) -> CloudError:
     return CloudError(
-        f"OVH has record {row.id} ({row.kind} {row.name}) no more: the zone was changed or imported meanwhile."
+        f"{error} OVH has that record ({row.kind} {row.name}) no more: the zone was changed or imported meanwhile."
         " Run again: the plan is then made anew."
     )

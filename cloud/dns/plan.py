@@ -92,8 +92,10 @@ class Plan:
     def summary(self) -> str:
         """How much there is to do, in a line."""
         count = {action: sum(change.action is action for change in self.changes) for action in Action}
+        if self.problems:
+            return "Nothing can be written."
         if not self.zones:
-            return "The DNS records are right, and served." if not self.problems else "Nothing can be written."
+            return "The DNS records are right, and served."
         return (
             f"DNS: {count[Action.CREATE]} to create, {count[Action.CHANGE]} to change, {count[Action.DELETE]} to delete"
             f" in {', '.join(self.zones)}; no other record is touched."
@@ -166,9 +168,10 @@ def _delegated(name: str, zone: str, sets: Mapping[tuple[str, str], list[Row]]) 
     """That a record here would never be served, since the zone hands the name to other servers."""
     for parent in within(name, zone):
         if rows := sets.get((parent, DELEGATION)):
+            servers = ", ".join(row.target.rstrip(".") for row in rows)
             return (
-                f"{parent} is delegated to {rows[0].target} (NS), so no record of {zone} is served for {name}."
-                " Set the records there, or remove the delegation in OVH's console and run again."
+                f"{parent} is delegated (NS) to {servers}, so records of {name} in {zone} have no effect."
+                " Write them there, or remove the delegation in OVH's console, then run again."
             )
     return None
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cloud.ovh import errors
-from cloud.ovh.client import Client
+from cloud.ovh.client import Client, having
 from cloud.ovh.errors import FORBIDDEN, NOT_FOUND, Refused
 from cloud.ovh.rights import Rule
 
@@ -67,13 +68,26 @@ def is_missing_right(error: Refused) -> bool:
 def _granted(client: Client) -> Granted | None:
     """The key's rules and end; None for a service account, and where it may not be asked."""
     try:
-        told = client.thing("/auth/currentCredential", "rules", "expiration")
+        told = client.call("GET", "/auth/currentCredential", right=_is_credential)
     except Refused as error:
         if is_missing_right(error):
             return None
         raise
-    ends = datetime.fromisoformat(told["expiration"]).astimezone(UTC) if told["expiration"] else None
-    return Granted([Rule(rule["method"], rule["path"]) for rule in told["rules"]], ends)
+    return Granted([Rule(rule["method"], rule["path"]) for rule in told["rules"]], _end(told["expiration"]))
+
+
+def _is_credential(data: Any) -> bool:
+    if not having(rules=list, expiration=str | None)(data):
+        return False
+    try:
+        _end(data["expiration"])
+    except ValueError:
+        return False
+    return all(map(having(method=str, path=str), data["rules"]))
+
+
+def _end(expiration: str | None) -> datetime | None:
+    return datetime.fromisoformat(expiration).astimezone(UTC) if expiration else None
 
 
 def _may(client: Client, rule: Rule) -> bool:

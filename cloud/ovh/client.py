@@ -1,7 +1,9 @@
 """Calls of OVH's API that are tried again within bounds. Every failure says which call, why, and what to do."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin
 
@@ -10,8 +12,9 @@ import ovh.client
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from cloud.api.unreachable import check_environment
 from cloud.ovh import errors
-from cloud.ovh.errors import Passing, Refused, Stale
+from cloud.ovh.errors import Passing, Refused, Right, Stale
 from cloud.trouble import CloudError
 
 TIMEOUTS = (5.0, 30.0)
@@ -30,6 +33,18 @@ def silent(_: str) -> None:
     """Say nothing."""
 
 
+def anything(_: Any) -> bool:
+    """Of calls whose answer is not read."""
+    return True
+
+
+def having(**fields: Any) -> Right:
+    """Of an object that has these fields, each of its type or of one of several (str | None)."""
+    return lambda data: (
+        isinstance(data, dict) and all(name in data and isinstance(data[name], kind) for name, kind in fields.items())
+    )
+
+
 @dataclass(frozen=True, repr=False)
 class Keys:
     """Who we are for OVH: an application and consumer key, or a service account (client_id, client_secret)."""
@@ -42,6 +57,17 @@ class Keys:
     client_secret: str | None = None
 
 
+class _Ovh(ovh.Client):  # type: ignore[misc]  # python-ovh has no types
+    """python-ovh's, but for the answer that comes before all others: it is read as they are."""
+
+    @cached_property
+    def time_delta(self) -> int:
+        """Seconds that OVH's clock is ahead of ours. Raises CloudError."""
+        response = self.raw_call("GET", "/auth/time", need_auth=False)
+        there: int = errors.read(response, self._endpoint, lambda data: isinstance(data, int))
+        return there - int(time.time())
+
+
 class Client:
     """One account at OVH."""
 
@@ -51,26 +77,26 @@ class Client:
         self._keys, self._say, self._pause = keys, say, pause
         self._client = self._new()
 
-    def call(self, method: str, path: str, body: Any = None, *, signed: bool = True) -> Any:
-        """Call until there is an answer, for what may be carried out twice without harm. Raises CloudError.
+    def call(self, method: str, path: str, body: Any = None, *, signed: bool = True, right: Right = anything) -> Any:
+        """Call until there is a `right` answer, for what may be carried out twice without harm. Raises CloudError.
 
         Not `signed`: as the application alone, which a few calls of /auth allow.
         """
-        return self.patiently(lambda: self.once(method, path, body, signed=signed))
+        return self.patiently(lambda: self.once(method, path, body, signed=signed, right=right))
 
     def names(self, path: str) -> list[str]:
         """GET a list of names. Raises CloudError."""
-        found: list[str] = self._got(path, lambda data: _list_of(str, data))
+        found: list[str] = self.call("GET", path, right=lambda data: _list_of(str, data))
         return found
 
     def numbers(self, path: str) -> list[int]:
         """GET a list of ids. Raises CloudError."""
-        found: list[int] = self._got(path, lambda data: _list_of(int, data))
+        found: list[int] = self.call("GET", path, right=lambda data: _list_of(int, data))
         return found
 
-    def thing(self, path: str, *fields: str) -> dict[str, Any]:
-        """GET an object that has these fields. Raises CloudError."""
-        found: dict[str, Any] = self._got(path, lambda data: isinstance(data, dict) and data.keys() >= set(fields))
+    def thing(self, path: str, **fields: Any) -> dict[str, Any]:
+        """GET an object; fields as of `having`. Raises CloudError."""
+        found: dict[str, Any] = self.call("GET", path, right=having(**fields))
         return found
 
     def patiently(self, do: Callable[[], Any]) -> Any:
@@ -84,10 +110,10 @@ class Client:
         )
         return retrying(do)
 
-    def once(self, method: str, path: str, body: Any = None, *, signed: bool = True) -> Any:
+    def once(self, method: str, path: str, body: Any = None, *, signed: bool = True, right: Right = anything) -> Any:
         """Call a single time. Raises Refused or Passing (which CloudErrors are), or any other CloudError."""
         try:
-            return errors.read(self._send(method, path, body, signed), self.endpoint)
+            return errors.read(self._send(method, path, body, signed), self.endpoint, right)
         except Stale as error:
             self._client = self._new()  # which compares the clocks, and gets a token
             raise Stale(f"OVH: {method} {path}: {error}.") from None
@@ -98,24 +124,12 @@ class Client:
         except CloudError as error:
             raise CloudError(f"OVH: {error}.") from None
 
-    def _got(self, path: str, right: Callable[[Any], bool]) -> Any:
-        def attempt() -> Any:
-            data = self.once("GET", path)
-            if not right(data):
-                raise Passing(f"OVH: GET {path}: {errors.odd(self.endpoint)}.")
-            return data
-
-        return self.patiently(attempt)
-
     def _send(self, method: str, path: str, body: Any, signed: bool) -> requests.Response:
         try:
+            check_environment(ovh.client.ENDPOINTS[_NAME])
             # Not `call`, which fails on errors whose body is no object, and hides the status of those that are HTML.
             response: requests.Response = self._client.raw_call(method, path, body, need_auth=signed)
-        # The answer of /auth/time, which comes first, is read by python-ovh itself.
-        except (requests.RequestException, ovh.APIError, AttributeError, TypeError) as error:
-            answered = getattr(error, "response", None)
-            if isinstance(answered, requests.Response):
-                return answered
+        except (requests.RequestException, ovh.APIError) as error:
             raise errors.unanswered(error, self.endpoint) from None
         return response
 
@@ -125,7 +139,7 @@ class Client:
         for table, otherwise in zip(tables, (keys.endpoint, urljoin(keys.endpoint, "/auth/oauth2/token")), strict=True):
             table[_NAME] = table.get(keys.endpoint, otherwise)
         try:
-            return ovh.Client(
+            return _Ovh(
                 endpoint=_NAME,
                 application_key=keys.application_key,
                 application_secret=keys.application_secret,

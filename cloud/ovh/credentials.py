@@ -15,6 +15,7 @@ from cloud.ovh.errors import Refused
 from cloud.ovh.work import KEY, Work, keys_of
 from cloud.show import console
 from cloud.trouble import CloudError
+from configuration.checks import domain
 from settings import KeySettings
 
 AGAIN = "python provision.py credentials"
@@ -47,7 +48,7 @@ def credentials(*, zones: Sequence[str], only_check: bool, new: bool, oauth2: bo
 def _zones(settings: KeySettings, names: Iterable[str], given: Sequence[str]) -> tuple[list[str], str]:
     """The zones that hold the names, and who says so. Raises CloudError if nobody does."""
     if given:
-        return list(given), "as the command line has it"
+        return _right(given), "as the command line has it"
     if settings.ovh.consumer_key or settings.ovh.client_id:
         try:
             there = Client(keys_of(settings)).names("/domain/zone")
@@ -56,6 +57,19 @@ def _zones(settings: KeySettings, names: Iterable[str], given: Sequence[str]) ->
         else:
             return _homes(names, there), "as the OVH account has it"
     return sorted({_served(name, settings.site.dns_resolvers) for name in names}), "as the DNS has it"
+
+
+def _right(zones: Iterable[str]) -> list[str]:
+    """Zones in OVH's spelling: rights for another one would be none. Raises CloudError with every mistake."""
+    found, mistakes = list[str](), list[str]()
+    for zone in zones:
+        try:
+            found.append(domain(zone))
+        except ValueError as error:
+            mistakes.append(f"--zone ({zone}): {error}")
+    if mistakes:
+        raise CloudError("\n".join(mistakes))
+    return list(dict.fromkeys(found))
 
 
 def _homes(names: Iterable[str], zones: Sequence[str]) -> list[str]:

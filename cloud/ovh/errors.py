@@ -1,11 +1,13 @@
 """What OVH's answers mean: data, or an error in a line that an operator can act on; never with a secret in it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import ovh.exceptions
 import requests
 
+from cloud.api.unreachable import WrongVariable, why
 from cloud.trouble import CloudError, NotYet
 
 # errorCode of OVH's gateway → what to do.
@@ -48,16 +50,20 @@ class Stale(Passing):
     """OVH's clock and ours have parted since they were compared, or a service account's token is no longer valid."""
 
 
-def read(response: requests.Response, endpoint: str) -> Any:
+Right = Callable[[Any], bool]
+"""Whether data has the form that a call answers in."""
+
+
+def read(response: requests.Response, endpoint: str, right: Right) -> Any:
     """The data of an answer; None if it has none. Raises Refused or Passing."""
     status = response.status_code
-    if status == NO_CONTENT:
-        return None
     try:
-        body = response.json()
+        body = None if status == NO_CONTENT else response.json()
     except ValueError:
         raise Passing(_with_query_id(_not_json(response, endpoint), response)) from None
     if status < 300:  # noqa: PLR2004 - the successes of HTTP
+        if not right(body):
+            raise Passing(_with_query_id(odd(endpoint), response))
         return body
     said = body if isinstance(body, dict) else {}
     text = _with_query_id(_meaning(status, said), response)
@@ -70,8 +76,11 @@ def read(response: requests.Response, endpoint: str) -> Any:
 
 def unanswered(error: Exception, endpoint: str) -> CloudError:
     """What to tell of an exception in the place of an answer."""
+    if isinstance(error, WrongVariable):
+        return CloudError(str(error).rstrip("."))
     if isinstance(error, requests.RequestException | ovh.exceptions.HTTPError):
-        return Passing(f"OVH's API at {endpoint} cannot be reached. Check the network and OVH_ENDPOINT, then run again")
+        reason = why(error, "OVH_ENDPOINT") or "Check the network and OVH_ENDPOINT, then run again"
+        return Passing(f"OVH's API at {endpoint} cannot be reached. {reason.rstrip('.')}")
     if isinstance(error, ovh.exceptions.OAuth2FailureError):
         return _no_token(str(error))
     if isinstance(error, ovh.exceptions.InvalidConfiguration):

@@ -6,7 +6,7 @@ import stat
 import settings as variables
 from cloud.ovh import errors, rights
 from cloud.ovh.check import is_missing_right
-from cloud.ovh.client import Client, Keys
+from cloud.ovh.client import Client, Keys, having
 from cloud.ovh.errors import Passing, Refused
 from cloud.ovh.work import CHECK, KEY, Work
 from cloud.show import step
@@ -39,11 +39,9 @@ def _asked_for(work: Work) -> tuple[str, str]:
     have = work.keys
     client = Client(Keys(have.endpoint, have.application_key, have.application_secret), work.say)
     body = {"accessRules": rights.access_rules(work.rules)}
-    asked = client.call("POST", "/auth/credential", body, signed=False)
-    try:
-        return str(asked["consumerKey"]), str(asked["validationUrl"])
-    except (TypeError, KeyError):
-        raise CloudError(f"OVH: POST /auth/credential: {errors.odd(have.endpoint)}.") from None
+    right = having(consumerKey=str, validationUrl=str)
+    asked = client.call("POST", "/auth/credential", body, signed=False, right=right)
+    return asked["consumerKey"], asked["validationUrl"]
 
 
 def _validated(client: Client) -> bool:

@@ -1,9 +1,10 @@
 """`provision.py credentials` makes a key with the least rights, or says how one is made."""
 
+import re
 import time
 from pathlib import Path
 
-from credentials_operator import APPLICATION, LEAST, RULES, Operator, end, lines, until_the_page, validate
+from credentials_operator import APPLICATION, KEYS, LEAST, RULES, Operator, end, lines, until_the_page, validate
 from ovh_stand_in import CONSUMER, Api
 
 
@@ -98,3 +99,34 @@ def test_a_key_that_is_over_is_said_so_and_another_is_made(api: Api, tmp_path: P
     assert status == 0
     assert "~ OVH_CONSUMER_KEY (hidden) → (hidden)" in lines(out)
     assert operator.run("--check")[0] == 0
+
+
+def test_an_odd_answer_in_the_place_of_a_key_is_named_with_its_query_id(api: Api, tmp_path: Path) -> None:
+    operator = Operator(tmp_path, OVH_ENDPOINT=api.url, **APPLICATION)
+    api.faults.add("odd", path="/auth/credential", times=None)
+    before = operator.file.read_text()
+    status, _, errors = operator.run("--zone=koprogo.test")
+    assert status == 1
+    assert re.fullmatch(
+        rf"OVH: POST /auth/credential: {re.escape(api.url)} answered in a way that OVH's API does not\. Check"
+        r" OVH_ENDPOINT, or run again in a minute \(OVH-Query-ID: EU\.ext-3\.\w{8}\.\w{16}\)\.\n",
+        errors,
+    )
+    assert operator.file.read_text() == before
+
+
+def test_a_zone_is_taken_in_ovhs_spelling_and_none_is_a_mistake(api: Api, tmp_path: Path) -> None:
+    operator = Operator(tmp_path, OVH_ENDPOINT=api.url, **KEYS)
+    status, out, _ = operator.run("--zone=KOPROGO.test.", "--zone=koprogo.test", "--check")
+    assert (status, lines(out)[0]) == (
+        0,
+        "koprogo.test, api.koprogo.test: zone koprogo.test, as the command line has it.",
+    )
+    calls = len(api.calls)
+    assert operator.run("--zone=koprogo..test", "--zone=a b") == (
+        1,
+        "",
+        "--zone (koprogo..test): is not a domain name; put one like koprogo.com\n"
+        "--zone (a b): is not a domain name; put one like koprogo.com\n",
+    )
+    assert len(api.calls) == calls

@@ -2,11 +2,16 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from credentials_operator import KEYS, ZONE, Operator, lines
+from dns_account import client
 from ovh_stand_in import CLIENT, CLIENT_SECRET, CONSUMER, EVERYTHING, KEY, Api
 
+from cloud.ovh.check import check
+from cloud.ovh.rights import rules
+from cloud.trouble import CloudError
 from sandbox.internet.ovh_api.accounts import ConsumerKey, ServiceAccount
 
 
@@ -74,3 +79,17 @@ def test_a_service_account(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert status == 0
     assert '"urn": "urn:v1:eu:resource:dnsZone:koprogo.test"' in lines(out)
     assert '"flow": "CLIENT_CREDENTIALS",' in lines(out)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"rules": [1], "expiration": None},
+        {"rules": [{"method": "GET"}], "expiration": None},
+        {"rules": [], "expiration": "tomorrow"},
+    ],
+)
+def test_a_key_that_is_told_of_in_another_form_is_an_odd_answer(api: Api, answer: Any) -> None:
+    api.faults.add("odd", path="/auth/currentCredential", times=None, value=answer)
+    with pytest.raises(CloudError, match=r"^OVH: GET /auth/currentCredential: .* answered in a way .*OVH-Query-ID: EU"):
+        check(client(api), rules(["koprogo.test"]))

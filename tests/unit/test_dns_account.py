@@ -102,7 +102,7 @@ def test_problems_keep_everything_as_it_is(api: Api) -> None:
 def test_a_delegation_above_the_name_keeps_everything_as_it_is(api: Api) -> None:
     put(api, "app", "ns1.elsewhere.test.", "NS")
     before = table(api)
-    with pytest.raises(CloudError, match=r"app.koprogo.test is delegated to ns1.elsewhere.test. \(NS\), so no record"):
+    with pytest.raises(CloudError, match=r"app.koprogo.test is delegated \(NS\) to ns1.elsewhere.test, so"):
         apply(api, wanted(["a.app.koprogo.test"], "192.0.2.1", None))
     assert table(api) == before
 
@@ -198,6 +198,39 @@ def test_an_api_that_is_not_there_is_tried_again_and_named() -> None:
         there.names("/domain/zone")
     assert len(said) == 4
     assert said[0].endswith("Trying again in 0 s.")
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        (
+            {"REQUESTS_CA_BUNDLE": "/nonexistent"},
+            "REQUESTS_CA_BUNDLE names /nonexistent, which is not there. Mend or unset that variable.",
+        ),
+        (
+            {"http_proxy": "http://user:hidden@127.0.0.1:1", "no_proxy": ""},
+            "The proxy in HTTP_PROXY or HTTPS_PROXY does not let us through (Connection refused)."
+            " Mend that variable, or name 127.0.0.1 in NO_PROXY.",
+        ),
+    ],
+)
+def test_what_the_environment_says_of_proxies_and_authorities_is_named(
+    api: Api, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], says: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CloudError) as caught:
+        zones(api).plan(WANT, TTL)
+    assert str(caught.value).endswith(says)
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_endpoint_that_speaks_no_tls_is_named(api: Api) -> None:
+    keys = Keys(api.url.replace("http:", "https:"), KEY, SECRET, CONSUMER)
+    with pytest.raises(
+        CloudError, match=r"127\.0\.0\.1:\d+ does not speak TLS\. Check OVH_ENDPOINT: is it http:// there"
+    ):
+        Client(keys, pause=0).names("/domain/zone")
 
 
 def test_what_was_made_is_removed_and_nothing_else(api: Api) -> None:

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,12 @@ ADDED = [
 ]
 
 
-def start(api: Api, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    """Start the program with the keys of the account, and no .env."""
+def start(api: Api, *arguments: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
+    """Start the program with the keys of the account, and no .env; `prefix` is a command that starts another."""
     keys = {"OVH_ENDPOINT": api.url, "OVH_APPLICATION_KEY": KEY, "OVH_APPLICATION_SECRET": SECRET}
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVH_", "DNS_", "CAA_"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "cloud.dns", *arguments],
+        [*prefix, sys.executable, "-m", "cloud.dns", *arguments],
         cwd=ROOT,
         env={**clean, "ENV_FILE": "/nonexistent/.env", **keys, "OVH_CONSUMER_KEY": CONSUMER, **variables},
         stdin=subprocess.DEVNULL,
@@ -111,12 +113,14 @@ def test_several_addresses_stay_unless_they_may_go(api: Api) -> None:
     assert [row for row in table(api) if row[0] == "api"] == [("api", "A", "192.0.2.1")]
 
 
-def test_nobody_to_ask_is_a_no(api: Api) -> None:
+@pytest.mark.parametrize("closed", [False, True])
+def test_nobody_to_ask_is_a_no(api: Api, closed: bool) -> None:
     before = table(api)
-    code, _, errors = run(api, "apply", *WISH)
-    assert (code, errors.splitlines()[-1]) == (
+    process = start(api, "apply", *WISH, prefix=["sh", "-c", 'exec "$@" <&-', "sh"] if closed else [])
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (
         1,
-        "Nothing was done: nobody answered. Run it in a terminal, or with --yes.",
+        "Nothing was done: nobody answered. Run it in a terminal, or with --yes.\n",
     )
     assert table(api) == before
 
@@ -126,20 +130,45 @@ def test_nobody_to_ask_is_a_no(api: Api) -> None:
     [
         (["plan", "koprogo.test"], 1, "Names need an address: --ipv4 192.0.2.1, and --ipv6 where there is one."),
         (["plan", "--ipv4=192.0.2.1"], 1, "An address needs names: www.example.org --ipv4 192.0.2.1"),
-        (["plan", "https://koprogo.test", "--ipv4=192.0.2.1"], 2, "is an address; put the bare name"),
-        (["plan", "koprogo.test", "--ipv4=2001:db8::1"], 2, "Expected 4 octets in '2001:db8::1'"),
-        (["plan", "koprogo.test", "--ipv4=192.0.2.1", "--ttl=5"], 2, "5 is not in the range x>=60"),
+        (
+            ["plan", "https://koprogo.test", "--ipv4=192.0.2.1"],
+            1,
+            "https://koprogo.test: is an address; put the bare name",
+        ),
+        (["plan", "koprogo.test", "--ipv4=2001:db8::1"], 1, "--ipv4 (2001:db8::1): is no IPv4 address"),
+        (["plan", "koprogo.test", "--ipv4=192.0.2.1", "--ttl=5"], 1, "--ttl (5): is not between 60 and 2147483647 s"),
         (
             ["plan", "koprogo.com", "--ipv4=192.0.2.1"],
             1,
             "koprogo.com is in no DNS zone of this OVH account",
         ),
+        (["plan", "ü..test", "--ipv4=192.0.2.1"], 1, "ü..test: is not a domain name; put one like koprogo.com"),
         (["plan"], 1, "/nonexistent/.env: there is no such file"),
     ],
 )
 def test_mistakes_are_explained(api: Api, arguments: list[str], code: int, says: str) -> None:
     found, _, errors = run(api, *arguments)
     assert (found, says in errors) == (code, True), errors
+
+
+def test_every_mistake_is_named_at_once_and_before_anything_connects(api: Api) -> None:
+    wrong = ["*.koprogo.test", "", "--ipv4=192.0.2", "--ipv6=fe80::1%eth0", "--ttl=4294967296", "--issuer=ca"]
+    code, out, errors = run(api, "plan", *wrong, OVH_CONSUMER_KEY="")
+    assert (code, out, errors.splitlines()) == (
+        1,
+        "",
+        [
+            "*.koprogo.test: is not a domain name; put one like koprogo.com",
+            "'': is not a domain name; put one like koprogo.com",
+            "--ipv4 (192.0.2): is no IPv4 address; put one like 192.0.2.1",
+            "--ipv6 (fe80::1%eth0): is an address on one machine's network only; put one like 2001:db8::1",
+            "--issuer (ca): is not a domain name; put one like koprogo.com",
+            "--ttl (4294967296): is not between 60 and 2147483647 seconds",
+            "OVH_CONSUMER_KEY: missing. Make it with: python provision.py credentials, or put CONFIGURE_DNS_AUTO=false",
+            "Nothing was done: mend the lines above, in .env or the environment.",
+        ],
+    )
+    assert api.calls == []
 
 
 def test_missing_keys_are_all_named(api: Api) -> None:
@@ -152,4 +181,74 @@ def test_check_needs_no_keys_and_says_who_cannot_be_asked(api: Api) -> None:
     code, _, errors = run(api, "check", *WISH, OVH_APPLICATION_KEY="", DNS_RESOLVERS="127.0.0.1")
     assert code == 1
     assert "koprogo.test" in errors
+    assert api.calls == []
+
+
+@pytest.mark.parametrize("library", ["click", "rich"])
+def test_ctrl_c_while_libraries_are_imported_is_quiet(tmp_path: Path, library: str) -> None:
+    (tmp_path / f"{library}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "cloud.dns", "check", *WISH]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(10), process.stderr.read()) == (130, b"")
+
+
+def test_a_library_that_is_not_there_is_a_line() -> None:
+    command = [sys.executable, "-S", "-m", "cloud.dns", "plan"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"click is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python -m cloud.dns\n",
+    )
+
+
+def test_a_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
+    command = ["sh", "-c", f"rmdir {tmp_path} && exec {sys.executable} -m cloud.dns plan"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "/.env: is a folder and not a file; put the file there, or its path into ENV_FILE"),
+        (b"DNS_TTL=300\nINSTANCE_NAME=k\xe9\n", "/.env: is not UTF-8 text (byte 28); save it as UTF-8"),
+        (b"DNS_TTL 300\n", "/.env: line 1 cannot be read; write NAME=value, and quote a value with spaces"),
+    ],
+)
+def test_an_env_file_that_is_none_is_explained(api: Api, tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / ".env"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    code, out, errors = run(api, "plan", *WISH, ENV_FILE=str(file))
+    assert (code, out, errors.splitlines()[-1]) == (
+        1,
+        "",
+        "Nothing was done: mend the lines above, in .env or the environment.",
+    )
+    assert says in errors
+    assert api.calls == []
+
+
+@pytest.mark.parametrize("name", ["OVH_APPLICATION_KEY", "OVH_APPLICATION_SECRET", "OVH_CONSUMER_KEY"])
+@pytest.mark.parametrize("value", ["k€y", "two\nlines"])
+def test_a_key_that_no_request_can_carry_is_named_and_not_shown(api: Api, name: str, value: str) -> None:
+    code, _, errors = run(api, "plan", *WISH, **{name: value})
+    assert (code, errors) == (
+        1,
+        f"{name}: holds a letter that no key of OVH has; copy it once more\n"
+        "Nothing was done: mend the lines above, in .env or the environment.\n",
+    )
     assert api.calls == []

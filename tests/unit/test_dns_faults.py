@@ -19,6 +19,17 @@ WRITTEN = [
     for kind, target in (("A", "192.0.2.1"), ("AAAA", "2001:db8::1"), ("CAA", '0 issue "letsencrypt.org"'))
 ]
 FOREIGN_PERMIT = ("api", "CAA", '0 issue "digicert.com"')
+QUERY = r"\(OVH-Query-ID: EU\.ext-3\.\w{8}\.\w{16}\)"
+RECORD = (
+    r"/domain/zone/koprogo\.test/record/\d+: OVH refused it \(404: The requested object \(id = \d+\) does not exist\)"
+)
+NEVER_SHOWN = (
+    rf"^OVH: GET {RECORD} {QUERY}\. OVH lists that record and does not show it\. Wait a minute, then run again\."
+)
+MOVED = (
+    rf"{RECORD} {QUERY}\. OVH has that record \([A-Z]+ [a-z.]+\) no more: the zone was changed or imported"
+    r" meanwhile\. Run again"
+)
 
 
 @pytest.fixture
@@ -221,10 +232,46 @@ def test_a_record_that_is_listed_and_not_shown_yet_is_waited_for_and_not_made_tw
     trial.assert_changed()
 
 
+@pytest.mark.parametrize("path", ["/auth/time", "/domain/zone", ".*/record\\?.*", ".*/status"])
+def test_an_odd_answer_that_stays_is_named_with_its_query_id(make: Callable[[], Trial], path: str) -> None:
+    trial = make()
+    trial.api.faults.add("odd", method="GET", path=path, times=None)
+    with pytest.raises(
+        CloudError, match=rf"^OVH: GET /domain/zone\S*: http\S+ answered in a way .* a minute {QUERY}\.$"
+    ):
+        trial.change()
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        (".*/record/.*", {"subDomain": "", "fieldType": "A", "target": None, "ttl": 0}),
+        (".*/record/.*", {"subDomain": 5, "fieldType": "A", "target": "10.0.0.9", "ttl": 0}),
+        (".*/record/.*", {"subDomain": "", "fieldType": "A", "target": "10.0.0.9", "ttl": "0"}),
+        ("/domain/zone/koprogo.test", {"nameServers": None}),
+        (".*/status", {"isDeployed": None}),
+    ],
+)
+def test_a_field_of_another_type_is_an_odd_answer(make: Callable[[], Trial], path: str, answer: Any) -> None:
+    trial = make()
+    trial.api.faults.add("odd", method="GET", path=path, times=None, value=answer)
+    with pytest.raises(CloudError, match=rf"answered in a way that OVH's API does not\. .* {QUERY}\.$"):
+        trial.change()
+
+
+def test_a_page_in_the_place_of_the_time_is_a_failure_with_its_query_id(make: Callable[[], Trial]) -> None:
+    trial = make()
+    trial.api.faults.add("html", path="/auth/time", times=None)
+    with pytest.raises(
+        CloudError, match=rf"^OVH: GET /domain/zone: OVH failed \(502\)\. Run again; .* page {QUERY}\.$"
+    ):
+        trial.change()
+
+
 def test_a_record_that_is_never_shown_is_an_error(make: Callable[[], Trial]) -> None:
     trial = make()
     trial.api.faults.add("404", method="GET", path=".*/record/[0-9]+", times=None)
-    with pytest.raises(CloudError, match=r"OVH lists record \d+ of koprogo\.test and does not show it\. Wait a minute"):
+    with pytest.raises(CloudError, match=NEVER_SHOWN):
         trial.change()
 
 
@@ -234,7 +281,7 @@ def test_ids_that_change_meanwhile_are_explained_and_nothing_else_is_hit(
 ) -> None:
     trial = make()
     trial.api.faults.add("newids", method=method)
-    with pytest.raises(CloudError, match=r"OVH has record \d+ .* no more: .*changed or imported meanwhile\. Run again"):
+    with pytest.raises(CloudError, match=rf"OVH: {method} {MOVED}"):
         trial.change()
     trial.assert_always_resolving()
     trial.change()
@@ -245,7 +292,7 @@ def test_a_record_with_another_id_does_not_count_as_deleted(make: Callable[[], T
     trial = make()
     trial.change()
     trial.api.faults.add("newids", method="DELETE", nth=6)
-    with pytest.raises(CloudError, match=r"OVH has record \d+ .* no more"):
+    with pytest.raises(CloudError, match=rf"OVH: DELETE {MOVED}"):
         trial.take_away()
     trial.take_away()
     assert table(trial.api) == trial.foreign

@@ -166,16 +166,6 @@ def test_a_cname_in_the_way_is_reported_once() -> None:
     assert plan.problems[0].startswith("api.koprogo.test is an alias (CNAME) of elsewhere.test.,")
 
 
-def test_a_name_that_the_zone_delegates_is_reported_once_and_the_apex_is_not_delegated() -> None:
-    rows = [row("", "ns1.ovh.test.", kind="NS"), row("app", "ns1.elsewhere.test.", kind="NS")]
-    plan = plan_of(rows, wanted(["koprogo.test", "x.app.koprogo.test"], "192.0.2.1", "2001:db8::1"))
-    assert [str(c) for c in plan.changes] == ["+ A    koprogo.test 192.0.2.1", "+ AAAA koprogo.test 2001:db8::1"]
-    assert plan.problems == (
-        "app.koprogo.test is delegated to ns1.elsewhere.test. (NS), so no record of koprogo.test is served for"
-        " x.app.koprogo.test. Set the records there, or remove the delegation in OVH's console and run again.",
-    )
-
-
 def test_a_name_outside_the_account_is_a_problem_that_says_what_there_is() -> None:
     plan = plan_of([], wanted(["koprogo.com"], "192.0.2.1", None))
     assert plan.problems[0].startswith(
@@ -291,3 +281,26 @@ def test_a_run_that_ends_anywhere_is_completed_by_the_next_without_a_question(ro
         rest = plan_of(list(cut.values()), want)
         assert rest.problems == plan.problems
         assert plan.problems or contents(states(cut, rest)[-1]) == contents(path[-1])
+
+
+@pytest.mark.parametrize("name", ["intern.koprogo.test", "api.intern.koprogo.test"])
+def test_a_name_that_is_delegated_away_is_a_problem(name: str) -> None:
+    servers = [Row("koprogo.test", "intern", "NS", f"ns{i}.elsewhere.test.", 0, 10 + i) for i in (1, 2)]
+    plan = difference(wanted([name], "192.0.2.1", None, "letsencrypt.org"), Have(["koprogo.test"], servers), 300)
+    assert plan.changes == ()
+    assert plan.problems == (
+        f"intern.koprogo.test is delegated (NS) to ns1.elsewhere.test, ns2.elsewhere.test, so records of {name} in"
+        " koprogo.test have no effect. Write them there, or remove the delegation in OVH's console, then run again.",
+    )
+
+
+@pytest.mark.parametrize("name", ["koprogo.test", "api.koprogo.test"])
+def test_the_name_servers_of_the_zone_itself_are_no_delegation(name: str) -> None:
+    own = Row("koprogo.test", "", "NS", "ns1.elsewhere.test.", 0, 11)
+    assert difference(wanted([name], "192.0.2.1", None), Have(["koprogo.test"], [own]), 300).problems == ()
+
+
+def test_a_plan_with_a_problem_does_not_count_what_would_be_written() -> None:
+    rows = [Row("koprogo.test", "", "A", f"10.0.0.{i}", 300, i) for i in (1, 2)]
+    plan = difference(wanted(["koprogo.test"], "192.0.2.1", "2001:db8::1"), Have(["koprogo.test"], rows), 300)
+    assert (len(plan.changes), plan.summary) == (1, "Nothing can be written.")
