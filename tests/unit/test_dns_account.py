@@ -34,6 +34,21 @@ def test_apply_writes_refreshes_once_and_the_second_time_does_nothing(api: Api) 
     assert {call.method for call in api.calls} == {"GET"}
 
 
+def test_each_zone_that_changes_is_refreshed_once_and_no_other(api: Api) -> None:
+    for zone in ("b.koprogo.test", "example.test"):
+        api.store.add_zone(zone, [])
+    apply(api, wanted(["koprogo.test"], "192.0.2.1", None))
+    names = ["koprogo.test", "www.b.koprogo.test", "b.koprogo.test", "example.test"]
+    assert len(apply(api, wanted(names, "192.0.2.1", None))) == 3
+    assert {zone: len(api.store.zone(zone)["tasks"]) for zone in api.store.names()} == {
+        "koprogo.test": 1,
+        "b.koprogo.test": 1,
+        "example.test": 1,
+    }
+    assert api.publisher.names("b.koprogo.test", "www", "A") == ["192.0.2.1"]
+    assert apply(api, wanted(names, "192.0.2.1", None)) == []
+
+
 def test_a_plan_takes_few_calls_and_does_not_ask_what_it_need_not(api: Api) -> None:
     zones(api).plan(WANT, TTL)
     assert [(call.method, call.path) for call in api.calls] == [

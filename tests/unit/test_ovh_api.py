@@ -127,7 +127,7 @@ def test_filters(client: Any) -> None:
         ({"fieldType": "SRV", "target": "10 5060 sip.ovh.net."}, "Invalid target"),
         ({"fieldType": "CNAME", "target": "https://ovh.net"}, "Invalid target"),
         ({"fieldType": "NS", "target": "-ns.ovh.net."}, "Invalid target"),
-        ({"fieldType": "PTR", "target": ""}, "Invalid target"),
+        ({"fieldType": "PTR", "target": "a b"}, "Invalid target"),
         ({"fieldType": "CAA", "target": "letsencrypt.org"}, "Invalid target"),
         ({"fieldType": "TXT", "target": ""}, "Invalid target"),
         ({"fieldType": "TXT", "target": "a\nb"}, "Invalid target"),
