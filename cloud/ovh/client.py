@@ -15,6 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from cloud.api.unreachable import check_environment
 from cloud.ovh import errors
 from cloud.ovh.errors import Passing, Refused, Right, Stale
+from cloud.ovh.tokens import ServiceAccount
 from cloud.trouble import CloudError
 
 TIMEOUTS = (5.0, 30.0)
@@ -58,7 +59,14 @@ class Keys:
 
 
 class _Ovh(ovh.Client):  # type: ignore[misc]  # python-ovh has no types
-    """python-ovh's, but for the answer that comes before all others: it is read as they are."""
+    """python-ovh's, but for what comes before a call, the time and a token: it is read and bounded as the call is."""
+
+    _oauth2: Any
+
+    def __init__(self, **keys: Any) -> None:
+        super().__init__(**keys)
+        if account := self._oauth2:
+            self._oauth2 = ServiceAccount(account.client_id, account.client_secret, account.token_url, self._timeout)
 
     @cached_property
     def time_delta(self) -> int:

@@ -69,7 +69,7 @@ def read(response: requests.Response, endpoint: str, right: Right) -> Any:
     text = _with_query_id(_meaning(status, said), response)
     if said.get("errorCode") == "QUERY_TIME_OUT" or status == UNAUTHORIZED:
         raise Stale(text)
-    if status in (REQUEST_TIMEOUT, TOO_MANY) or status >= FAILED:
+    if _passes(status):
         raise Passing(text, _asked_to_wait(response))
     raise Refused(text, status)
 
@@ -82,7 +82,7 @@ def unanswered(error: Exception, endpoint: str) -> CloudError:
         reason = why(error, "OVH_ENDPOINT") or "Check the network and OVH_ENDPOINT, then run again"
         return Passing(f"OVH's API at {endpoint} cannot be reached. {reason.rstrip('.')}")
     if isinstance(error, ovh.exceptions.OAuth2FailureError):
-        return _no_token(str(error))
+        return _no_token(error.response)
     if isinstance(error, ovh.exceptions.InvalidConfiguration):
         return CloudError(f"the OVH_* variables do not fit together ({error})")
     return Passing(odd(endpoint))
@@ -93,16 +93,20 @@ def odd(endpoint: str) -> str:
     return f"{endpoint} answered in a way that OVH's API does not. Check OVH_ENDPOINT, or run again in a minute"
 
 
-def _no_token(said: str) -> CloudError:
-    if re.search(r"status_code=(429|5\d\d)", said):
-        return Passing("OVH gives no token to the service account at the moment. Run again in a minute")
-    return CloudError(
-        "OVH does not accept the service account. Check OVH_CLIENT_ID, OVH_CLIENT_SECRET and OVH_ENDPOINT"
-    )
+def _no_token(response: requests.Response | None) -> CloudError:
+    if response is not None and _passes(response.status_code):
+        text = "OVH gives no token to the service account at the moment. Run again in a minute"
+        return Passing(_with_query_id(text, response), _asked_to_wait(response))
+    text = "OVH does not accept the service account. Check OVH_CLIENT_ID, OVH_CLIENT_SECRET and OVH_ENDPOINT"
+    return CloudError(text if response is None else _with_query_id(text, response))
+
+
+def _passes(status: int) -> bool:
+    return status in (REQUEST_TIMEOUT, TOO_MANY) or status >= FAILED
 
 
 def _not_json(response: requests.Response, endpoint: str) -> str:
-    if response.status_code >= FAILED or response.status_code in (REQUEST_TIMEOUT, TOO_MANY):
+    if _passes(response.status_code):
         return f"OVH failed ({response.status_code}). Run again; if it stays so, see OVH's status page"
     return f"{endpoint} answered something that is not JSON. Check OVH_ENDPOINT, or run again in a minute"
 

@@ -351,7 +351,9 @@ def test_a_token_that_is_over_in_the_middle_is_renewed(api: Api, monkeypatch: py
 
 
 def test_a_service_account_that_ovh_does_not_know(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CloudError, match=r"does not accept the service account\. Check OVH_CLIENT_ID"):
+    with pytest.raises(
+        CloudError, match=r"does not accept the service account\. Check OVH_CLIENT_ID.* \(OVH-Query-ID: EU"
+    ):
         as_service(api, monkeypatch, secret="wrong").plan(ONE, TTL)
 
 
@@ -366,3 +368,15 @@ def test_an_action_that_no_policy_allows_is_named(api: Api, monkeypatch: pytest.
 def test_a_token_endpoint_that_fails_a_while_is_tried_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.faults.add("503", path="/auth/oauth2/token", times=2)
     assert as_service(api, monkeypatch).plan(ONE, TTL).lines == ["+ A    koprogo.test  192.0.2.1"]
+
+
+def test_a_token_endpoint_that_fails_or_stays_silent_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.faults.add("500", path="/auth/oauth2/token", times=None)
+    with pytest.raises(CloudError, match=r"no token .* at the moment\. Run again in a minute \(OVH-Query-ID: EU\."):
+        as_service(api, monkeypatch).plan(ONE, TTL)
+    assert [call.status for call in api.calls] == [500] * 5
+    api.faults.clear()
+    monkeypatch.setattr("cloud.ovh.client.TIMEOUTS", (5.0, 0.1))
+    api.faults.add("delay", path="/auth/oauth2/token", times=None, value=5)
+    with pytest.raises(CloudError, match="cannot be reached"):
+        as_service(api, monkeypatch).plan(ONE, TTL)
