@@ -154,10 +154,11 @@ def load(env_file: Path | None = None) -> Settings:
 def load_dns(env_file: Path | None = None, *, keys: bool = True) -> tuple[Ovh, tuple[str, ...]]:
     """Read and check the way to OVH's API and the DNS_RESOLVERS, and nothing else; there need be no .env file.
 
-    Without `keys`, those need not be there. Raises SettingsError with every mistake.
+    Without `keys`, those need not be there; with them CONFIGURE_DNS_AUTO, which is about deploying, does not matter.
+    Raises SettingsError with every mistake.
     """
     written = _written(env_file, needed=False)
-    parts, mistakes = _parts(written, (Ovh, Lookups), {} if keys else {"CONFIGURE_DNS_AUTO": "false"})
+    parts, mistakes = _parts(written, (Ovh, Lookups), {"CONFIGURE_DNS_AUTO": "true" if keys else "false"})
     _raise(written.mistakes + mistakes)
     return parts["ovh"], parts["lookups"].dns_resolvers
 

@@ -94,6 +94,12 @@ def ovh_endpoint(value: str) -> str:
     raise ValueError(f"is not an endpoint of OVH; put one of {', '.join(names)}")
 
 
+def no_key_beside(account: str | None, key: object) -> None:
+    """Hold who we are for OVH's API to one of two kinds: a service account or application keys. Raises ValueError."""
+    if account and key:
+        raise ValueError("is set and so is OVH_CLIENT_ID; keep the service account or the three keys")
+
+
 def ovh_key(value: SecretStr) -> SecretStr:
     """A key or secret of OVH's API. It goes into the headers of requests, which hold printable ASCII only."""
     if not re.fullmatch(r"[ -~]*", value.get_secret_value()):

@@ -21,6 +21,12 @@ class OvhKeys(Section):
     def _not_a_placeholder(cls, value: object) -> object:
         return "" if value == PLACEHOLDER or (isinstance(value, str) and value.isspace()) else value
 
+    @field_validator("application_key", "application_secret", "consumer_key")
+    @classmethod
+    def _of_one_kind(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        check.no_key_beside(info.data.get("client_id"), value)
+        return value
+
     @field_validator("application_secret")
     @classmethod
     def _goes_with_its_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

@@ -91,10 +91,11 @@ class Ovh(Section):
         if not info.data.get("configure_dns"):
             return value
         account = info.data.get("client_id")
-        if account and value:
-            raise ValueError("is set and so is OVH_CLIENT_ID; keep the service account or the three keys")
+        check.no_key_beside(account, value)
         if not account and not value:
-            raise ValueError("missing. Make it with: python provision.py credentials, or put CONFIGURE_DNS_AUTO=false")
+            raise ValueError(
+                "missing. Make it with: python provision.py credentials. Or deploy with CONFIGURE_DNS_AUTO=false"
+            )
         return value
 
 

@@ -148,8 +148,10 @@ def answers(want: Wanted, resolvers: Sequence[str]) -> Iterator[Answer]:
     for (name, kind), targets in sorted(want.items()):
         try:
             zone = dns.resolver.zone_for_name(name, resolver=resolver).to_text(omit_final_dot=True)
-        except dns.exception.DNSException as error:
-            raise CloudError(f"Nobody tells who serves {name}: {error} Check the network and the name.") from None
+        except dns.exception.DNSException:
+            raise CloudError(
+                f"Nobody tells who serves {name}. Check the name, the network and DNS_RESOLVERS."
+            ) from None
         if zone not in servers:
             servers[zone] = addresses(zone, sorted(delegation(zone, resolvers)), resolvers)
         if not servers[zone]:

@@ -57,6 +57,17 @@ def test_an_account_without_the_zone_is_said_so(api: Api, tmp_path: Path) -> Non
     )
 
 
+def test_keys_of_both_kinds_are_named_before_anything_connects(api: Api, tmp_path: Path) -> None:
+    service = {"OVH_CLIENT_ID": CLIENT, "OVH_CLIENT_SECRET": CLIENT_SECRET}
+    status, _, errors = Operator(tmp_path, OVH_ENDPOINT=api.url, **KEYS, **service).run("--check")
+    assert (status, api.calls) == (1, [])
+    assert lines(errors)[:3] == [
+        "OVH_APPLICATION_KEY: is set and so is OVH_CLIENT_ID; keep the service account or the three keys",
+        "OVH_APPLICATION_SECRET: is set and so is OVH_CLIENT_ID; keep the service account or the three keys",
+        "OVH_CONSUMER_KEY: is set and so is OVH_CLIENT_ID; keep the service account or the three keys",
+    ]
+
+
 def test_a_service_account(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = api.secure_url(monkeypatch)
     service = {"OVH_CLIENT_ID": CLIENT, "OVH_CLIENT_SECRET": CLIENT_SECRET}

@@ -364,7 +364,7 @@ def test_app_does_not_name_the_tag_of_the_images(folder: Path) -> None:
 
 
 def test_dns_needs_the_three_keys_or_a_service_account(folder: Path) -> None:
-    missing = "missing. Make it with: python provision.py credentials, or put CONFIGURE_DNS_AUTO=false"
+    missing = "missing. Make it with: python provision.py credentials. Or deploy with CONFIGURE_DNS_AUTO=false"
     assert mistakes(folder, OVH_CONSUMER_KEY="") == [f"OVH_CONSUMER_KEY: {missing}"]
     assert mistakes(folder, OVH_CLIENT_ID="EU.abc") == [
         "OVH_CLIENT_SECRET: goes with OVH_CLIENT_ID; put both, or neither",
