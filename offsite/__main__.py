@@ -1,12 +1,22 @@
 """`python -m offsite`: what make offsite-policy, offsite-tidy and restore call."""
 
+import sys
+
+from cloud import early
+
+if __name__ == "__main__":
+    early.quiet_if_interrupted()
+
 import json
 from collections.abc import Callable
 from functools import partial
 
-import click
+try:
+    import click
 
-from cloud import command_line
+    from cloud import command_line
+except ModuleNotFoundError as error:
+    sys.exit(early.not_installed(error, "-m offsite"))
 
 
 @click.group()

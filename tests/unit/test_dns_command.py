@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -184,30 +183,6 @@ def test_check_needs_no_keys_and_says_who_cannot_be_asked(api: Api) -> None:
     assert code == 1
     assert errors == "Nobody tells who serves api.koprogo.test. Check the name, the network and DNS_RESOLVERS.\n"
     assert api.calls == []
-
-
-@pytest.mark.parametrize("library", ["click", "rich"])
-def test_ctrl_c_while_libraries_are_imported_is_quiet(tmp_path: Path, library: str) -> None:
-    (tmp_path / f"{library}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "cloud.dns", "check", *WISH]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        assert process.stdout.readline() == b"importing\n"
-        process.send_signal(signal.SIGINT)
-        assert (process.wait(10), process.stderr.read()) == (130, b"")
-
-
-def test_a_library_that_is_not_there_is_a_line() -> None:
-    command = [sys.executable, "-S", "-m", "cloud.dns", "plan"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"click is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python -m cloud.dns\n",
-    )
 
 
 def test_a_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:

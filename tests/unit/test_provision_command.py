@@ -112,21 +112,6 @@ def test_what_was_taken_is_given_back_at_the_end(number: signal.Signals, status:
         assert (process.wait(10), process.stderr.read()) == (status, said)
 
 
-@pytest.mark.parametrize("library", ["click", "rich"])
-def test_ctrl_c_while_libraries_are_imported_is_quiet(tmp_path: Path, library: str) -> None:
-    (tmp_path / f"{library}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
-    command = ["env", "--default-signal=INT", sys.executable, "provision.py", "plan"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        assert process.stdout.readline() == b"importing\n"
-        process.send_signal(signal.SIGINT)
-        assert (process.wait(10), process.stderr.read()) == (130, b"")
-
-
 def test_ctrl_c_after_the_imports_gives_back(tmp_path: Path) -> None:
     stand_in = STAND_IN.replace("import cloud, provision", "import cloud, runpy").replace(
         "provision.main()", "runpy.run_path('provision.py', run_name='__main__')"
@@ -193,16 +178,6 @@ def test_a_current_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (
         1,
         "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
-    )
-
-
-def test_a_python_without_the_packages_is_a_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-S", "provision.py", "plan"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"click is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python provision.py\n",
     )
 
 
