@@ -1,4 +1,4 @@
-"""`python -m cloud.dns` killed at every call that writes: names go on resolving, and the next run completes it."""
+"""DNS records killed in the making, and in the taking away, at every call that writes: the next run completes it."""
 
 import os
 import subprocess
@@ -29,6 +29,13 @@ WRITTEN = [
     for sub in ("", "app")
     for kind, target in (("A", "192.0.2.7"), ("AAAA", "2001:db8::7"), ("CAA", '0 issue "letsencrypt.org"'))
 ]
+REMOVAL = (
+    "-c",
+    "from cloud.dns.work import Zones; from settings import load_dns; zones = Zones.of(*load_dns());"
+    " zones.apply(zones.plan_removal(['example.test', 'app.example.test'], ['192.0.2.7', '2001:db8::7'],"
+    " 'letsencrypt.org'))",
+)
+"""What `provision.py destroy` does of it, as python takes it."""
 WRITES = 8
 """A duplicate is deleted, an address changed, five records created, the zone refreshed."""
 
@@ -37,6 +44,11 @@ WRITES = 8
 def world() -> Iterator[World]:
     with small_world.with_internet("test-killed") as made:
         yield made
+
+
+def program(*arguments: str) -> tuple[str, ...]:
+    """`python -m cloud.dns` for the wish, as python takes it."""
+    return "-m", "cloud.dns", *arguments, *WISH
 
 
 class Account:
@@ -74,15 +86,23 @@ class Account:
         return answer.json()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the program."""
+        """Start Python."""
         variables = {**os.environ, **self.keys, "ENV_FILE": "/nonexistent", "DNS_RESOLVERS": self.world.ipv4(3)}
-        command = [sys.executable, "-m", "cloud.dns", *arguments, *WISH]
         return subprocess.Popen(
-            command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Run the program to its end: exit status and output."""
+        """Run `python -m cloud.dns` to its end: exit status and output."""
+        return self.run_python(*program(*arguments))
+
+    def run_python(self, *arguments: str) -> tuple[int, str]:
+        """Run Python to its end: exit status and output."""
         process = self.start(*arguments)
         output = process.communicate(timeout=90)[0]
         return process.returncode, output
@@ -125,11 +145,11 @@ class Watch(threading.Thread):
         self.join()
 
 
-def kill_at(account: Account, nth: int, *options: str) -> None:
-    """SIGKILL the program when its nth write is on the way; it is carried out, and nobody hears of that."""
+def kill_at(account: Account, nth: int, *arguments: str) -> None:
+    """SIGKILL Python when its nth write is on the way; it is carried out, and nobody hears of that."""
     account.door("DELETE")
     account.door("POST", {"do": "delay", "method": "POST|PUT|DELETE", "nth": nth, "value": 1})
-    process = account.start("apply", "--yes", *options)
+    process = account.start(*arguments)
     wait_for(lambda: account.door("GET")["rules"][0]["seen"] >= nth, 30, f"write {nth} did not come")
     process.kill()
     process.communicate()
@@ -144,7 +164,7 @@ def test_whatever_write_it_is_killed_at_the_next_run_completes_it(world: World, 
         account.reset()
         watch = Watch(world, "example.test")
         watch.start()
-        kill_at(account, nth)
+        kill_at(account, nth, *program("apply", "--yes"))
         code, output = account.run("apply", "--yes")
         watch.stop()
         assert (code, "Traceback" in output) == (0, False), output
@@ -158,6 +178,21 @@ def test_whatever_write_it_is_killed_at_the_next_run_completes_it(world: World, 
         assert (watch.seen, watch.empty) == ({"10.66.0.80", "192.0.2.7"}, 0)
         assert account.run("plan") == (0, "The DNS records are right, and served.\n")
         assert account.run("check")[0] == 0
+
+
+def test_whatever_write_a_removal_is_killed_at_the_next_one_completes_it(world: World, account: Account) -> None:
+    for nth in range(1, 8):  # six records and the refresh
+        account.reset()
+        assert account.run("apply", "--yes")[0] == 0
+        kill_at(account, nth, *REMOVAL)
+        assert account.run_python(*REMOVAL) == (0, "")
+        assert account.rows() == [row for row in account.original if row != ("", "A", "10.66.0.80")]
+        for name in ("example.test", "app.example.test"):
+            assert [ask(world, name, kind) for kind in ("A", "AAAA", "CAA")] == [[], [], []]
+        assert ask(world, "mail.example.test", "A") == ["10.66.0.25"]
+    account.door("DELETE")
+    assert account.run_python(*REMOVAL) == (0, "")
+    assert {method for method, *_ in account.door("GET")["calls"]} == {"GET"}
 
 
 def test_an_undisturbed_run_writes_that_often_and_the_check_tells_before_and_after(account: Account) -> None:
@@ -189,7 +224,7 @@ def test_a_ttl_that_was_written_by_a_run_that_was_killed_is_served_after_the_nex
     account.reset()
     assert account.run("apply", "--yes")[0] == 0
     assert ttls() == [300, 300, 300, 300]
-    kill_at(account, 6, "--ttl=600")  # the last of six records; only the refresh is left
+    kill_at(account, 6, *program("apply", "--yes", "--ttl=600"))  # the last of six records; only the refresh is left
     assert ttls() == [300, 300, 300, 300]
     assert account.run("plan", "--ttl=600") == (
         2,
