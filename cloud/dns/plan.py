@@ -181,8 +181,9 @@ def _obstacle(
 ) -> str | None:
     """What of the operator's stands where a record should be made or changed."""
     if alias := sets.get((name, ALIAS)):
+        target = alias[0].target.rstrip(".")
         return (
-            f"{name} is an alias (CNAME) of {alias[0].target}, beside which no other record can stand."
+            f"{name} is an alias (CNAME) of {target}, beside which no other record can stand."
             " Remove that record in OVH's console, then run again."
         )
     for service in services:

@@ -163,7 +163,7 @@ def test_a_cname_in_the_way_is_reported_once() -> None:
     plan = plan_of([row("api", "elsewhere.test.", kind="CNAME")], want)
     assert plan.changes == ()
     assert len(plan.problems) == 1
-    assert plan.problems[0].startswith("api.koprogo.test is an alias (CNAME) of elsewhere.test.,")
+    assert plan.problems[0].startswith("api.koprogo.test is an alias (CNAME) of elsewhere.test,")
 
 
 def test_a_name_outside_the_account_is_a_problem_that_says_what_there_is() -> None:
