@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from cloud.dns import served
 from cloud.dns.account import Account, ZoneState
-from cloud.dns.plan import Change, Plan, difference, disputed
+from cloud.dns.difference import difference, disputed
+from cloud.dns.plan import Change, Plan
 from cloud.dns.record import (
     ADDRESSES,
     ALIAS,
@@ -58,7 +59,7 @@ class Zones:
         return cls(Account(Client(keys(ovh), say)), resolvers, say)
 
     def plan(self, want: Wanted, ttl: int, *, replace_foreign: bool = False) -> Plan:
-        """Read what there is and compare; see `cloud.dns.plan.difference`."""
+        """Read what there is and compare; see `cloud.dns.difference`."""
         kinds = (*ADDRESSES, ALIAS, *([CAA] if any(kind == CAA for _, kind in want) else []))
         zones, homes = self._homes(name for name, _ in want)
         parents = {parent: zone for name, zone in homes.items() for parent in within(name, zone)}

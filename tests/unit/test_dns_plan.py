@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.dns.plan import Plan, difference
+from cloud.dns.difference import difference
+from cloud.dns.plan import Plan
 from cloud.dns.record import Have, Row, Service, canonical, subdomain, wanted, zone_of
 from cloud.plan import Action
 
