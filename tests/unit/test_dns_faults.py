@@ -1,6 +1,8 @@
 """OVH's API failing at every call of a change of DNS records: retried or explained, and completed by the next run."""
 
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -355,3 +357,35 @@ def test_a_missing_right_is_named_before_anything_is_written(make: Callable[[], 
     with pytest.raises(CloudError, match=r"GET /domain/zone/koprogo\.test/status: the consumer key .* has no right"):
         trial.change()
     assert table(trial.api) == before
+
+
+ZONE = "/domain/zone/koprogo.test"
+RIGHTS = [
+    ("GET", "/domain/zone"),
+    ("GET", ZONE),
+    ("GET", f"{ZONE}/status"),
+    ("GET", f"{ZONE}/record"),
+    ("POST", f"{ZONE}/record"),
+    ("GET", f"{ZONE}/record/*"),
+    ("PUT", f"{ZONE}/record/*"),
+    ("DELETE", f"{ZONE}/record/*"),
+    ("GET", f"{ZONE}/redirection"),
+    ("GET", f"{ZONE}/dynHost/record"),
+    ("POST", f"{ZONE}/refresh"),
+]
+
+
+@pytest.mark.parametrize("missing", RIGHTS, ids=" ".join)
+def test_whichever_right_is_missing_is_named_and_the_run_after_it_was_given_completes_it(
+    make: Callable[[], Trial], missing: tuple[str, str]
+) -> None:
+    trial = make()
+    whole = trial.api.account.consumer_keys[CONSUMER]
+    trial.api.account.consumer_keys[CONSUMER] = replace(whole, rules=tuple(r for r in RIGHTS if r != missing))
+    named = re.escape(f"OVH: {' '.join(missing)}").replace(r"\*", r"\d+")
+    with pytest.raises(CloudError, match=rf"^{named}[?\w=&]*: the consumer key .* has no right to this call"):
+        trial.change()
+    trial.assert_always_resolving()
+    trial.api.account.consumer_keys[CONSUMER] = whole
+    trial.change()
+    trial.assert_changed()
