@@ -29,7 +29,7 @@ class NameServer:
 
     def __init__(self) -> None:
         self.table: dict[str, str | None] = {}
-        self.ttl, self.authoritative = TTL, True
+        self.ttl, self.authoritative, self.ages = TTL, True, False
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         threading.Thread(target=self.serve, daemon=True).start()
@@ -41,6 +41,7 @@ class NameServer:
                 data, sender = self.socket.recvfrom(4096)
             except OSError:
                 return
+            self.ttl -= self.ages
             question = dns.message.from_wire(data)
             name = question.question[0].name.to_text().rstrip(".")
             answer = dns.message.make_response(question)
@@ -63,6 +64,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     real, port = served.dns.query.udp_with_fallback, running.socket.getsockname()[1]
     monkeypatch.setattr(served.dns.query, "udp_with_fallback", lambda q, where, timeout: real(q, where, timeout, port))
     monkeypatch.setattr(served, "SECONDS_PER_QUESTION", 10.0)
+    monkeypatch.setattr(served, "SECONDS_TO_AGE", 0)
     monkeypatch.setattr(work, "PAUSE", 0.02)
     monkeypatch.setattr(served, "addresses", lambda zone, servers, resolvers: {})
     monkeypatch.setattr(served, "delegation", lambda zone, resolvers: frozenset())
@@ -89,6 +91,13 @@ def test_another_ttl_of_an_address_is_a_difference_but_for_a_cache_which_counts_
     assert served.differences(APEX, {}, HERE, 3600) == []
     assert served.differences(APEX, {}, HERE) == []
     server.authoritative = False
+    assert served.differences(APEX, {}, HERE, 300) == []
+
+
+def test_a_ttl_that_gets_shorter_is_that_of_a_cache_in_front_of_the_server(server: NameServer) -> None:
+    server.table["koprogo.test"], server.ttl = "192.0.2.1", 60
+    assert served.differences(APEX, {}, HERE, 300) == ["ns1.test answers 192.0.2.1 with ttl 60 for A koprogo.test"]
+    server.ages = True
     assert served.differences(APEX, {}, HERE, 300) == []
 
 
