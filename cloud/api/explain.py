@@ -10,8 +10,8 @@ from openstack import exceptions as sdk
 
 from cloud.api import shape
 from cloud.api.patience import retry_after
-from cloud.api.unreachable import WrongVariable, causes, never_sent, why
 from cloud.trouble import CloudError, NoAnswer, NotYet
+from cloud.unreachable import WrongVariable, causes, never_sent, why
 
 TOO_MANY_REQUESTS = 429
 SERVERS_FAULT = 500
@@ -111,7 +111,8 @@ def _answered(error: Exception, status: int) -> str:
 
 def _lost(error: Exception) -> str:
     if never_sent(error):
-        return why(error) if isinstance(error, keystone.SSLError) else f"the cloud cannot be reached. {why(error)}"
+        reason = why(error, "OS_AUTH_URL")
+        return reason if isinstance(error, keystone.SSLError) else f"the cloud cannot be reached. {reason}"
     if isinstance(error, keystone.ConnectTimeout):
         return (
             "the cloud took the request and gave no answer in time. Run again; if it stays so, see OVH's status page."

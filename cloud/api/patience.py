@@ -19,7 +19,7 @@ from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from tenacity import RetryCallState, Retrying, stop_before_delay, wait_exponential
 
 from cloud.api import shape
-from cloud.api.unreachable import causes, check_environment, never_sent
+from cloud.unreachable import causes, check_environment, never_sent
 
 TRIES = 6
 FIRST_TRIES = 3

@@ -12,11 +12,11 @@ import ovh.client
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from cloud.api.unreachable import check_environment
 from cloud.ovh import errors
 from cloud.ovh.errors import Passing, Refused, Right, Stale
 from cloud.ovh.tokens import ServiceAccount
 from cloud.trouble import CloudError
+from cloud.unreachable import check_environment
 
 TIMEOUTS = (5.0, 30.0)
 """Seconds to connect, and to wait for an answer; python-ovh's own default is 180."""

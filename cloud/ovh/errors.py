@@ -7,8 +7,8 @@ from typing import Any
 import ovh.exceptions
 import requests
 
-from cloud.api.unreachable import WrongVariable, why
 from cloud.trouble import CloudError, NotYet
+from cloud.unreachable import WrongVariable, why
 
 # errorCode of OVH's gateway → what to do.
 CODES = {

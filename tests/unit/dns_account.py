@@ -16,6 +16,23 @@ WANT = wanted(["koprogo.test", "api.koprogo.test"], "192.0.2.1", None)
 NAMES = ["koprogo.test", "API.koprogo.test"]
 OURS = ["192.0.2.1", "2001:DB8:0::1"]
 TTL = 300
+ZONE = "/domain/zone/koprogo.test"
+LEAST = [
+    ("GET", "/domain/zone"),
+    ("GET", ZONE),
+    ("GET", f"{ZONE}/status"),
+    ("GET", f"{ZONE}/record"),
+    ("POST", f"{ZONE}/record"),
+    ("GET", f"{ZONE}/record/*"),
+    ("PUT", f"{ZONE}/record/*"),
+    ("DELETE", f"{ZONE}/record/*"),
+    ("GET", f"{ZONE}/redirection"),
+    ("GET", f"{ZONE}/redirection/*"),
+    ("GET", f"{ZONE}/dynHost/record"),
+    ("GET", f"{ZONE}/dynHost/record/*"),
+    ("POST", f"{ZONE}/refresh"),
+]
+"""The rights that our part needs, as (method, path)."""
 
 
 def client(api: Api, say: Any = lambda line: None, **other: str) -> Client:

@@ -185,16 +185,6 @@ def test_check_needs_no_keys_and_says_who_cannot_be_asked(api: Api) -> None:
     assert api.calls == []
 
 
-def test_a_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
-    command = ["sh", "-c", f"rmdir {tmp_path} && exec {sys.executable} -m cloud.dns plan"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
-    )
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [

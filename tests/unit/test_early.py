@@ -1,4 +1,4 @@
-"""What the programs do before their imports have come to an end."""
+"""How the programs start: interrupted in their imports, without a library, in a folder that is gone."""
 
 import os
 import signal
@@ -40,4 +40,15 @@ def test_a_library_that_is_not_there_is_a_line(program: list[str], called: str) 
     assert (done.returncode, done.stderr) == (
         1,
         f"click is not installed for {sys.executable}. Once: make setup. Then: .venv/bin/python {called}\n",
+    )
+
+
+@pytest.mark.parametrize("program", [f"{ROOT}/provision.py", "-m cloud.dns"])
+def test_a_current_folder_that_is_gone_is_a_line(tmp_path: Path, program: str) -> None:
+    here = f'cd "{tmp_path}" && rmdir "{tmp_path}" && exec "{sys.executable}" {program} plan'
+    environment = os.environ | {"ENV_FILE": ".env", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", here], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
     )

@@ -171,16 +171,6 @@ def test_a_closed_output_is_no_traceback(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"{tmp_path}/.env: there is no such file;")
 
 
-def test_a_current_folder_that_is_gone_is_a_line(tmp_path: Path) -> None:
-    here = f'cd "{tmp_path}" && rmdir "{tmp_path}" && exec "{sys.executable}" "{ROOT}/provision.py" plan'
-    environment = os.environ | {"ENV_FILE": ".env"}
-    done = subprocess.run(["sh", "-c", here], env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "The current folder is gone: somebody removed it. Change to another one, then run again.\n",
-    )
-
-
 def test_ctrl_c_at_a_question_says_that_nothing_was_done() -> None:
     stand_in = STAND_IN.replace('    raise FileNotFoundError(2, "No such file or directory", "/there")', "    asked()")
     stand_in = f"from cloud import asking\ndef asked():\n    asking.confirmed('Do this?')\n{stand_in}"

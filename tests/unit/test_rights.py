@@ -3,29 +3,12 @@
 import re
 
 import pytest
-from dns_account import NAMES, WANT, apply, put, remove, zones
+from dns_account import LEAST, NAMES, WANT, ZONE, apply, put, remove, zones
 from ovh_stand_in import CONSUMER, KEY, Api
 
 from cloud.ovh import rights
 from cloud.ovh.rights import Rule
 from sandbox.internet.ovh_api.accounts import ConsumerKey
-
-ZONE = "/domain/zone/koprogo.test"
-LEAST = [
-    ("GET", "/domain/zone"),
-    ("GET", ZONE),
-    ("GET", f"{ZONE}/status"),
-    ("GET", f"{ZONE}/record"),
-    ("POST", f"{ZONE}/record"),
-    ("GET", f"{ZONE}/record/*"),
-    ("PUT", f"{ZONE}/record/*"),
-    ("DELETE", f"{ZONE}/record/*"),
-    ("GET", f"{ZONE}/redirection"),
-    ("GET", f"{ZONE}/redirection/*"),
-    ("GET", f"{ZONE}/dynHost/record"),
-    ("GET", f"{ZONE}/dynHost/record/*"),
-    ("POST", f"{ZONE}/refresh"),
-]
 
 
 def test_each_rule_is_used_and_none_is_missing(api: Api) -> None:

@@ -18,8 +18,8 @@ from small_cloud import running
 from cloud.api import patience
 from cloud.api.explain import explained
 from cloud.api.patience import PatientSession
-from cloud.api.unreachable import WrongVariable, check_environment
 from cloud.trouble import CloudError, NoAnswer, NotYet
+from cloud.unreachable import WrongVariable, check_environment
 
 Serve = Callable[[socket, ssl.SSLContext], object]
 

@@ -1,4 +1,4 @@
-"""Why a request got no answer: the exceptions of requests and urllib3 below those of keystoneauth."""
+"""Why a request got no answer: the exceptions of requests and urllib3 below those of the clouds' libraries."""
 
 import errno
 import os
@@ -94,8 +94,8 @@ def _in_handshake(cause: BaseException) -> bool:
     return any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(cause.__traceback__))
 
 
-def why(error: BaseException, variable: str = "OS_AUTH_URL") -> str:
-    """What is in the way, and what to do about it; "" if that is not known. `variable` says where the server is."""
+def why(error: BaseException, variable: str) -> str:
+    """What is in the way, and what to do about it; "" if that is not known. `variable` has the address."""
     found = list(causes(error))
     host = _host(found)
     if wrong := next((cause for cause in found if isinstance(cause, WrongVariable)), None):
