@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from koprogo.backups import packing
+from koprogo.backups import packing, space
 from koprogo.backups.retention import Backup
 from koprogo.deploys import predump
 from koprogo.deploys.work import Work
@@ -154,6 +154,28 @@ def test_a_dump_that_fails_stops_the_deploy_and_keeps_the_older_ones(server: Ser
     )
     assert server.dumps() == before
     assert (server.work.attempt.step, server.work.attempt.dump) == (Step.PULLED, "")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_no_dump_that_would_fill_the_disk(server: Server, first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.make()
+    if first:
+        for path in server.folder.iterdir():
+            path.rename(server.config.backup_dir / path.name)
+    (dump,) = server.config.backup_dir.rglob("*.sql.zst")
+    before = server.dumps()
+    monkeypatch.setattr(space, "look", lambda path: space.Room(path, 20_000_000_000, 1_000_000_000, 0, 0))
+    with pytest.raises(Problem) as caught:
+        server.make()
+    assert str(caught.value) == (
+        f"No dump of the database could be made, so ccccccc is not deployed: {server.folder} has 1000.0 of 20000.0 MB "
+        f"free; the last set has {dump.stat().st_size / 1e6:.1f} MB, and 1000.0 MB have to stay free. What runs goes "
+        f"on running, untouched; the next check tries again."
+    )
+    assert server.dumps() == before
+    monkeypatch.setattr(space, "look", lambda path: space.Room(path, 20_000_000_000, 1_000_010_000, 0, 0))
+    server.make()
+    assert len(server.dumps()) == 2
 
 
 def test_a_dump_that_hangs_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

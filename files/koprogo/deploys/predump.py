@@ -49,7 +49,8 @@ def make(work: Work, commit: str, project: Project) -> None:
     work.reached(Step.DUMPED, dump=str(path))
     log.say(f"Dumped the database to {path} ({time.monotonic() - began:.0f} s).")
     try:
-        backup_folder.remove(expired(verified(path.parent), before), path)
+        # The same name again, once the clock was set back, is not the one before.
+        backup_folder.remove(expired(verified(path.parent), "" if before == str(path) else before), path)
     except Problem as problem:
         log.say(str(problem))
 
@@ -86,6 +87,7 @@ def _dump(work: Work, database: Container) -> Path:
             folder.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
         backup_folder.clear(directory)
+        backup_folder.require_room(directory, like=work.config.backup_dir)
     except OSError as error:
         raise Problem(f"{directory}: {error.strerror}.") from None
     source = running_database.source(work.docker, database, deployed.commit if deployed else None, LIMIT)
