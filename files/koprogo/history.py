@@ -90,7 +90,7 @@ def _outcome(attempt: Attempt, before: State, after: State) -> Outcome | None:
         lived = Outcome.APPLIED if before.runs(attempt.commit) else Outcome.DEPLOYED
         return Outcome.WENT_BACK if attempt.rollback else lived
     if attempt.step.touched:
-        undone = attempt.step is Step.ROLLING_BACK and attempt.tries <= decide.TRIES
+        undone = attempt.step is Step.ROLLING_BACK and attempt.counted <= decide.TRIES
         return Outcome.UNDONE if undone else Outcome.FAILED
     if after.attempt is not None:
         return None if before.runs(attempt.commit) else Outcome.OVERTAKEN

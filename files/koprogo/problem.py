@@ -9,6 +9,10 @@ class Problem(Exception):
     """
 
 
+class Lasting(Problem):
+    """One that no later try mends: what was asked for is wrong or gone, and not the server or the network at fault."""
+
+
 def one_line(text: str, limit: int = 300) -> str:
     """Return `text` on one line of at most `limit` characters, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())

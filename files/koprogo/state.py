@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,20 @@ class Attempt:
     """Whether a person asked for this older version: it then stays until `koprogo resume`."""
     stood: tuple[str, ...] = ()
     """The IDs of the containers that it found, if all was well with them and with the public addresses."""
+    ailing: Mapping[str, bool] = field(default_factory=dict)
+    """The services that were not well before it, and of each whether it leaves it as it was."""
+    excused: int = 0
+    """How many of the tries ended because the server failed (Docker, the disk), and count for nothing."""
+
+    @property
+    def counted(self) -> int:
+        """How many runs were killed while they switched to it, or did not succeed in going back from it."""
+        return self.tries - self.excused
+
+    @property
+    def spared(self) -> tuple[str, ...]:
+        """The services that may go on being ill: what is started is not to blame for them."""
+        return tuple(name for name, left in self.ailing.items() if left or self.step is Step.ROLLING_BACK)
 
 
 @dataclass(frozen=True)

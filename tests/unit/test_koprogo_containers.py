@@ -158,14 +158,21 @@ def test_an_image_that_is_not_built_is_told_from_a_registry_that_is_not_there(er
 
 
 @pytest.mark.parametrize(
-    ("error", "unreachable"),
+    ("error", "servers"),
     [
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", True),
         ("failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct", True),
         ("permission denied while trying to connect to the docker API at unix:///var/run/docker.sock", True),
+        ("failed to extract layer sha256:ab: write /var/lib/containerd/x: no space left on device", True),
+        ("failed to create task: fork/exec /usr/bin/containerd-shim: cannot allocate memory", True),
+        ("docker: 'compose' is not a docker command.", True),
+        ("docker: unknown command: docker compose", True),
+        ("unknown flag: --env-file", True),
         ("dependency failed to start: container koprogo-backend is unhealthy", False),
+        ("Bind for 0.0.0.0:443 failed: port is already allocated", False),
+        ('OCI runtime create failed: exec: "./backend": stat ./backend: no such file or directory', False),
         ("error from registry: denied", False),
     ],
 )
-def test_a_docker_that_is_not_there_is_told_from_what_it_complains_about(error: str, unreachable: bool) -> None:
-    assert compose.unreachable(error) is unreachable
+def test_what_is_the_server_s_fault_and_no_commit_s(error: str, servers: bool) -> None:
+    assert compose.servers_fault(error) is servers

@@ -52,10 +52,9 @@ def _mb(size: float) -> str:
 def require(work: Work) -> None:
     """Raise Problem when there is too little room; old images of ours are removed first, if that may help."""
     try:
-        docker = work.docker.root()
+        places = _places(work)
     except Problem as problem:
         raise Problem(f"{problem} What runs goes on running; the next check tries again.") from None
-    places = [docker, CONTAINERD, work.config.state_dir, work.config.checkout, work.config.backup_dir]
     if shortage(places) is None:
         return
     prune.images(work)
@@ -65,6 +64,18 @@ def require(work: Work) -> None:
             f"{trouble}. What runs goes on running; the next check tries again. "
             f"See what takes the room: `df -h`, `docker system df`."
         )
+
+
+def lacking(work: Work) -> str | None:
+    """Return what this server lacks for a deploy, or None; None too where nobody can tell."""
+    try:
+        return shortage(_places(work))
+    except Problem:
+        return None
+
+
+def _places(work: Work) -> list[Path]:
+    return [work.docker.root(), CONTAINERD, work.config.state_dir, work.config.checkout, work.config.backup_dir]
 
 
 def shortage(places: Iterable[Path]) -> str | None:

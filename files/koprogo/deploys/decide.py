@@ -59,8 +59,8 @@ def recovery(state: State) -> Recovery:
     if not attempt.step.touched:
         return Recovery.AGAIN if attempt.rollback else Recovery.NONE
     if attempt.step is Step.ROLLING_BACK:
-        return Recovery.BACK if attempt.tries < TRIES else Recovery.GIVE_UP
-    if attempt.tries >= TRIES and state.fallback(attempt.commit) is not None:
+        return Recovery.BACK if attempt.counted < TRIES else Recovery.GIVE_UP
+    if attempt.counted >= TRIES and state.fallback(attempt.commit) is not None:
         return Recovery.BACK
     return Recovery.FORWARD
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -97,6 +97,8 @@ class Before:
     """The addresses whose certificate does not verify."""
     stood: tuple[str, ...]
     """The IDs of the containers, if nothing but certificates is wrong."""
+    ailing: tuple[str, ...] = ()
+    """The services that are not well."""
 
 
 class Gate:
@@ -113,22 +115,24 @@ class Gate:
         found = self._containers(running.project)
         if isinstance(found, Verdict):
             return Before(lenient, ())
-        well = judge(found, running.images).healthy and all(a.certificate_trouble or not a.trouble for a in answers)
-        return Before(lenient, tuple(container.id for container in found) if well else ())
+        ailing = tuple(service for service in running.images if not judge(found, [service]).healthy)
+        well = not ailing and all(a.certificate_trouble or not a.trouble for a in answers)
+        return Before(lenient, tuple(container.id for container in found) if well else (), ailing)
 
-    def wait(self, project: Project, restarts: Mapping[str, int], lenient: Collection[str]) -> str | None:
+    def wait(
+        self,
+        project: Project,
+        restarts: Mapping[str, int],
+        lenient: Collection[str],
+        spared: Collection[str] = (),
+    ) -> str | None:
         """Look until the version is good (None) or is not (what is wrong, on one line).
 
-        The certificates of `lenient` addresses are not verified. `restarts` are those before the start, by container.
+        The certificates of `lenient` addresses are not verified, and `spared` services are not looked at. `restarts`
+        are those before the start, by container. Raises Problem where Docker does not say for too long.
         """
-        patience = Patience(SETTLE)
-        began = time.monotonic()
-        while True:
-            look = self._look(project, restarts, lenient)
-            good = patience.verdict(look, time.monotonic() - began)
-            if good is not None:
-                return None if good else look.text
-            time.sleep(POLL)
+        services = [name for name in project.images if name not in spared]
+        return _until(Patience(SETTLE), lambda: self._look(project.name, services, restarts, lenient), POLL)
 
     def still(self, running: Deployed, probation: Probation) -> str | None:
         """Return what has become wrong with a version that was well, and stays wrong, on one line; else None.
@@ -154,20 +158,16 @@ class Gate:
     ) -> str | None:
         """Look until the containers of these services are healthy (None) or have failed (how, on one line).
 
-        `only` is the ID of the one container that counts. `restarts` as in `wait`.
+        `only` is the ID of the one container that counts. `restarts` and Problem as in `wait`.
         """
-        patience, began = Patience(0), time.monotonic()
-        while True:
+
+        def look() -> Look:
             found = self._containers(project)
             if isinstance(found, Verdict):
-                look = Look(found, ())
-            else:
-                mine = [c for c in found if only in (None, c.id)]
-                look = Look(judge(mine, services, restarts), ())
-            good = patience.verdict(look, time.monotonic() - began)
-            if good is not None:
-                return None if good else look.text
-            time.sleep(SHORT_POLL)
+                return Look(found, ())
+            return Look(judge([c for c in found if only in (None, c.id)], services, restarts), ())
+
+        return _until(Patience(0), look, SHORT_POLL)
 
     def addresses_of(self, hosts: Collection[str]) -> list[str]:
         """Return the public addresses that have one of these names."""
@@ -179,11 +179,13 @@ class Gate:
 
         return [web.ask_here(url, None, verify=False).generation for url in urls]
 
-    def _look(self, project: Project, restarts: Mapping[str, int], lenient: Collection[str]) -> Look:
-        found = self._containers(project.name)
+    def _look(
+        self, project: str, services: Collection[str], restarts: Mapping[str, int], lenient: Collection[str]
+    ) -> Look:
+        found = self._containers(project)
         if isinstance(found, Verdict):
             return Look(found, ())
-        verdict = judge(found, project.images, restarts)
+        verdict = judge(found, services, restarts)
         # Asking the public address of a container that is not up yet only fills its proxy's log.
         return Look(verdict, self._ask(lenient) if verdict.healthy else ())
 
@@ -192,7 +194,7 @@ class Gate:
         try:
             return self._docker.containers(project)
         except Problem as problem:
-            return Verdict(waiting=(str(problem).rstrip("."),))
+            return Verdict(waiting=(str(problem).rstrip("."),), unknown=True)
 
     def _ask(self, lenient: Collection[str]) -> tuple[Answer, ...]:
         # Only a deploy needs TLS: loading it is a fifth of what a check costs.
@@ -201,6 +203,21 @@ class Gate:
         return tuple(
             web.ask_here(url, self._config.tls_ca_file, verify=url not in lenient) for url in self._config.health_urls
         )
+
+
+def _until(patience: Patience, look: Callable[[], Look], poll: float) -> str | None:
+    """Look until `patience` has a verdict: None when it is good, else what is wrong."""
+    began = time.monotonic()
+    while True:
+        seen = look()
+        good = patience.verdict(seen, time.monotonic() - began)
+        if good:
+            return None
+        if good is False and seen.containers.unknown:
+            raise Problem(f"{seen.text}. The next check goes on from here.")
+        if good is False:
+            return seen.text
+        time.sleep(poll)
 
 
 def restarts_of(containers: Iterable[Container]) -> dict[str, int]:

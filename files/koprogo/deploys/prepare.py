@@ -149,9 +149,10 @@ def _pull(work: Work, commit: str, tag: str, images: Collection[str], *, fresh: 
         ran=[image.ref for version in (deployed, *before) if version for image in version.images.values()],
         here=[ref for ref in set(images) if work.docker.image_id(ref) is not None],
     )
+    if not work.state.runs(commit):
+        space.require(work)
     if not wanted:
         return
-    space.require(work)
     began = time.monotonic()
     ends = decide.wait_ends(
         first_seen=work.attempt.started,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from koprogo import log
+from koprogo.backups import space
 from koprogo.deploys import decide
 from koprogo.deploys.switch import go_back, keep_logs, no_way_back
 from koprogo.deploys.work import Work
@@ -36,7 +37,8 @@ def watch(work: Work) -> None:
         # Else it would last as long as the clock was set back, too; or be over once it is set ahead.
         work.save(probation=replace(probation, since=since))
     trouble = work.gate.still(running, probation)
-    if trouble is not None:
+    # On a disk without room nobody is well, and the version before would not be either.
+    if trouble is not None and space.lacking(work) is None:
         _give_up(work, running, probation, trouble)
 
 

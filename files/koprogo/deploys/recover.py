@@ -34,7 +34,7 @@ def recover(work: Work) -> None:
     attempt = work.attempt
     if recovery is Recovery.GIVE_UP:
         # The number of tries tells it from a way back that succeeded.
-        work.reached(Step.ROLLING_BACK, tries=max(attempt.tries, decide.TRIES) + 1)
+        work.reached(Step.ROLLING_BACK, tries=max(attempt.counted, decide.TRIES) + 1, excused=0)
         work.save(attempt=None)
         raise Problem(
             f"Going back from {attempt.commit[:7]} failed {decide.TRIES} times and is given up. "
@@ -51,7 +51,7 @@ def recover(work: Work) -> None:
     if attempt.step is Step.ROLLING_BACK:
         go_back(work)
     if recovery is Recovery.BACK:
-        fail(work, attempt.commit, f"it was interrupted {attempt.tries} times while it started", None)
+        fail(work, attempt.commit, f"it was interrupted {attempt.counted} times while it started", None)
     if attempt.rollback and version is None:
         fail(work, attempt.commit, _forgotten(attempt), None)
     _forward(work, version)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from koprogo import log
 from koprogo.deploys.gate import HEALTH_TIMEOUT, restarts_of
 from koprogo.docker import routing
-from koprogo.docker.compose import Project
+from koprogo.docker.compose import Project, servers_fault
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.state import Step
@@ -115,19 +115,22 @@ def roll(work: Work, project: Project) -> str | None:
     config = _config(project, wanted)
     if not work.docker.containers(project.name):
         began = time.monotonic()
-        error = work.docker.up(config, timeout=UP_TIMEOUT)
-        if error is None:
+        trouble = _refused(work.docker.up(config, timeout=UP_TIMEOUT))
+        if trouble is None:
             log.say(f"Started {', '.join(sorted(project.images))} ({time.monotonic() - began:.1f} s).")
         _reached(work, Step.STARTED, "")
-        return error and f"docker compose up: {error}"
+        return trouble
     kept = []
-    for target in wanted:
+    for target in _doors_that_are_shut(wanted, work.docker.containers(project.name)):
         members = _of(target.service, work.docker.containers(project.name))
         if target.is_met_by(members):
             kept.append(target.service)
             continue
         move = _replace if target.in_place else _pass_on
-        if (trouble := move(work, project, config, target, members)) is not None:
+        trouble = move(work, project, config, target, members)
+        if trouble is not None and target.service in work.attempt.spared:
+            log.say(f"{target.service} was not well before, and is not now ({trouble}): left as it is.")
+        elif trouble is not None:
             return f"{target.service}: {trouble}"
     for container in work.docker.containers(project.name):
         if container.service not in project.images:
@@ -136,6 +139,19 @@ def roll(work: Work, project: Project) -> str | None:
     if kept:
         log.say(f"Left {', '.join(sorted(kept))} alone.")
     return None
+
+
+def _refused(error: str | None) -> str | None:
+    """Say what Compose complained about; raises Problem where that is no fault of what it was to start."""
+    if error is not None and servers_fault(error):
+        raise Problem(f"docker compose up: {error}. The next check goes on from here.")
+    return error and f"docker compose up: {error}"
+
+
+def _doors_that_are_shut(wanted: Sequence[Target], containers: Sequence[Container]) -> list[Target]:
+    """Put first what everybody comes in by, if it does not run: it has nothing to lose, and the others need it."""
+    up = {container.service for container in containers if _is_up(container)}
+    return sorted(wanted, key=lambda target: target.service in up or not routing.is_door(target.spec))
 
 
 def available_memory() -> int:
@@ -151,9 +167,9 @@ def _replace(
     """Stop the old container, start the new one."""
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
-    grace = DOOR_GRACE if routing.is_door(target.spec) else None
-    if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace)) is not None:
-        return f"docker compose up: {error}"
+    grace = DOOR_GRACE if routing.closes_fast(target.spec) else None
+    if (refused := _refused(work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace))) is not None:
+        return refused
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)
     if trouble is None:
@@ -172,8 +188,8 @@ def _pass_on(
     old = [c for c in members if c.release != target.release]
     new = _standing(work, [c for c in members if c.release == target.release])
     if new is None:
-        if (error := _start_beside(work, project, config, target, old)) is not None:
-            return f"docker compose up: {error}"
+        if (refused := _start_beside(work, project, config, target, old)) is not None:
+            return refused
         new = _made(work, project, target)
     _reached(work, Step.STARTED, target.service)
     if (trouble := work.gate.wait_for(project.name, {target.service}, before, only=new.id)) is not None:
@@ -212,7 +228,7 @@ def _start_beside(
     generation = max((c.generation for c in old), default=0) + 1
     spec = routing.beside(target.spec, generation, target.release, routing.shared_names(project.services))
     single = {**config, "services": {**config["services"], target.service: spec}}
-    return work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1)
+    return _refused(work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1))
 
 
 def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from koprogo import log
+from koprogo.backups import space
 from koprogo.deploys import rollout
 from koprogo.deploys.gate import Before, restarts_of
 from koprogo.deploys.prepare import Prepared
 from koprogo.deploys.work import Work, environment_hash
-from koprogo.docker.compose import Compose, Project, unreachable
+from koprogo.docker.compose import Compose, Project, not_built_yet
 from koprogo.docker.containers import Container
-from koprogo.problem import Problem
+from koprogo.problem import Lasting, Problem
 from koprogo.state import Deployed, Image, Probation, Step, write_durably
 
 LOG_LINES = 200
@@ -31,22 +33,24 @@ def switch(work: Work, prepared: Prepared) -> None:
         _begin(work, prepared)
     else:
         work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
-    environment = environment_hash(work.config)
-    work.repository.check_out(commit)
-    trouble = _start(work, Compose(work.config, work.runner, prepared.tag).project())
+    with _excused(work):
+        environment = environment_hash(work.config)
+        work.repository.check_out(commit)
+        trouble = _start(work, Compose(work.config, work.runner, prepared.tag).project())
+        containers = work.docker.containers(prepared.project.name)
+        images = _images(work, containers)
     if trouble is not None:
         fail(work, commit, trouble, prepared.project)
     now = time.time()
     deployed = work.state.deployed
     again = work.state.runs(commit)
-    containers = work.docker.containers(prepared.project.name)
     lives = Deployed(
         commit=commit,
         tag=prepared.tag,
         since=deployed.since if deployed and again else now,
         environment=environment,
         project=prepared.project.name,
-        images=_images(work, containers),
+        images=images,
         schema={container.service: container.schema for container in containers},
     )
     work.save(
@@ -73,9 +77,37 @@ def _begin(work: Work, prepared: Prepared) -> None:
     wanted = (prepared.commit, prepared.tag, environment_hash(work.config))
     same = running is not None and (running.commit, running.tag, running.environment) == wanted
     attempt = dataclasses.replace(
-        work.attempt, step=Step.SWITCHING, tries=1, lenient=before.lenient, stood=before.stood, schema=schema
+        work.attempt,
+        step=Step.SWITCHING,
+        tries=1,
+        lenient=before.lenient,
+        stood=before.stood,
+        ailing=_ailing(work, prepared.project, before),
+        schema=schema,
     )
     work.save(attempt=attempt, probation=work.state.probation if same else None)
+
+
+def _ailing(work: Work, project: Project, before: Before) -> dict[str, bool]:
+    """Return the services that are not well, and whether `project` leaves each as it is. Says so of those."""
+    ran = {(container.service, container.release) for container in work.docker.containers(project.name)}
+    same = {target.service for target in rollout.targets(work, project) if (target.service, target.release) in ran}
+    ailing = {service: service in same for service in before.ailing}
+    if left := sorted(service for service, is_left in ailing.items() if is_left):
+        log.say(f"{', '.join(left)}: not well before this deploy, which leaves it as it is; not looked at.")
+    return ailing
+
+
+@contextmanager
+def _excused(work: Work) -> Iterator[None]:
+    """Let a run that the server's fault ends (Docker, the disk) not count as one that the version ended."""
+    try:
+        yield
+    except Lasting:
+        raise
+    except Problem:
+        work.reached(work.attempt.step, excused=work.attempt.excused + 1)
+        raise
 
 
 def _probation(work: Work, lives: Deployed, containers: Sequence[Container], now: float) -> Probation | None:
@@ -104,15 +136,19 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
             f"its containers are left as they are.{kept}"
         )
+    # On a disk without room nobody is well. Without a quarantine it is tried again, once there is some.
+    full = space.lacking(work)
+    quarantine = work.state.quarantine if full else work.quarantined(commit, trouble)
     # A run that was killed may have started what it did not note.
     started = work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1
     if work.attempt.schema and (started or rollout.ahead(work, fallback)):
         schema = work.attempt.schema
-        work.save(attempt=None, quarantine=work.quarantined(commit, trouble))
+        work.save(attempt=None, quarantine=quarantine)
         raise no_way_back(commit, trouble, schema, kept)
-    attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0)
-    work.save(quarantine=work.quarantined(commit, trouble), attempt=attempt)
-    log.complain(f"{commit[:7]} is not healthy: {trouble}. Going back to {fallback.commit[:7]}.{kept}")
+    attempt = dataclasses.replace(work.attempt, step=Step.ROLLING_BACK, tries=0, excused=0)
+    work.save(quarantine=quarantine, attempt=attempt)
+    why = f" ({full})" if full else ""
+    log.complain(f"{commit[:7]} is not healthy: {trouble}{why}. Going back to {fallback.commit[:7]}.{kept}")
     go_back(work)
 
 
@@ -131,20 +167,23 @@ def go_back(work: Work) -> NoReturn:
     if deployed is None:
         raise AssertionError("nothing to go back to")
     work.reached(Step.ROLLING_BACK, tries=work.attempt.tries + 1)
-    work.repository.check_out(deployed.commit)
-    restore_images(work, deployed)
-    compose = Compose(work.config, work.runner, deployed.tag)
-    trouble = _start(work, compose.project()) or _other_images(work, deployed)
+    with _excused(work):
+        work.repository.check_out(deployed.commit)
+        restore_images(work, deployed)
+        compose = Compose(work.config, work.runner, deployed.tag)
+        trouble = _start(work, compose.project()) or _other_images(work, deployed)
     if trouble is not None:
         raise Problem(
             f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "
             f"See `docker ps` and `docker logs` now."
         )
+    again = f"{bad[:7]} is not tried again: push a newer commit, or `koprogo retry`."
+    if work.state.bad(bad) is None:
+        again = f"{bad[:7]} is tried again once there is room on the disk."
     dump = f" The database as it was before: {work.attempt.dump}" if work.attempt.dump else ""
     work.save(attempt=None)
     raise Problem(
-        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. "
-        f"{bad[:7]} is not tried again: push a newer commit, or `koprogo retry`.{dump}"
+        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. {again}{dump}"
     )
 
 
@@ -152,10 +191,7 @@ def _start(work: Work, project: Project) -> str | None:
     """Bring the containers to what the compose file asks for; returns what is wrong afterwards, or None."""
     before = restarts_of(work.docker.containers(project.name))
     trouble = rollout.roll(work, project)
-    if trouble is not None and unreachable(trouble):
-        # Not this version's fault: the next run takes it up again.
-        raise Problem(f"{trouble}. The next check goes on from here.")
-    return trouble or work.gate.wait(project, before, work.attempt.lenient)
+    return trouble or work.gate.wait(project, before, work.attempt.lenient, work.attempt.spared)
 
 
 def _images(work: Work, containers: Sequence[Container]) -> dict[str, Image]:
@@ -170,7 +206,8 @@ def restore_images(work: Work, deployed: Deployed) -> None:
         if work.docker.image_id(image.id) is None and image.digest is not None:
             error = work.docker.pull(image.digest)
             if error is not None:
-                raise Problem(f"Cannot go back: the image that {service} ran is gone, and {image.digest}: {error}.")
+                kind = Lasting if not_built_yet(error) else Problem
+                raise kind(f"Cannot go back: the image that {service} ran is gone, and {image.digest}: {error}.")
         if "@" not in image.ref:
             work.docker.tag(image.id, image.ref)
 

@@ -12,14 +12,14 @@ from typing import Any
 from koprogo.config import Config
 from koprogo.docker import containers
 from koprogo.docker.containers import Container
-from koprogo.problem import Problem, one_line
+from koprogo.problem import Lasting, Problem, one_line
 from koprogo.runner import Result, Runner
 
 PULL_TIMEOUT = 900
 
 
-class Invalid(Problem):
-    """The compose file itself is wrong: no later try on this server mends that."""
+class Invalid(Lasting):
+    """The compose file itself is wrong."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Compose:
     def project(self) -> Project:
         """Return what the compose file asks for; raises Invalid when it is wrong, Problem when nobody could say."""
         result = self._run("config", "--format", "json", timeout=60)
-        if result.code is None or result.code < 0:
-            # It took too long or was killed, as on a server that is short of memory.
+        if result.code is None or result.code < 0 or servers_fault(result.err):
+            # It took too long or was killed, as on a server that is short of memory; or is being upgraded.
             raise Problem(f"docker compose config: {complaint(result)}.")
         if not result.ok and self._env_file in result.err:
             # Compose quotes the line that it does not understand.
@@ -171,8 +171,13 @@ class Docker:
         return found
 
     def image_id(self, ref: str) -> str | None:
-        """Return the ID of the image that `ref` means on this server now; None when it is not here."""
+        """Return the ID of the image that `ref` means on this server now; None when it is not here.
+
+        Raises Problem when nobody can tell.
+        """
         result = self._run("image", "inspect", "--format", "{{.Id}}", ref)
+        if result.code is None or servers_fault(result.err):
+            raise Problem(f"docker image inspect {ref}: {complaint(result)}.")
         return result.out.strip() if result.ok else None
 
     def digest(self, image_id: str, ref: str) -> str | None:
@@ -262,12 +267,17 @@ def not_built_yet(error: str) -> bool:
     return re.search(r"manifest unknown|not found|does not exist|denied", error) is not None
 
 
-def unreachable(error: str) -> bool:
-    """Whether Docker itself could not be asked: it is down, or this user may not.
+def servers_fault(error: str) -> bool:
+    """Whether it is this server that failed, whatever Docker was asked to do: no commit is to blame for that.
 
-    Older versions call it `the Docker daemon`, newer ones `the docker API`.
+    Docker is down, or this user may not ask it (older versions call it `the Docker daemon`, newer ones `the docker
+    API`); Compose is not there while it is being upgraded; the disk or the memory is full.
     """
-    return re.search(r"docker (daemon|api)\b", error, re.IGNORECASE) is not None
+    signs = (
+        r"docker (daemon|api)\b|is not a docker command|unknown (docker )?command|unknown flag: --env-file"
+        r"|no space left on device|cannot allocate memory|too many open files|input/output error"
+    )
+    return re.search(signs, error, re.IGNORECASE) is not None
 
 
 def complaint(result: Result) -> str:

@@ -98,6 +98,8 @@ class Verdict:
 
     failing: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    unknown: bool = False
+    """Whether Docker does not say."""
 
     @property
     def healthy(self) -> bool:

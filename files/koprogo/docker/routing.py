@@ -59,10 +59,14 @@ def in_place(spec: Spec, *, has_health_check: bool) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def is_door(spec: Spec) -> bool:
+def closes_fast(spec: Spec) -> bool:
     """Whether a service is what everybody comes in by, and the compose file says nothing of how it has to end."""
-    published = {str(port.get("published", "")) for port in spec.get("ports") or []}
-    return bool(published & WEB_PORTS) and not spec.get("stop_grace_period")
+    return is_door(spec) and not spec.get("stop_grace_period")
+
+
+def is_door(spec: Spec) -> bool:
+    """Whether a service is what everybody comes in by."""
+    return any(str(port.get("published")) in WEB_PORTS for port in spec.get("ports") or ())
 
 
 def has_health_check(spec: Spec, image: Mapping[str, Any] | None) -> bool:
@@ -137,7 +141,7 @@ def hosts(spec: Spec) -> set[str]:
 def order(services: Mapping[str, Spec]) -> list[str]:
     """Return the services so that each comes after those that it depends on, and whoever has ports 80 and 443 last."""
     done: list[str] = []
-    doors = {name for name, spec in services.items() if _is_door(spec)}
+    doors = {name for name, spec in services.items() if is_door(spec)}
 
     def visit(name: str, above: frozenset[str]) -> None:
         if name in done or name in above or name not in services:
@@ -149,10 +153,6 @@ def order(services: Mapping[str, Spec]) -> list[str]:
     for name in sorted(services, key=lambda each: (each in doors, each)):
         visit(name, frozenset())
     return [name for name in done if name not in doors] + [name for name in done if name in doors]
-
-
-def _is_door(spec: Spec) -> bool:
-    return any(str(port.get("published")) in ("80", "443") for port in spec.get("ports") or ())
 
 
 def _replicas(spec: Spec) -> int:
