@@ -126,6 +126,18 @@ def test_a_commit_with_an_invalid_compose_file_is_not_tried_again(
     assert bench.quarantine() == [commit]
 
 
+def test_what_is_mounted_from_the_copy_that_is_looked_at_is_mounted_from_the_checkout(bench: Bench) -> None:
+    copy = bench.config.state_dir / "candidate" / "clone"
+    mounts = ", ".join(f'{{"source": "{copy}{path}"}}' for path in ("", "/traefik", "-of-somebody-else"))
+    bench.docker(f"""echo '{{"name": "p", "services": {{"backend": {{"image": "x", "volumes": [{mounts}]}}}}}}'""")
+    project = prepare.read_project(Work(bench.config, Runner(), asked=False), bench.first, "main-1")
+    assert [mount["source"] for mount in project.services["backend"]["volumes"]] == [
+        str(bench.config.checkout),
+        f"{bench.config.checkout}/traefik",
+        f"{copy}-of-somebody-else",
+    ]
+
+
 def no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 

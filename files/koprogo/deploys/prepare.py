@@ -110,7 +110,9 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
     finally:
         shutil.rmtree(copy.parent, ignore_errors=True)
     # What would be mounted from the copy is going to be mounted from the checkout.
-    text = json.dumps(project.config).replace(f"{copy}/", f"{work.config.checkout}/")
+    text = json.dumps(project.config)
+    for end in ("/", '"'):
+        text = text.replace(f"{copy}{end}", f"{work.config.checkout}{end}")
     return replace(project, config=json.loads(text))
 
 
