@@ -9,6 +9,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Self
 
@@ -288,6 +289,50 @@ def test_a_container_that_flaps_after_the_deploy_takes_the_version_back(server: 
     assert f"{running[:7]} (main-{running[:7]}) runs again and is healthy." in said
     assert (server.head(), quarantine(server), results(server, commit)) == (running, [commit], ["deployed", "undone"])
     server.sh("docker exec koprogo-backend rm /app/logs/flap")
+
+
+def test_what_was_ill_or_stopped_before_a_deploy_is_no_fault_of_it(server: Server, compose: str) -> None:
+    monitoring = (
+        "  monitoring:\n    image: postgres:15\n    init: true\n"
+        "    entrypoint: [sh, -c, 'touch /tmp/well; exec sleep infinity']\n"
+        "    healthcheck: {test: [CMD, test, -e, /tmp/well], interval: 1s, retries: 1, start_period: 1s}\n"
+    )
+    with_it = compose.replace("\nnetworks:\n", f"\n{monitoring}\nnetworks:\n", 1)
+    server.push(server.version(), "Beside", files={COMPOSE: with_it})
+    good(check(server))
+    server.outlive_probation()
+    name = "production-monitoring-1"
+    server.sh(f"docker exec {name} rm /tmp/well; docker stop --time 1 koprogo-traefik")
+    unhealthy = f"docker inspect -f '{{{{.State.Health.Status}}}}' {name} | grep -q ^unhealthy"
+    wait_for(lambda: server.sh(unhealthy, check=False).returncode == 0, 60, "it does not become ill")
+    ill, version = server.containers()[name], server.other_version()
+    commit = server.push(version, "Goes on", files={COMPOSE: with_it})
+    said = good(check(server))
+    assert "monitoring, traefik: not well before, and not changed by this deploy: not looked at." in said
+    assert said.index("Started traefik") < said.index("Passed backend on")
+    assert (server.head(), server.version(), quarantine(server)) == (commit, version, [])
+    assert server.containers()[name] == ill
+    server.push(version, "Alone", files={COMPOSE: compose})
+    assert "the compose file has no monitoring any more" in good(check(server))
+
+
+def test_docker_that_ends_in_the_middle_of_a_switch_is_no_fault_of_the_commit(server: Server) -> None:
+    version, running = server.other_version(), server.head()
+    commit = server.push(version, "Docker ends")
+    with ThreadPoolExecutor() as pool:
+        deploying = pool.submit(check, server)
+        begun = 'grep -q \'"step": "switching"\' /var/lib/koprogo/state.json'
+        wait_for(lambda: server.sh(begun, check=False).returncode == 0, 60, "it does not begin")
+        server.sh("systemctl stop docker.socket docker")
+        said = bad(deploying.result())
+    assert said.endswith("The next check goes on from here.\n")
+    assert [check(server).returncode for _ in range(4)] == [1, 1, 1, 1]
+    assert (server.state()["deployed"]["commit"], quarantine(server)) == (running, [])
+    server.sh("systemctl start docker")
+    assert f"Deployed {commit[:7]}" in good(check(server))
+    assert (server.head(), server.version(), quarantine(server)) == (commit, version, [])
+    assert len(server.containers()) == 4
+    assert results(server, commit) == ["deployed"]
 
 
 def at_another_time(server: Server, clock: str, *, trusting: bool) -> subprocess.CompletedProcess[str]:

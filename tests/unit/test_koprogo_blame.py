@@ -56,7 +56,10 @@ def test_docker_that_is_down_for_an_hour_costs_a_commit_nothing(
     fourth = bench.push("Fourth")
     bench.while_rolling = failing(20, DOWN)
     assert [bench.check() for _ in range(20)] == [1] * 20
-    assert "PROBLEM docker ps: Cannot connect to the Docker daemon" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        "PROBLEM docker ps: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. "
+        "The next check goes on from here.\n"
+    )
     attempt = bench.state.attempt
     assert attempt is not None
     assert (attempt.step, attempt.tries, attempt.counted) == (Step.SWITCHING, 20, 0)
@@ -198,7 +201,7 @@ def test_a_gate_that_docker_does_not_answer_has_no_verdict(
     monkeypatch.setattr(docker, "containers", lambda _: failing(1, DOWN)())
     looking = gate.Gate(bench.config, docker)
     project = Project("production", {"backend": "b"})
-    with pytest.raises(Problem, match=r"Cannot connect to the Docker .*sock\. The next check goes on from here\."):
+    with pytest.raises(Problem, match=r"Cannot connect to the Docker .*sock\."):
         looking.wait(project, {}, ()) if waits == "wait" else looking.wait_for("production", {"backend"}, {})
 
 

@@ -165,6 +165,7 @@ def test_an_image_that_is_not_built_is_told_from_a_registry_that_is_not_there(er
         ("permission denied while trying to connect to the docker API at unix:///var/run/docker.sock", True),
         ("failed to extract layer sha256:ab: write /var/lib/containerd/x: no space left on device", True),
         ("failed to create task: fork/exec /usr/bin/containerd-shim: cannot allocate memory", True),
+        ('error during connect: Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.45/x": connection reset by peer', True),
         ("docker: 'compose' is not a docker command.", True),
         ("docker: unknown command: docker compose", True),
         ("unknown flag: --env-file", True),

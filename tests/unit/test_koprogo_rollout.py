@@ -275,7 +275,9 @@ def test_a_dead_container_of_a_run_that_was_cut_off_is_made_again(bench: Bench) 
     assert bench.run() == NEW
 
 
-def test_traefik_that_does_not_run_is_started_before_anything_needs_it(bench: Bench) -> None:
+def test_traefik_that_does_not_run_is_started_before_anything_needs_it(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     def with_door(version: int) -> Project:
         found = project(version)
         spec = {"image": "traefik:3", "ports": [{"target": 443, "published": "443"}], "labels": {}}
@@ -288,8 +290,10 @@ def test_traefik_that_does_not_run_is_started_before_anything_needs_it(bench: Be
     bench.steps.clear()
     now = bench.docker.containers_now
     bench.docker.containers_now = [replace(c, status="exited") if c.service == "traefik" else c for c in now]
+    capsys.readouterr()
     assert bench.roll(with_door(3)) is None
     assert [service for _, service in bench.steps][:2] == ["traefik", "backend"]
+    assert "Started traefik (0.0 s)." in capsys.readouterr().out
 
 
 def test_what_was_ill_before_and_is_left_as_it_is_stops_nothing(
@@ -311,13 +315,13 @@ def test_of_what_is_ill_it_is_noted_whether_a_commit_changes_it(
 ) -> None:
     before = Before((), (), ("postgres", "backend"))
     assert switch._ailing(bench, project(2), before) == {"postgres": True, "backend": False}  # type: ignore[arg-type] # as above
-    assert "postgres: not well before this deploy, which leaves it as it is; not looked at." in capsys.readouterr().out
+    assert "postgres: not well before, and not changed by this deploy: not looked at." in capsys.readouterr().out
 
 
 def test_docker_s_own_failures_are_no_verdict_on_a_version(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for error in ("Cannot connect to the Docker daemon at x", "write /var/lib/docker/x: no space left on device"):
         monkeypatch.setattr(bench.docker, "up", lambda *_, error=error, **__: error)
-        with pytest.raises(Problem, match=f"docker compose up: {error}. The next check goes on from here."):
+        with pytest.raises(Problem, match=f"docker compose up: {error}."):
             bench.roll(project(2))
     monkeypatch.setattr(bench.docker, "up", lambda *_, **__: "OCI runtime create failed: no such file or directory")
     assert bench.roll(project(2)) == (

@@ -27,7 +27,7 @@ FAILING_PATIENCE = 15.0
 """Seconds after which a container that will not mend itself by the looks of it (unhealthy, ended) has failed."""
 
 SILENT_PATIENCE = 60.0
-"""Seconds for which the public addresses may fail to answer although every container is healthy."""
+"""Seconds for which the public addresses may fail to answer although every container is healthy; or Docker may."""
 
 HEALTH_TIMEOUT = 300.0
 """Seconds that a started version may take to become healthy."""
@@ -74,6 +74,8 @@ class Patience:
         if self._lasted("healthy", look.healthy, now) >= self.settle:
             return True
         if self._lasted("failing", bool(look.containers.failing), now) >= FAILING_PATIENCE:
+            return False
+        if self._lasted("unknown", look.containers.unknown, now) >= SILENT_PATIENCE:
             return False
         silent = look.containers.healthy and not look.healthy and not look.only_certificates
         if self._lasted("silent", silent, now) >= SILENT_PATIENCE:
@@ -214,7 +216,7 @@ def _until(patience: Patience, look: Callable[[], Look], poll: float) -> str | N
         if good:
             return None
         if good is False and seen.containers.unknown:
-            raise Problem(f"{seen.text}. The next check goes on from here.")
+            raise Problem(f"{seen.text}.")
         if good is False:
             return seen.text
         time.sleep(poll)

@@ -144,7 +144,7 @@ def roll(work: Work, project: Project) -> str | None:
 def _refused(error: str | None) -> str | None:
     """Say what Compose complained about; raises Problem where that is no fault of what it was to start."""
     if error is not None and servers_fault(error):
-        raise Problem(f"docker compose up: {error}. The next check goes on from here.")
+        raise Problem(f"docker compose up: {error}.")
     return error and f"docker compose up: {error}"
 
 
@@ -173,8 +173,9 @@ def _replace(
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)
     if trouble is None:
-        how = f"{'Replaced' if members else 'Started'} {target.service}"
-        why = f", in place since {target.in_place}" if members else ""
+        ran = any(_is_up(container) for container in members)
+        how = f"{'Replaced' if ran else 'Started'} {target.service}"
+        why = f", in place since {target.in_place}" if ran else ""
         log.say(f"{how} ({time.monotonic() - began:.1f} s{why}).")
     return trouble
 
@@ -251,7 +252,7 @@ def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None
 def _made(work: Work, project: Project, target: Target) -> Container:
     found = [c for c in _of(target.service, work.docker.containers(project.name)) if c.release == target.release]
     if not found:
-        raise Problem(f"docker compose up made no container for {target.service}. The next check goes on from here.")
+        raise Problem(f"docker compose up made no container for {target.service}.")
     return found[0]
 
 

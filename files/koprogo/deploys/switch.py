@@ -94,7 +94,7 @@ def _ailing(work: Work, project: Project, before: Before) -> dict[str, bool]:
     same = {target.service for target in rollout.targets(work, project) if (target.service, target.release) in ran}
     ailing = {service: service in same for service in before.ailing}
     if left := sorted(service for service, is_left in ailing.items() if is_left):
-        log.say(f"{', '.join(left)}: not well before this deploy, which leaves it as it is; not looked at.")
+        log.say(f"{', '.join(left)}: not well before, and not changed by this deploy: not looked at.")
     return ailing
 
 
@@ -105,9 +105,9 @@ def _excused(work: Work) -> Iterator[None]:
         yield
     except Lasting:
         raise
-    except Problem:
+    except Problem as problem:
         work.reached(work.attempt.step, excused=work.attempt.excused + 1)
-        raise
+        raise Problem(f"{problem} The next check goes on from here.") from None
 
 
 def _probation(work: Work, lives: Deployed, containers: Sequence[Container], now: float) -> Probation | None:

@@ -275,6 +275,7 @@ def servers_fault(error: str) -> bool:
     """
     signs = (
         r"docker (daemon|api)\b|is not a docker command|unknown (docker )?command|unknown flag: --env-file"
+        r"|error during connect|shutting down"
         r"|no space left on device|cannot allocate memory|too many open files|input/output error"
     )
     return re.search(signs, error, re.IGNORECASE) is not None
