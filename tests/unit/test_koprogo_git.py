@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from koprogo.config import Config, parse
-from koprogo.deploys.git import Repository
+from koprogo.deploys.git import Kind, Repository
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 
@@ -197,8 +197,9 @@ def test_local_changes_and_tracked_secrets(upstream: Upstream, repository: Repos
     upstream.git("add", "--force", "deploy/production/.env")
     commit = upstream.commit({})
     repository.fetch()
-    assert repository.tracks(commit, "deploy/production/.env")
-    assert not repository.tracks(head(config), "deploy/production/.env")
+    assert repository.kind(commit, "deploy/production/.env") is Kind.FILE
+    assert repository.kind(commit, "deploy") is Kind.FOLDER
+    assert repository.kind(head(config), "deploy/production/.env") is None
 
 
 def test_a_clone_of_one_commit_is_enough(upstream: Upstream, config: Config, tmp_path: Path) -> None:

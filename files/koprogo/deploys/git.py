@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from enum import Enum
 from pathlib import Path
 
 from koprogo.config import Config
@@ -29,6 +30,20 @@ OPTIONS = (
 
 LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
 REMAINS = ("pack/tmp_*", "??/tmp_obj_*")
+
+
+class Kind(str, Enum):
+    """What a path is in a commit; by the first digits of its mode, of which the others are permissions."""
+
+    FOLDER = "040"
+    FILE = "100"
+    LINK = "120"
+    SUBMODULE = "160"
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return {"040": "folder", "100": "file", "120": "symbolic link", "160": "submodule"}[self.value]
 
 
 class Repository:
@@ -98,9 +113,10 @@ class Repository:
         """Return when the commit was made, in seconds since 1970 by its committer's clock."""
         return float(self._out("show", "--no-patch", "--format=%ct", commit))
 
-    def tracks(self, commit: str, path: str) -> bool:
-        """Whether `path` is part of `commit`."""
-        return bool(self._out("ls-tree", "--name-only", commit, "--", path))
+    def kind(self, commit: str, path: str) -> Kind | None:
+        """Return what `path` is in `commit`; None where it is not part of it."""
+        mode = self._out("ls-tree", commit, "--", path)[:3]
+        return Kind(mode) if mode else None
 
     def local_changes(self) -> list[str]:
         """Return the tracked files that somebody changed in the work tree."""

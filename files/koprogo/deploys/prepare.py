@@ -7,12 +7,13 @@ import shutil
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from koprogo import log
 from koprogo.backups import space
 from koprogo.config import Config
 from koprogo.deploys import decide, predump, rollout, verify
+from koprogo.deploys.git import Kind
 from koprogo.deploys.work import NotYet, Work
 from koprogo.docker import prune
 from koprogo.docker.compose import Compose, Invalid, Project, not_built_yet
@@ -54,9 +55,6 @@ def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
     if signed and fresh:
         log.say(f"Commits signed as they have to be: {signed}.")
     work.reached(Step.VERIFIED)
-    secrets = _inside(work.config.env_file, work.config.checkout)
-    if secrets is not None and work.repository.tracks(commit, secrets):
-        raise work.refuse(commit, f"the repository has a file {secrets}, which would overwrite this server's secrets")
     tag = decide.tag_for(work.config.image_tag, commit)
     project = _validate(work, commit, tag)
     work.reached(Step.CHECKED)
@@ -101,6 +99,7 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
 
     Raises Invalid where the compose file is wrong, Problem where that cannot be told.
     """
+    require_places(work, commit)
     # Compose names a project after its folder: this one has to be called like the real one.
     copy = work.config.state_dir / "candidate" / work.config.checkout.name
     try:
@@ -112,6 +111,25 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
     # What would be mounted from the copy is going to be mounted from the checkout.
     text = json.dumps(project.config).replace(f"{copy}/", f"{work.config.checkout}/")
     return replace(project, config=json.loads(text))
+
+
+def require_places(work: Work, commit: str) -> None:
+    """Raise Invalid where `commit` has something else in the place of the compose file, of .env, or of their folders.
+
+    Git would remove a .env to make room for it; and what is read by way of a link is no part of the commit.
+    """
+    config, kind = work.config, work.repository.kind
+    secrets, compose = _inside(config.env_file, config.checkout), config.compose_path
+    if secrets is not None and kind(commit, secrets) is not None:
+        raise Invalid(f"the repository has {secrets} itself, which would overwrite this server's secrets.")
+    for folder in sorted({str(above) for path in (secrets, compose) if path for above in PurePath(path).parents}):
+        found = kind(commit, folder) if folder != "." else None
+        if found not in (Kind.FOLDER, None):
+            raise Invalid(f"{folder} is a {found.label} in the repository, and has to be a folder.")
+    found = kind(commit, compose)
+    if found is not Kind.FILE:
+        what = f"{compose} is a {found.label} in" if found else f"{compose} is not in"
+        raise Invalid(f"{what} the repository, and has to be a file there.")
 
 
 def _validate(work: Work, commit: str, tag: str) -> Project:
