@@ -148,7 +148,7 @@ def test_export_leaves_the_work_tree_alone(
     upstream: Upstream, repository: Repository, config: Config, tmp_path: Path
 ) -> None:
     first = head(config)
-    commit = upstream.commit({COMPOSE: "services: {new: {}}\n", "other/file": "x"})
+    commit = upstream.commit({COMPOSE: "services: {new: {}}\n", "other/file": "x", ".index": "x"})
     repository.fetch()
     copy = tmp_path / "state" / "candidate"
     (copy / "left" / "over").mkdir(parents=True)

@@ -130,7 +130,8 @@ class Repository:
             target.mkdir(mode=0o700, parents=True)
         except OSError as error:
             raise Problem(f"{target}: {error.strerror}.") from None
-        index = {"GIT_INDEX_FILE": str(target / ".index")}
+        # By the one name that no commit can have.
+        index = {"GIT_INDEX_FILE": str(target / ".git")}
         self._out("read-tree", commit, env=index)
         self._out("checkout-index", "--all", f"--prefix={target}/", env=index)
 
