@@ -118,6 +118,18 @@ class Repository:
         mode = self._out("ls-tree", commit, "--", path)[:3]
         return Kind(mode) if mode else None
 
+    def content(self, commit: str, path: str) -> str:
+        """Return a name for what a file or a folder is in `commit`; "" where it is not part of it.
+
+        Links to something else in the commit are followed.
+        """
+        command = ("cat-file", "--batch-check=%(objectname)", "--follow-symlinks")
+        answer = self._out(*command, text=f"{commit}:{path}\n").partition("\n")[0]
+        if SHA.fullmatch(answer) is None:
+            return ""
+        mode = self._out("ls-tree", commit, "--", path)[:6] if path else ""
+        return f"{mode} {answer}"
+
     def local_changes(self) -> list[str]:
         """Return the tracked files that somebody changed in the work tree."""
         out = self._out("status", "--porcelain", "--untracked-files=no")
@@ -156,13 +168,19 @@ class Repository:
             except OSError as error:
                 raise Problem(f"{path}: {error.strerror}.") from None
 
-    def _out(self, *arguments: str, env: dict[str, str] | None = None) -> str:
-        result = self._git(*arguments, env=env)
+    def _out(self, *arguments: str, env: dict[str, str] | None = None, text: str | None = None) -> str:
+        result = self._git(*arguments, env=env, text=text)
         if not result.ok:
             raise Problem(f"git {arguments[0]} in {self._config.checkout}: {reason(result)}.")
         return result.out.strip()
 
-    def _git(self, *arguments: str, timeout: float = LOCAL_TIMEOUT, env: dict[str, str] | None = None) -> Result:
+    def _git(
+        self,
+        *arguments: str,
+        timeout: float = LOCAL_TIMEOUT,
+        env: dict[str, str] | None = None,
+        text: str | None = None,
+    ) -> Result:
         checkout = self._config.checkout
         if not (checkout / ".git").exists():
             raise Problem(f"{checkout} is not a clone. Run deploy.py again from the operator's machine.")
@@ -170,6 +188,7 @@ class Repository:
             ["git", *OPTIONS, "-C", str(checkout), *arguments],
             timeout=timeout,
             env={**ENVIRONMENT, **(env or {})},
+            text=text,
         )
         if result.code is None:
             return Result(None, "", f"`git {arguments[0]}` did not end within {timeout:.0f} s")

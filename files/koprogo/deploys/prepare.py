@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from koprogo import log
 from koprogo.backups import space
 from koprogo.config import Config
-from koprogo.deploys import decide, predump, rollout, verify
+from koprogo.deploys import decide, mounted, predump, rollout, verify
 from koprogo.deploys.git import Kind
 from koprogo.deploys.work import NotYet, Work
 from koprogo.docker import prune
@@ -109,8 +109,8 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
     finally:
         shutil.rmtree(copy.parent, ignore_errors=True)
     # What would be mounted from the copy is going to be mounted from the checkout.
-    text = json.dumps(project.config).replace(f"{copy}/", f"{work.config.checkout}/")
-    return replace(project, config=json.loads(text))
+    text = json.dumps(project.config).replace(str(copy), str(work.config.checkout))
+    return mounted.as_in(work, commit, replace(project, config=json.loads(text)))
 
 
 def require_places(work: Work, commit: str) -> None:

@@ -64,7 +64,8 @@ def targets(work: Work, project: Project) -> list[Target]:
         health = routing.has_health_check(spec, work.docker.image_health_check(spec["image"]))
         why = routing.in_place(spec, has_health_check=health)
         called = spec.get("container_name") or f"{project.name}-{name}-1"
-        found.append(Target(name, called, spec, routing.release(spec, work.docker.image_id(spec["image"])), why))
+        release = routing.release(spec, work.docker.image_id(spec["image"]), project.given.get(name))
+        found.append(Target(name, called, spec, release, why))
     return found
 
 

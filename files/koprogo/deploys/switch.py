@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from koprogo import log
-from koprogo.deploys import rollout
+from koprogo.deploys import mounted, rollout
 from koprogo.deploys.gate import Before, restarts_of
 from koprogo.deploys.prepare import Prepared
 from koprogo.deploys.work import Work, environment_hash
-from koprogo.docker.compose import Compose, Project, unreachable
+from koprogo.docker.compose import Project, unreachable
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.state import Deployed, Image, Probation, Step, write_durably
@@ -33,7 +33,7 @@ def switch(work: Work, prepared: Prepared) -> None:
         work.reached(Step.SWITCHING, tries=work.attempt.tries + 1)
     environment = environment_hash(work.config)
     work.repository.check_out(commit)
-    trouble = _start(work, Compose(work.config, work.runner, prepared.tag).project())
+    trouble = _start(work, mounted.project(work, commit, prepared.tag))
     if trouble is not None:
         fail(work, commit, trouble, prepared.project)
     now = time.time()
@@ -133,8 +133,8 @@ def go_back(work: Work) -> NoReturn:
     work.reached(Step.ROLLING_BACK, tries=work.attempt.tries + 1)
     work.repository.check_out(deployed.commit)
     restore_images(work, deployed)
-    compose = Compose(work.config, work.runner, deployed.tag)
-    trouble = _start(work, compose.project()) or _other_images(work, deployed)
+    project = mounted.project(work, deployed.commit, deployed.tag)
+    trouble = _start(work, project) or _other_images(work, deployed)
     if trouble is not None:
         raise Problem(
             f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "

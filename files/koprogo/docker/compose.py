@@ -30,6 +30,8 @@ class Project:
     images: Mapping[str, str]
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """All of it, as `docker compose config` printed it; it holds secrets."""
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """Of each service, what it is given beside its definition, where that is known (see `mounted`)."""
 
     @property
     def services(self) -> dict[str, Mapping[str, Any]]:

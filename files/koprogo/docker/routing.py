@@ -39,9 +39,9 @@ _DEFINED = re.compile(r"traefik\.http\.(routers|services|middlewares)\.([^.]+)\.
 _REFERENCES = re.compile(r"(\.middlewares|\.routers\.[^.]+\.service|\.errors\.service)$", re.IGNORECASE)
 
 
-def release(spec: Spec, image_id: str | None) -> str:
-    """Return a short name for exactly this definition with exactly this image."""
-    text = json.dumps([spec, image_id], sort_keys=True)
+def release(spec: Spec, image_id: str | None, given: Mapping[str, Any] | None = None) -> str:
+    """Return a short name for exactly this definition with exactly this image, and what is `given` beside that."""
+    text = json.dumps([spec, image_id, given] if given else [spec, image_id], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
