@@ -128,7 +128,9 @@ def roll(work: Work, project: Project) -> str | None:
             kept.append(target.service)
             continue
         move = _replace if target.in_place else _pass_on
-        if (trouble := move(work, project, config, target, members)) is not None:
+        if (
+            trouble := move(work, project, config, target, [*_in_its_way(work, project, target), *members])
+        ) is not None:
             return f"{target.service}: {trouble}"
     for container in work.docker.containers(project.name):
         if container.service not in project.images:
@@ -137,6 +139,15 @@ def roll(work: Work, project: Project) -> str | None:
     if kept:
         log.say(f"Left {', '.join(sorted(kept))} alone.")
     return None
+
+
+def _in_its_way(work: Work, project: Project, target: Target) -> list[Container]:
+    """Return the containers of services that there are no more which have what this one takes: it was renamed.
+
+    They are its older ones: two databases on one volume, or two routers of one name, must not be there at once.
+    """
+    wanted = routing.wants(target.spec, target.name, project.config.get("volumes") or {})
+    return [c for c in work.docker.containers(project.name) if c.service not in project.images and c.holds & wanted]
 
 
 def available_memory() -> int:
@@ -153,6 +164,10 @@ def _replace(
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
     grace = DOOR_GRACE if routing.is_door(target.spec) else None
+    for container in members:
+        # Compose replaces only what is the service's own.
+        if container.service != target.service:
+            work.docker.remove(container.id, grace=GRACE)
     if (error := work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace)) is not None:
         return f"docker compose up: {error}"
     _reached(work, Step.STARTED, target.service)
@@ -170,8 +185,9 @@ def _pass_on(
     """Start the new container beside the old one, let Traefik ask it, and let the old one finish and go."""
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
-    old = [c for c in members if c.release != target.release]
-    new = _standing(work, [c for c in members if c.release == target.release])
+    made = [c for c in members if (c.service, c.release) == (target.service, target.release)]
+    old = [c for c in members if c not in made]
+    new = _standing(work, made)
     if new is None:
         if (error := _start_beside(work, project, config, target, old)) is not None:
             return f"docker compose up: {error}"
@@ -213,7 +229,8 @@ def _start_beside(
     generation = max((c.generation for c in old), default=0) + 1
     spec = routing.beside(target.spec, generation, target.release, routing.shared_names(project.services))
     single = {**config, "services": {**config["services"], target.service: spec}}
-    return work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1)
+    own = sum(container.service == target.service for container in old)
+    return work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=own + 1)
 
 
 def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None:

@@ -122,6 +122,23 @@ def shared_names(services: Mapping[str, Spec]) -> set[str]:
     }
 
 
+def wants(spec: Spec, name: str, volumes: Mapping[str, Any]) -> set[str]:
+    """Return what a service's container, of this name, takes for itself: `volumes` are those of the compose file.
+
+    A container of a service that there is no more may have them, as where a service was renamed.
+    """
+    mounted = (v for v in spec.get("volumes") or () if v.get("type") == "volume" and v.get("source"))
+    named = {f"volume {(volumes.get(v['source']) or {}).get('name', v['source'])}" for v in mounted}
+    published = (port for port in spec.get("ports") or () if port.get("published"))
+    ports = {f"port {port['published']}/{port.get('protocol', 'tcp')}" for port in published}
+    return {f"name {name}", *named, *ports, *(f"router {router}" for router in routers_of(_labels(spec)))}
+
+
+def routers_of(labels: Mapping[str, str]) -> set[str]:
+    """Return the names of the routers that labels define."""
+    return _own(labels)["routers"]
+
+
 def schema(spec: Spec) -> str:
     """Return what a service calls the form of its data; "" if it says nothing."""
     return _labels(spec).get(SCHEMA, "")
