@@ -60,8 +60,8 @@ class Docker:
             spec = config["services"][service]
             mine = [c for c in self.containers_now if c.service == service]
             if beside:
-                if len(mine) < beside:
-                    self._made(service, spec, f"koprogo-{service}-{len(mine) + 1}")
+                for number in range(len(mine), beside):
+                    self._made(service, spec, f"koprogo-{service}-{number + 1}")
             elif not mine or mine[0].release != spec["labels"]["koprogo.release"]:
                 self.graces |= {service: grace} if mine else {}
                 self._change([c for c in self.containers_now if c.service != service])
