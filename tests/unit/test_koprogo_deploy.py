@@ -4,6 +4,7 @@ What comes after that is tested on a real server, in tests/machine/test_koprogo.
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,7 @@ class Bench:
         self.upstream = Upstream(folder / "upstream")
         self.first = self.upstream.commit({COMPOSE: "services: {}\n"})
         self.config = clone(self.upstream, folder)
+        self.config.env_file.write_text("")
         self.store = Store(self.config.state_dir)
         self.store.save(State(deployed=Deployed(self.first, "main-1", 1.0, "hash", "production", {})))
         self.programs = folder / "bin"
@@ -161,6 +163,24 @@ def test_a_commit_that_puts_something_in_the_place_of_the_settings_is_refused_un
     assert bench.config.env_file.read_text() == "JWT_SECRET=x\n"
     assert not [path for path in (bench.config.checkout / "deploy/production").iterdir() if path.is_symlink()]
     assert git(bench.config.checkout, "rev-parse", "HEAD") == bench.first
+    assert bench.quarantine() == [commit]
+
+
+def test_a_compose_file_that_calls_the_project_otherwise_is_refused(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.docker(NOT_BUILT.replace("production", "other"))
+    commit = bench.upstream.commit({"a": "1"})
+    assert deploy.run(bench.config, asked=False) == 1
+    said = f"Cannot deploy {commit[:7]}: with the .env of now its compose file calls the project other, and what runs"
+    assert said in capsys.readouterr().err
+    assert bench.quarantine() == []
+
+    environment = hashlib.sha256(bench.config.env_file.read_bytes()).hexdigest()
+    bench.store.save(State(deployed=Deployed(bench.first, "main-1", 1.0, environment, "production", {})))
+    assert deploy.run(bench.config, asked=False) == 1
+    said = f"Cannot deploy {commit[:7]}: its compose file calls the project other, and what runs is production. "
+    assert said in capsys.readouterr().err
     assert bench.quarantine() == [commit]
 
 

@@ -14,7 +14,7 @@ from koprogo.backups import space
 from koprogo.config import Config
 from koprogo.deploys import decide, mounted, predump, rollout, verify
 from koprogo.deploys.git import Kind
-from koprogo.deploys.work import NotYet, Work
+from koprogo.deploys.work import NotYet, Work, environment_hash
 from koprogo.docker import prune
 from koprogo.docker.compose import Compose, Invalid, Project, not_built_yet
 from koprogo.problem import Problem
@@ -135,11 +135,25 @@ def require_places(work: Work, commit: str) -> None:
 def _validate(work: Work, commit: str, tag: str) -> Project:
     """Only a wrong compose file is a reason to give the commit up: a full disk or a silent Docker is not its fault."""
     try:
-        return read_project(work, commit, tag)
+        project = read_project(work, commit, tag)
     except Invalid as problem:
         raise work.refuse(commit, str(problem).rstrip(".")) from None
     except Problem as problem:
         raise Problem(f"{problem} What runs goes on running; the next check tries again.") from None
+    require_name(work, commit, project)
+    return project
+
+
+def require_name(work: Work, commit: str, project: Project) -> None:
+    """Raise Problem where the project has another name than what runs: that would go on, beside a second one."""
+    deployed = work.state.deployed
+    if deployed is None or project.name == deployed.project:
+        return
+    reason = f"its compose file calls the project {project.name}, and what runs is {deployed.project}"
+    if deployed.environment == environment_hash(work.config):
+        raise work.refuse(commit, reason)
+    # As likely by COMPOSE_PROJECT_NAME in .env.
+    raise Problem(f"Cannot deploy {commit[:7]}: with the .env of now {reason}. What runs goes on running.")
 
 
 def _lend_environment(config: Config, copy: Path) -> None:
