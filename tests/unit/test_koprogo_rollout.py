@@ -307,6 +307,17 @@ def test_cut_off_anywhere_the_way_back_is_as_safe() -> None:
         assert bench.docker.least["backend"] == 1
 
 
+def test_several_of_one_service_are_left_alone_when_all_of_them_are_there(bench: Bench) -> None:
+    (target,) = [one for one in rollout.targets(bench, project(1)) if one.service == "postgres"]  # type: ignore[arg-type]
+    twice = replace(target, spec={**target.spec, "scale": 2})
+    (one,) = [c for c in bench.docker.containers_now if c.service == "postgres"]
+    assert target.is_met_by([one])
+    assert not twice.is_met_by([one])
+    assert twice.is_met_by([one, replace(one, id="2", name="koprogo-postgres-2")])
+    assert not twice.is_met_by([one, replace(one, id="2", release="other")])
+    assert not target.is_met_by([replace(one, name="koprogo-postgres-2")])
+
+
 def test_a_dead_container_of_a_run_that_was_cut_off_is_made_again(bench: Bench) -> None:
     bench.docker.calls_left = 1
     with pytest.raises(Cut):

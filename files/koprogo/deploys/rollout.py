@@ -52,8 +52,10 @@ class Target:
 
     def is_met_by(self, members: Sequence[Container]) -> bool:
         """Whether there is nothing to do."""
-        right = [c for c in members if (c.release, c.name) == (self.release, self.name) and _is_up(c)]
-        return len(members) == len(right) == 1
+        wanted = routing.replicas(self.spec)
+        # Compose alone names them, where there are several.
+        right = [c for c in members if c.release == self.release and _is_up(c) and (wanted > 1 or c.name == self.name)]
+        return len(members) == len(right) == wanted
 
 
 def targets(work: Work, project: Project) -> list[Target]:

@@ -54,7 +54,7 @@ def in_place(spec: Spec, *, has_health_check: bool) -> str | None:
         "it has the network of something else": bool(spec.get("network_mode")),
         "it has a fixed address": any(_fixed(net) for net in (spec.get("networks") or {}).values()),
         NO_HEALTH_CHECK: not has_health_check,
-        "it has more than one replica": _replicas(spec) != 1,
+        "it has more than one replica": replicas(spec) != 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -172,7 +172,8 @@ def _is_door(spec: Spec) -> bool:
     return any(str(port.get("published")) in ("80", "443") for port in spec.get("ports") or ())
 
 
-def _replicas(spec: Spec) -> int:
+def replicas(spec: Spec) -> int:
+    """Return how many containers a service shall have."""
     return int((spec.get("deploy") or {}).get("replicas") or spec.get("scale", 1))
 
 
