@@ -146,6 +146,12 @@ def test_compose_config() -> None:
         compose.parse_config('{"name": "x", "services": {"backend": {"build": "."}}}')
 
 
+@pytest.mark.parametrize("services", ["{}", '{"backend": {"image": "x", "scale": 0}}'])
+def test_nothing_at_all_is_no_version_to_go_to(services: str) -> None:
+    with pytest.raises(ValueError, match="it has no service that should run"):
+        compose.parse_config(f'{{"name": "x", "services": {services}}}')
+
+
 @pytest.mark.parametrize(
     ("ref", "name"),
     [
