@@ -37,9 +37,11 @@ rights. The folder that it is started in may be closed to that user, and Python 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import pwd
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +56,26 @@ UMASK = 0o022
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
+    code = _guarded(arguments)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        code = _unread(error) or code
+    return code
+
+
+def _unread(error: OSError) -> int:
+    """Say that what was printed is lost, unless nobody wants it, as in `koprogo logs | head`; returns an exit code."""
+    # Else Python tries again when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 0
+    log.complain(f"standard output: {error.strerror}.")
+    return 1
+
+
+def _guarded(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     os.umask(UMASK)
     try:
@@ -64,6 +86,11 @@ def main(arguments: Sequence[str]) -> int:
         log.complain(str(problem))
     except KeyboardInterrupt:
         log.complain("Interrupted. What was begun to be switched is finished or undone by the next check.")
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+            raise
+        # All files are opened elsewhere: this is what is printed.
+        return _unread(error)
     return 1
 
 

@@ -1,6 +1,10 @@
 """Each command reaches what does it, with what was typed."""
 
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -59,6 +63,29 @@ def test_what_comes_home_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli._run(cli._parser().parse_args(["restore", "--from-offsite"]), CONFIG) == 0
     fetched.assert_called_once_with(CONFIG, "")
     restored.assert_called_once_with(CONFIG, "20261122_020005", **FILES)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize(("target", "said"), [("pipe", ""), ("full", "standard output: No space left on device.")])
+def test_what_nobody_reads_or_cannot_be_written_is_a_line_at_most(lines: int, target: str, said: str) -> None:
+    program = (
+        "import sys\nfrom koprogo import cli\ncli.settings.load = cli.become_owner = lambda *_: None\n"
+        f"cli._run = lambda *_: [print('x') for _ in range({lines})] and 0\nsys.exit(cli.main(['status']))"
+    )
+    with Path("/dev/full").open("wb") as full:
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=write if target == "pipe" else full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+            check=False,
+        )
+        os.close(write)
+    assert (done.returncode, done.stderr.strip().partition("PROBLEM ")[2]) == (1 if said else 0, said)
+    assert len(done.stderr.splitlines()) == bool(said)
 
 
 def _stand_in(where: str, result: object, monkeypatch: pytest.MonkeyPatch) -> Any:

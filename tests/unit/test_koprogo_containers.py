@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from koprogo.docker import compose
+from koprogo.docker import compose, routing
 from koprogo.docker.containers import Container, Verdict, judge, parse
 
 BACKEND = Container(
@@ -38,9 +38,31 @@ def inspected(**changes: Any) -> dict[str, Any]:
 def test_parse() -> None:
     expected = Container(
         "0123", "koprogo-backend", "backend", "ghcr.io/x/backend:1", "sha256:b", "running", "unhealthy", 0, 2,
-        "2026-11-22T02:00:00Z", "unless-stopped", "curl: (22) 503",
+        "2026-11-22T02:00:00Z", "unless-stopped", "curl: (22) 503", holds=frozenset({"name koprogo-backend"}),
     )  # fmt: skip
     assert parse(json.dumps([inspected()])) == [expected]
+
+
+def test_what_a_container_has_is_what_its_definition_wants() -> None:
+    labels = {
+        "com.docker.compose.service": "backend",
+        "koprogo.generation": "2",
+        "traefik.http.routers.api-2.rule": "Host(`x`)",
+    }
+    mounts = [{"Type": "volume", "Name": "koprogo_data"}, {"Type": "bind", "Source": "/etc"}]
+    policy = {"PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "53/udp": None}}
+    (found,) = parse(json.dumps([inspected(Config={"Image": "x", "Labels": labels}, Mounts=mounts, HostConfig=policy)]))
+    spec = {
+        "labels": {"traefik.http.routers.api.rule": "Host(`x`)"},
+        "volumes": [
+            {"type": "volume", "source": "data", "target": "/data"},
+            {"type": "volume", "target": "/anonymous"},
+            {"type": "bind", "source": "/etc", "target": "/etc"},
+        ],
+        "ports": [{"target": 80, "published": "8080", "protocol": "tcp"}, {"target": 81}],
+    }
+    assert found.holds == routing.wants(spec, "koprogo-backend", {"data": {"name": "koprogo_data"}})
+    assert found.holds == {"name koprogo-backend", "volume koprogo_data", "port 8080/tcp", "router api"}
 
 
 def test_parse_without_health_check_and_labels() -> None:
@@ -122,6 +144,12 @@ def test_compose_config() -> None:
     assert sorted(found.services) == ["backend", "many"]
     with pytest.raises(ValueError, match="no image for backend"):
         compose.parse_config('{"name": "x", "services": {"backend": {"build": "."}}}')
+
+
+@pytest.mark.parametrize("services", ["{}", '{"backend": {"image": "x", "scale": 0}}'])
+def test_nothing_at_all_is_no_version_to_go_to(services: str) -> None:
+    with pytest.raises(ValueError, match="it has no service that should run"):
+        compose.parse_config(f'{{"name": "x", "services": {services}}}')
 
 
 @pytest.mark.parametrize(

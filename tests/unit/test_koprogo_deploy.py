@@ -4,8 +4,11 @@ What comes after that is tested on a real server, in tests/machine/test_koprogo.
 """
 
 import errno
+import hashlib
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from koprogo.docker.compose import Compose, Invalid, Project
 from koprogo.problem import Problem
 from koprogo.runner import Result, Runner
 from koprogo.state import Deployed, State, Store
-from test_koprogo_git import COMPOSE, Upstream, clone
+from test_koprogo_git import COMPOSE, Upstream, clone, git
 
 VALID = json.dumps({"name": "production", "services": {"backend": {"image": "x/backend:1"}}})
 NOT_BUILT = f"""case "$*" in
@@ -34,6 +37,7 @@ class Bench:
         self.upstream = Upstream(folder / "upstream")
         self.first = self.upstream.commit({COMPOSE: "services: {}\n"})
         self.config = clone(self.upstream, folder)
+        self.config.env_file.write_text("")
         self.store = Store(self.config.state_dir)
         self.store.save(State(deployed=Deployed(self.first, "main-1", 1.0, "hash", "production", {})))
         self.programs = folder / "bin"
@@ -136,6 +140,60 @@ def test_what_is_mounted_from_the_copy_that_is_looked_at_is_mounted_from_the_che
         f"{bench.config.checkout}/traefik",
         f"{copy}-of-somebody-else",
     ]
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("cd deploy && mv production other && ln -s other production", "deploy/production is a symbolic link in"),
+        ("cd deploy && mv production other && ln -s /etc production", "deploy/production is a symbolic link in"),
+        ("cd deploy && rm -r production && ln -s production production", "deploy/production is a symbolic link in"),
+        ("mv deploy other && ln -s other deploy", "deploy is a symbolic link in the repository, and has to be"),
+        ("rm -r deploy && touch deploy", "deploy is a file in the repository, and has to be a folder"),
+        ("rm -r deploy/production && git init -q deploy/production && cd deploy/production && "
+         "git -c user.name=x -c user.email=x@y commit -q --allow-empty -m x && cd ../.. && git add --all",
+         "deploy/production is a submodule in"),
+        ("cd deploy/production && mv docker-compose.yml ../a && ln -s ../a docker-compose.yml",
+         f"{COMPOSE} is a symbolic link in the repository, and has to be a file there"),
+        ("cd deploy/production && ln -s -f .env docker-compose.yml", f"{COMPOSE} is a symbolic link in"),
+        (f"rm {COMPOSE} && mkdir {COMPOSE} && touch {COMPOSE}/a", f"{COMPOSE} is a folder in"),
+        ("mv deploy/production deploy/Production", f"{COMPOSE} is not in the repository"),
+        ("echo A=b > deploy/production/.env", "the repository has deploy/production/.env itself"),
+        ("ln -s /etc/passwd deploy/production/.env", "the repository has deploy/production/.env itself"),
+        ("mkdir deploy/production/.env && touch deploy/production/.env/a", "the repository has deploy/production/.env"),
+    ],
+)  # fmt: skip
+def test_a_commit_that_puts_something_in_the_place_of_the_settings_is_refused_untouched(
+    bench: Bench, capsys: pytest.CaptureFixture[str], script: str, text: str
+) -> None:
+    bench.config.env_file.write_text("JWT_SECRET=x\n")
+    subprocess.run(["/bin/sh", "-ec", script], cwd=bench.upstream.folder, env={"PATH": os.defpath}, check=True)
+    commit = bench.upstream.commit({})
+    bench.docker(NOT_BUILT)
+    assert deploy.run(bench.config, asked=False) == 1
+    assert f"Cannot deploy {commit[:7]}: {text}" in capsys.readouterr().err
+    assert bench.config.env_file.read_text() == "JWT_SECRET=x\n"
+    assert not [path for path in (bench.config.checkout / "deploy/production").iterdir() if path.is_symlink()]
+    assert git(bench.config.checkout, "rev-parse", "HEAD") == bench.first
+    assert bench.quarantine() == [commit]
+
+
+def test_a_compose_file_that_calls_the_project_otherwise_is_refused(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.docker(NOT_BUILT.replace("production", "other"))
+    commit = bench.upstream.commit({"a": "1"})
+    assert deploy.run(bench.config, asked=False) == 1
+    said = f"Cannot deploy {commit[:7]}: with the .env of now its compose file calls the project other, and what runs"
+    assert said in capsys.readouterr().err
+    assert bench.quarantine() == []
+
+    environment = hashlib.sha256(bench.config.env_file.read_bytes()).hexdigest()
+    bench.store.save(State(deployed=Deployed(bench.first, "main-1", 1.0, environment, "production", {})))
+    assert deploy.run(bench.config, asked=False) == 1
+    said = f"Cannot deploy {commit[:7]}: its compose file calls the project other, and what runs is production. "
+    assert said in capsys.readouterr().err
+    assert bench.quarantine() == [commit]
 
 
 def no_space(*_: object) -> None:

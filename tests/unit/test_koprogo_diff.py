@@ -1,6 +1,5 @@
 """What `koprogo diff` says that the next deploy would change."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,13 +152,14 @@ def test_a_service_that_the_compose_file_has_no_more(bench: Bench, capsys: pytes
 
 def test_what_is_mounted_from_the_checkout_is_no_difference(bench: Bench) -> None:
     script = bench.programs / "docker"
-    answer = '{"name": "p", "services": {"a": {"image": "x", "volumes": ["\'"${5%/*}"\'/x.conf:/x"]}}}'
+    volumes = ",".join(f'{{"type": "bind", "source": "\'"{part}"\'"}}' for part in ("${5%/*}", "${5%/deploy/*}"))
+    answer = f'{{"name": "p", "services": {{"a": {{"image": "x", "volumes": [{volumes}]}}}}}}'
     mounted = f"compose*config*) echo '{answer}' ;;"
     script.write_text(script.read_text().replace("info*) echo / ;;", f"info*) echo / ;;\n{mounted}"))
     work = Work(bench.config, Runner(), asked=True)
     project = diff.read_project(work, bench.third, "main-1")
-    folder = bench.config.compose_file.parent
-    assert json.loads(json.dumps(project.services["a"]))["volumes"] == [f"{folder}/x.conf:/x"]
+    sources = [volume["source"] for volume in project.services["a"]["volumes"]]
+    assert sources == [str(bench.config.compose_file.parent), str(bench.config.checkout)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from koprogo.config import Config, parse
-from koprogo.deploys.git import Repository
+from koprogo.deploys.git import Kind, Repository
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 
@@ -148,7 +148,7 @@ def test_export_leaves_the_work_tree_alone(
     upstream: Upstream, repository: Repository, config: Config, tmp_path: Path
 ) -> None:
     first = head(config)
-    commit = upstream.commit({COMPOSE: "services: {new: {}}\n", "other/file": "x"})
+    commit = upstream.commit({COMPOSE: "services: {new: {}}\n", "other/file": "x", ".index": "x"})
     repository.fetch()
     copy = tmp_path / "state" / "candidate"
     (copy / "left" / "over").mkdir(parents=True)
@@ -197,8 +197,9 @@ def test_local_changes_and_tracked_secrets(upstream: Upstream, repository: Repos
     upstream.git("add", "--force", "deploy/production/.env")
     commit = upstream.commit({})
     repository.fetch()
-    assert repository.tracks(commit, "deploy/production/.env")
-    assert not repository.tracks(head(config), "deploy/production/.env")
+    assert repository.kind(commit, "deploy/production/.env") is Kind.FILE
+    assert repository.kind(commit, "deploy") is Kind.FOLDER
+    assert repository.kind(head(config), "deploy/production/.env") is None
 
 
 def test_a_clone_of_one_commit_is_enough(upstream: Upstream, config: Config, tmp_path: Path) -> None:

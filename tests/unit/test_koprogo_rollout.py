@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from koprogo.deploys import rollout, switch
 from koprogo.deploys.gate import Before
+from koprogo.docker import routing
 from koprogo.docker.compose import Project, memory_used
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
@@ -30,6 +31,8 @@ class Docker:
         """Service → how long its container had to end, the last time that it was replaced in place."""
         self.least: dict[str, int] = {}
         """Service → the fewest containers of it that were ever up since it had one."""
+        self.most = 0
+        """The most containers that ever had the volume `data` at once."""
 
     def containers(self, project: str) -> list[Container]:
         """As they are."""
@@ -58,8 +61,8 @@ class Docker:
             spec = config["services"][service]
             mine = [c for c in self.containers_now if c.service == service]
             if beside:
-                if len(mine) < beside:
-                    self._made(service, spec, f"koprogo-{service}-{len(mine) + 1}")
+                for number in range(len(mine), beside):
+                    self._made(service, spec, f"koprogo-{service}-{number + 1}")
             elif not mine or mine[0].release != spec["labels"]["koprogo.release"]:
                 self.graces |= {service: grace} if mine else {}
                 self._change([c for c in self.containers_now if c.service != service])
@@ -77,9 +80,13 @@ class Docker:
 
     def _made(self, service: str, spec: Mapping[str, Any], name: str) -> None:
         labels = spec["labels"]
+        generation = labels.get("koprogo.generation", "0")
+        routers = {router.removesuffix(f"-{generation}") for router in routing.routers_of(labels)}
+        volumes = {f"volume {volume['source']}" for volume in spec.get("volumes", ())}
         made = Container(
             f"{service}{labels['koprogo.release']}", name, service, spec["image"], "", "running", "healthy", 0, 0, "t",
-            "always", "", labels["koprogo.release"], int(labels.get("koprogo.generation", 0)),
+            "always", "", labels["koprogo.release"], int(generation),
+            holds=frozenset({f"name {name}", *volumes, *(f"router {router}" for router in routers)}),
         )  # fmt: skip
         self._change([*self.containers_now, made])
 
@@ -88,6 +95,7 @@ class Docker:
             raise Cut
         self.calls_left -= 1
         self.containers_now = containers
+        self.most = max(self.most, sum("volume data" in c.holds for c in containers))
         for service in {c.service for c in containers} | set(self.least):
             there = sum(c.service == service for c in containers)
             self.least[service] = min(self.least.get(service, there), there)
@@ -112,7 +120,7 @@ class Gate:
     def generations(self, urls: list[str]) -> list[int | None]:
         """The highest that is up."""
         names = [url.removesuffix(".test") for url in urls]
-        return [max(c.generation for c in self.docker.containers_now if c.service == name) for name in names]
+        return [max(c.generation for c in self.docker.containers_now if f"router {name}" in c.holds) for name in names]
 
 
 class Bench:
@@ -215,6 +223,44 @@ def test_what_the_compose_file_has_no_more_goes_last(bench: Bench) -> None:
     assert sorted(bench.run()) == ["app-backend", "app-postgres"]
 
 
+def renamed(version: int, *names: str) -> Project:
+    """With these services called otherwise, and all else the same; the database has a volume."""
+    found = project(version)
+    called = {name: f"new-{name}" if name in names else name for name in found.images}
+    services: dict[str, Any] = {called[name]: {**spec} for name, spec in found.services.items()}
+    services[called["postgres"]]["volumes"] = [{"type": "volume", "source": "data", "target": "/data"}]
+    images = {called[name]: image for name, image in found.images.items()}
+    return Project("koprogo", images, {"name": "koprogo", "services": services})
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_service_that_is_renamed_takes_over_from_itself_wherever_it_is_cut_off(version: int) -> None:
+    for cut in range(100):
+        bench = Bench()
+        bench.roll(renamed(1))
+        bench.docker.calls_left, bench.docker.most = cut, 0
+        try:
+            bench.roll(renamed(version, "frontend", "postgres"))
+        except Cut:
+            done = False
+        else:
+            done = True
+        bench.docker.calls_left = 1000
+        assert any(c.name.startswith(("app-frontend", "koprogo-new-frontend")) for c in bench.docker.containers_now)
+        assert bench.roll(renamed(version, "frontend", "postgres")) is None
+        assert bench.run() == {
+            "app-postgres": "postgres:1", "app-backend": f"backend:{version}", "app-frontend": f"frontend:{version}"
+        }  # fmt: skip
+        assert {c.service for c in bench.docker.containers_now} == {"new-postgres", "backend", "new-frontend"}
+        # And back again.
+        assert bench.roll(renamed(1)) is None
+        assert bench.run() == {"app-postgres": "postgres:1", "app-backend": "backend:1", "app-frontend": "frontend:1"}
+        assert bench.docker.most == 1
+        if done:
+            break
+    assert cut > 5
+
+
 def test_one_that_does_not_become_healthy_ends_it_and_the_old_one_stays(bench: Bench) -> None:
     bench.gate.sick = {"backend:2"}
     assert bench.roll(project(2)) == "backend: unhealthy"
@@ -260,6 +306,17 @@ def test_cut_off_anywhere_the_way_back_is_as_safe() -> None:
         assert bench.roll(project(1)) is None
         assert bench.run() == {"app-postgres": "postgres:1", "app-backend": "backend:1", "app-frontend": "frontend:1"}
         assert bench.docker.least["backend"] == 1
+
+
+def test_several_of_one_service_are_left_alone_when_all_of_them_are_there(bench: Bench) -> None:
+    (target,) = [one for one in rollout.targets(bench, project(1)) if one.service == "postgres"]  # type: ignore[arg-type]
+    twice = replace(target, spec={**target.spec, "scale": 2})
+    (one,) = [c for c in bench.docker.containers_now if c.service == "postgres"]
+    assert target.is_met_by([one])
+    assert not twice.is_met_by([one])
+    assert twice.is_met_by([one, replace(one, id="2", name="koprogo-postgres-2")])
+    assert not twice.is_met_by([one, replace(one, id="2", release="other")])
+    assert not target.is_met_by([replace(one, name="koprogo-postgres-2")])
 
 
 def test_a_dead_container_of_a_run_that_was_cut_off_is_made_again(bench: Bench) -> None:

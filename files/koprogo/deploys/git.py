@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from enum import Enum
 from pathlib import Path
 
 from koprogo.config import Config
@@ -29,6 +30,20 @@ OPTIONS = (
 
 LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
 REMAINS = ("pack/tmp_*", "??/tmp_obj_*")
+
+
+class Kind(str, Enum):
+    """What a path is in a commit; by the first digits of its mode, of which the others are permissions."""
+
+    FOLDER = "040"
+    FILE = "100"
+    LINK = "120"
+    SUBMODULE = "160"
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return {"040": "folder", "100": "file", "120": "symbolic link", "160": "submodule"}[self.value]
 
 
 class Repository:
@@ -98,9 +113,22 @@ class Repository:
         """Return when the commit was made, in seconds since 1970 by its committer's clock."""
         return float(self._out("show", "--no-patch", "--format=%ct", commit))
 
-    def tracks(self, commit: str, path: str) -> bool:
-        """Whether `path` is part of `commit`."""
-        return bool(self._out("ls-tree", "--name-only", commit, "--", path))
+    def kind(self, commit: str, path: str) -> Kind | None:
+        """Return what `path` is in `commit`; None where it is not part of it."""
+        mode = self._out("ls-tree", commit, "--", path)[:3]
+        return Kind(mode) if mode else None
+
+    def content(self, commit: str, path: str) -> str:
+        """Return a name for what a file or a folder is in `commit`; "" where it is not part of it.
+
+        Links to something else in the commit are followed.
+        """
+        command = ("cat-file", "--batch-check=%(objectname)", "--follow-symlinks")
+        answer = self._out(*command, text=f"{commit}:{path}\n").partition("\n")[0]
+        if SHA.fullmatch(answer) is None:
+            return ""
+        mode = self._out("ls-tree", commit, "--", path)[:6] if path else ""
+        return f"{mode} {answer}"
 
     def local_changes(self) -> list[str]:
         """Return the tracked files that somebody changed in the work tree."""
@@ -114,7 +142,8 @@ class Repository:
             target.mkdir(mode=0o700, parents=True)
         except OSError as error:
             raise Problem(f"{target}: {error.strerror}.") from None
-        index = {"GIT_INDEX_FILE": str(target / ".index")}
+        # By the one name that no commit can have.
+        index = {"GIT_INDEX_FILE": str(target / ".git")}
         self._out("read-tree", commit, env=index)
         self._out("checkout-index", "--all", f"--prefix={target}/", env=index)
 
@@ -139,13 +168,19 @@ class Repository:
             except OSError as error:
                 raise Problem(f"{path}: {error.strerror}.") from None
 
-    def _out(self, *arguments: str, env: dict[str, str] | None = None) -> str:
-        result = self._git(*arguments, env=env)
+    def _out(self, *arguments: str, env: dict[str, str] | None = None, text: str | None = None) -> str:
+        result = self._git(*arguments, env=env, text=text)
         if not result.ok:
             raise Problem(f"git {arguments[0]} in {self._config.checkout}: {reason(result)}.")
         return result.out.strip()
 
-    def _git(self, *arguments: str, timeout: float = LOCAL_TIMEOUT, env: dict[str, str] | None = None) -> Result:
+    def _git(
+        self,
+        *arguments: str,
+        timeout: float = LOCAL_TIMEOUT,
+        env: dict[str, str] | None = None,
+        text: str | None = None,
+    ) -> Result:
         checkout = self._config.checkout
         if not (checkout / ".git").exists():
             raise Problem(f"{checkout} is not a clone. Run deploy.py again from the operator's machine.")
@@ -153,6 +188,7 @@ class Repository:
             ["git", *OPTIONS, "-C", str(checkout), *arguments],
             timeout=timeout,
             env={**ENVIRONMENT, **(env or {})},
+            text=text,
         )
         if result.code is None:
             return Result(None, "", f"`git {arguments[0]}` did not end within {timeout:.0f} s")

@@ -7,13 +7,14 @@ import shutil
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from koprogo import log
 from koprogo.backups import space
 from koprogo.config import Config
-from koprogo.deploys import decide, predump, rollout, verify
-from koprogo.deploys.work import NotYet, Work
+from koprogo.deploys import decide, mounted, predump, rollout, verify
+from koprogo.deploys.git import Kind
+from koprogo.deploys.work import NotYet, Work, environment_hash
 from koprogo.docker import prune
 from koprogo.docker.compose import Compose, Invalid, Project, not_built_yet
 from koprogo.problem import Problem
@@ -54,9 +55,6 @@ def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
     if signed and fresh:
         log.say(f"Commits signed as they have to be: {signed}.")
     work.reached(Step.VERIFIED)
-    secrets = _inside(work.config.env_file, work.config.checkout)
-    if secrets is not None and work.repository.tracks(commit, secrets):
-        raise work.refuse(commit, f"the repository has a file {secrets}, which would overwrite this server's secrets")
     tag = decide.tag_for(work.config.image_tag, commit)
     project = _validate(work, commit, tag)
     work.reached(Step.CHECKED)
@@ -101,6 +99,7 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
 
     Raises Invalid where the compose file is wrong, Problem where that cannot be told.
     """
+    require_places(work, commit)
     # Compose names a project after its folder: this one has to be called like the real one.
     copy = work.config.state_dir / "candidate" / work.config.checkout.name
     try:
@@ -113,17 +112,50 @@ def read_project(work: Work, commit: str, tag: str) -> Project:
     text = json.dumps(project.config)
     for end in ("/", '"'):
         text = text.replace(f"{copy}{end}", f"{work.config.checkout}{end}")
-    return replace(project, config=json.loads(text))
+    return mounted.as_in(work, commit, replace(project, config=json.loads(text)))
+
+
+def require_places(work: Work, commit: str) -> None:
+    """Raise Invalid where `commit` has something else in the place of the compose file, of .env, or of their folders.
+
+    Git would remove a .env to make room for it; and what is read by way of a link is no part of the commit.
+    """
+    config, kind = work.config, work.repository.kind
+    secrets, compose = _inside(config.env_file, config.checkout), config.compose_path
+    if secrets is not None and kind(commit, secrets) is not None:
+        raise Invalid(f"the repository has {secrets} itself, which would overwrite this server's secrets.")
+    for folder in sorted({str(above) for path in (secrets, compose) if path for above in PurePath(path).parents}):
+        found = kind(commit, folder) if folder != "." else None
+        if found not in (Kind.FOLDER, None):
+            raise Invalid(f"{folder} is a {found.label} in the repository, and has to be a folder.")
+    found = kind(commit, compose)
+    if found is not Kind.FILE:
+        what = f"{compose} is a {found.label} in" if found else f"{compose} is not in"
+        raise Invalid(f"{what} the repository, and has to be a file there.")
 
 
 def _validate(work: Work, commit: str, tag: str) -> Project:
     """Only a wrong compose file is a reason to give the commit up: a full disk or a silent Docker is not its fault."""
     try:
-        return read_project(work, commit, tag)
+        project = read_project(work, commit, tag)
     except Invalid as problem:
         raise work.refuse(commit, str(problem).rstrip(".")) from None
     except Problem as problem:
         raise Problem(f"{problem} What runs goes on running; the next check tries again.") from None
+    require_name(work, commit, project)
+    return project
+
+
+def require_name(work: Work, commit: str, project: Project) -> None:
+    """Raise Problem where the project has another name than what runs: that would go on, beside a second one."""
+    deployed = work.state.deployed
+    if deployed is None or project.name == deployed.project:
+        return
+    reason = f"its compose file calls the project {project.name}, and what runs is {deployed.project}"
+    if deployed.environment == environment_hash(work.config):
+        raise work.refuse(commit, reason)
+    # As likely by COMPOSE_PROJECT_NAME in .env.
+    raise Problem(f"Cannot deploy {commit[:7]}: with the .env of now {reason}. What runs goes on running.")
 
 
 def _lend_environment(config: Config, copy: Path) -> None:

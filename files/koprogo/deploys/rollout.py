@@ -52,8 +52,10 @@ class Target:
 
     def is_met_by(self, members: Sequence[Container]) -> bool:
         """Whether there is nothing to do."""
-        right = [c for c in members if (c.release, c.name) == (self.release, self.name) and _is_up(c)]
-        return len(members) == len(right) == 1
+        wanted = routing.replicas(self.spec)
+        # Compose alone names them, where there are several.
+        right = [c for c in members if c.release == self.release and _is_up(c) and (wanted > 1 or c.name == self.name)]
+        return len(members) == len(right) == wanted
 
 
 def targets(work: Work, project: Project) -> list[Target]:
@@ -64,7 +66,8 @@ def targets(work: Work, project: Project) -> list[Target]:
         health = routing.has_health_check(spec, work.docker.image_health_check(spec["image"]))
         why = routing.in_place(spec, has_health_check=health)
         called = spec.get("container_name") or f"{project.name}-{name}-1"
-        found.append(Target(name, called, spec, routing.release(spec, work.docker.image_id(spec["image"])), why))
+        release = routing.release(spec, work.docker.image_id(spec["image"]), project.given.get(name))
+        found.append(Target(name, called, spec, release, why))
     return found
 
 
@@ -127,7 +130,7 @@ def roll(work: Work, project: Project) -> str | None:
             kept.append(target.service)
             continue
         move = _replace if target.in_place else _pass_on
-        trouble = move(work, project, config, target, members)
+        trouble = move(work, project, config, target, [*_in_its_way(work, project, target), *members])
         if trouble is not None and target.service in work.attempt.spared:
             log.say(f"{target.service} was not well before, and is not now ({trouble}): left as it is.")
         elif trouble is not None:
@@ -139,6 +142,15 @@ def roll(work: Work, project: Project) -> str | None:
     if kept:
         log.say(f"Left {', '.join(sorted(kept))} alone.")
     return None
+
+
+def _in_its_way(work: Work, project: Project, target: Target) -> list[Container]:
+    """Return the containers of services that there are no more which have what this one takes: it was renamed.
+
+    They are its older ones: two databases on one volume, or two routers of one name, must not be there at once.
+    """
+    wanted = routing.wants(target.spec, target.name, project.config.get("volumes") or {})
+    return [c for c in work.docker.containers(project.name) if c.service not in project.images and c.holds & wanted]
 
 
 def _refused(error: str | None) -> str | None:
@@ -168,6 +180,10 @@ def _replace(
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
     grace = DOOR_GRACE if routing.closes_fast(target.spec) else None
+    for container in members:
+        # Compose replaces only what is the service's own.
+        if container.service != target.service:
+            work.docker.remove(container.id, grace=GRACE)
     if (refused := _refused(work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace))) is not None:
         return refused
     _reached(work, Step.STARTED, target.service)
@@ -186,8 +202,9 @@ def _pass_on(
     """Start the new container beside the old one, let Traefik ask it, and let the old one finish and go."""
     began = time.monotonic()
     before = restarts_of(work.docker.containers(project.name))
-    old = [c for c in members if c.release != target.release]
-    new = _standing(work, [c for c in members if c.release == target.release])
+    made = [c for c in members if (c.service, c.release) == (target.service, target.release)]
+    old = [c for c in members if c not in made]
+    new = _standing(work, made)
     if new is None:
         if (refused := _start_beside(work, project, config, target, old)) is not None:
             return refused
@@ -229,7 +246,8 @@ def _start_beside(
     generation = max((c.generation for c in old), default=0) + 1
     spec = routing.beside(target.spec, generation, target.release, routing.shared_names(project.services))
     single = {**config, "services": {**config["services"], target.service: spec}}
-    return _refused(work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=len(old) + 1))
+    own = sum(container.service == target.service for container in old)
+    return _refused(work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=own + 1))
 
 
 def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None:

@@ -10,11 +10,11 @@ from typing import NoReturn
 
 from koprogo import log
 from koprogo.backups import space
-from koprogo.deploys import rollout
+from koprogo.deploys import mounted, rollout
 from koprogo.deploys.gate import Before, restarts_of
 from koprogo.deploys.prepare import Prepared
 from koprogo.deploys.work import Work, environment_hash
-from koprogo.docker.compose import Compose, Project, not_built_yet
+from koprogo.docker.compose import Project, not_built_yet
 from koprogo.docker.containers import Container
 from koprogo.problem import Lasting, Problem
 from koprogo.state import Deployed, Image, Probation, Step, write_durably
@@ -36,7 +36,7 @@ def switch(work: Work, prepared: Prepared) -> None:
     with _excused(work):
         environment = environment_hash(work.config)
         work.repository.check_out(commit)
-        trouble = _start(work, Compose(work.config, work.runner, prepared.tag).project())
+        trouble = _start(work, mounted.project(work, commit, prepared.tag))
         containers = work.docker.containers(prepared.project.name)
         images = _images(work, containers)
     if trouble is not None:
@@ -170,8 +170,8 @@ def go_back(work: Work) -> NoReturn:
     with _excused(work):
         work.repository.check_out(deployed.commit)
         restore_images(work, deployed)
-        compose = Compose(work.config, work.runner, deployed.tag)
-        trouble = _start(work, compose.project()) or _other_images(work, deployed)
+        project = mounted.project(work, deployed.commit, deployed.tag)
+        trouble = _start(work, project) or _other_images(work, deployed)
     if trouble is not None:
         raise Problem(
             f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "

@@ -30,6 +30,8 @@ class Project:
     images: Mapping[str, str]
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """All of it, as `docker compose config` printed it; it holds secrets."""
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """Of each service, what it is given beside its definition, where that is known (see `mounted`)."""
 
     @property
     def services(self) -> dict[str, Mapping[str, Any]]:
@@ -45,6 +47,8 @@ def parse_config(text: str) -> Project:
     data = json.loads(text)
     services: dict[str, Any] = data["services"]
     wanted = {name: spec for name, spec in services.items() if _replicas(spec) > 0}
+    if not wanted:
+        raise ValueError("it has no service that should run")
     missing = [name for name, spec in wanted.items() if "image" not in spec]
     if missing:
         raise ValueError(f"no image for {', '.join(sorted(missing))}: images are pulled here, never built")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koprogo.docker.routing import GENERATION, RELEASE, SCHEMA
+from koprogo.docker.routing import GENERATION, RELEASE, SCHEMA, routers_of
 from koprogo.problem import one_line
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -42,6 +42,8 @@ class Container:
     """The how-manieth container of its service it is, of those that ran side by side with an older one."""
     schema: str = ""
     """What the compose file calls the form of the data that it works with (see `routing.SCHEMA`)."""
+    holds: frozenset[str] = frozenset()
+    """What no other service's container should have at the same time (see `routing.wants`)."""
 
     @property
     def finished(self) -> bool:
@@ -88,8 +90,17 @@ def _container(item: dict[str, Any]) -> Container | None:
         release=labels.get(RELEASE, ""),
         generation=int(labels.get(GENERATION, 0)),
         schema=labels.get(SCHEMA, ""),
+        holds=_holds(item, labels),
         last_output=one_line(str(probes[-1].get("Output", "")) if probes else "", 160),
     )
+
+
+def _holds(item: Mapping[str, Any], labels: Mapping[str, str]) -> frozenset[str]:
+    volumes = {f"volume {mount['Name']}" for mount in item.get("Mounts") or () if mount.get("Type") == "volume"}
+    bound = (item["HostConfig"].get("PortBindings") or {}).items()
+    ports = {f"port {one['HostPort']}/{key.partition('/')[2]}" for key, ones in bound for one in ones or ()}
+    routers = {f"router {name.removesuffix('-' + labels.get(GENERATION, ''))}" for name in routers_of(labels)}
+    return frozenset({f"name {item['Name'].lstrip('/')}", *volumes, *ports, *routers})
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ _DEFINED = re.compile(r"traefik\.http\.(routers|services|middlewares)\.([^.]+)\.
 _REFERENCES = re.compile(r"(\.middlewares|\.routers\.[^.]+\.service|\.errors\.service)$", re.IGNORECASE)
 
 
-def release(spec: Spec, image_id: str | None) -> str:
-    """Return a short name for exactly this definition with exactly this image."""
-    text = json.dumps([spec, image_id], sort_keys=True)
+def release(spec: Spec, image_id: str | None, given: Mapping[str, Any] | None = None) -> str:
+    """Return a short name for exactly this definition with exactly this image, and what is `given` beside that."""
+    text = json.dumps([spec, image_id, given] if given else [spec, image_id], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -54,7 +54,7 @@ def in_place(spec: Spec, *, has_health_check: bool) -> str | None:
         "it has the network of something else": bool(spec.get("network_mode")),
         "it has a fixed address": any(_fixed(net) for net in (spec.get("networks") or {}).values()),
         NO_HEALTH_CHECK: not has_health_check,
-        "it has more than one replica": _replicas(spec) != 1,
+        "it has more than one replica": replicas(spec) != 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -126,6 +126,23 @@ def shared_names(services: Mapping[str, Spec]) -> set[str]:
     }
 
 
+def wants(spec: Spec, name: str, volumes: Mapping[str, Any]) -> set[str]:
+    """Return what a service's container, of this name, takes for itself: `volumes` are those of the compose file.
+
+    A container of a service that there is no more may have them, as where a service was renamed.
+    """
+    mounted = (v for v in spec.get("volumes") or () if v.get("type") == "volume" and v.get("source"))
+    named = {f"volume {(volumes.get(v['source']) or {}).get('name', v['source'])}" for v in mounted}
+    published = (port for port in spec.get("ports") or () if port.get("published"))
+    ports = {f"port {port['published']}/{port.get('protocol', 'tcp')}" for port in published}
+    return {f"name {name}", *named, *ports, *(f"router {router}" for router in routers_of(_labels(spec)))}
+
+
+def routers_of(labels: Mapping[str, str]) -> set[str]:
+    """Return the names of the routers that labels define."""
+    return _own(labels)["routers"]
+
+
 def schema(spec: Spec) -> str:
     """Return what a service calls the form of its data; "" if it says nothing."""
     return _labels(spec).get(SCHEMA, "")
@@ -155,7 +172,8 @@ def order(services: Mapping[str, Spec]) -> list[str]:
     return [name for name in done if name not in doors] + [name for name in done if name in doors]
 
 
-def _replicas(spec: Spec) -> int:
+def replicas(spec: Spec) -> int:
+    """Return how many containers a service shall have."""
     return int((spec.get("deploy") or {}).get("replicas") or spec.get("scale", 1))
 
 
