@@ -503,3 +503,31 @@ def test_a_state_of_the_program_before_is_read(bench: Bench) -> None:
     assert bench.state == State(deployed=deployed, attempt=Attempt("b" * 40, Step.STARTED, 2.0, 1))
     bench.store.path.write_text(json.dumps(old | {"hold": {"at": 1.0, "reason": "x", "commit": "c"}}))
     assert bench.state.hold == Hold(1.0, "x", "c")
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["forward", "back"])
+def test_a_docker_that_is_down_for_long_uses_up_no_tries(bench: Bench, back: bool) -> None:
+    third, newer, docker = commits(bench)[2], bench.push("Newer"), bench.programs / "docker"
+
+    def cut() -> None:
+        raise Cut
+
+    bench.while_rolling = cut
+    with pytest.raises(Cut):
+        bench.check()
+    if back:
+        attempt = bench.state.attempt
+        assert attempt is not None
+        attempt = replace(attempt, step=Step.ROLLING_BACK, tries=0)
+        bench.store.save(replace(bench.state, attempt=attempt, quarantine=(Bad(newer, "sick", 1.0),)))
+    bench.while_rolling, there = lambda: None, docker.read_text()
+    docker.write_text(
+        '#!/bin/sh\ncase "$*" in compose*) ;; *) echo Cannot connect to the Docker daemon >&2; exit 1 ;; esac\n'
+        + there.partition("\n")[2]
+    )
+    for _ in range(5):
+        assert bench.check() == 1
+    docker.write_text(there)
+    assert bench.check() == (1 if back else 0)
+    assert (bench.running_commit(), bench.state.attempt) == (third if back else newer, None)
+    assert history.read(bench.config.state_dir)[-1].result.value == ("undone" if back else "deployed")

@@ -32,6 +32,7 @@ def recover(work: Work) -> None:
     if recovery is Recovery.NONE:
         return
     attempt = work.attempt
+    _require_docker(work)
     if recovery is Recovery.GIVE_UP:
         # The number of tries tells it from a way back that succeeded.
         work.reached(Step.ROLLING_BACK, tries=max(attempt.tries, decide.TRIES) + 1)
@@ -55,6 +56,14 @@ def recover(work: Work) -> None:
     if attempt.rollback and version is None:
         fail(work, attempt.commit, _forgotten(attempt), None)
     _forward(work, version)
+
+
+def _require_docker(work: Work) -> None:
+    """Raise Problem while Docker does not answer: that would use up the tries, and is no fault of the commit."""
+    try:
+        work.docker.root()
+    except Problem as problem:
+        raise Problem(f"{problem} A deploy was interrupted; the next check goes on from there.") from None
 
 
 def _forgotten(attempt: Attempt) -> str:
