@@ -168,7 +168,8 @@ def _field(name: str, text: str, most: int = 1) -> list[str]:
 def _version(found: Report, data: dict[str, Any]) -> list[str]:
     deployed = found.state.deployed
     if deployed is None:
-        return ["Nothing was deployed successfully so far."]
+        left = " What stands there was left: docker ps" if found.state.quarantine else ""
+        return [f"Nothing was deployed successfully so far.{left}"]
     word = "healthy" if data["healthy"] else "NOT HEALTHY"
     lines = [f"{deployed.commit[:7]} ({deployed.tag}) runs since {log.stamp(deployed.since)}: {word}"]
     if by := _by(found):

@@ -307,7 +307,11 @@ def test_rolled_back_is_said() -> None:
 def test_the_screen_of_a_server_on_which_nothing_runs() -> None:
     empty = Report(NOW, State(), (), None, (), (), None, 0.1, 10**9)
     text = status.screen(empty, status.facts(empty, settings_applied=False))
-    assert "Nothing was deployed successfully so far." in text
+    assert "Nothing was deployed successfully so far.\n" in text
+    failed = replace(empty, state=State(quarantine=(Bad(BAD, "backend: unhealthy", NOW),)))
+    lines = status.screen(failed, status.facts(failed, False)).splitlines()
+    assert lines[0] == "Nothing was deployed successfully so far. What stands there was left: docker ps"
+    assert any(line.startswith("Quarantine") and line.endswith("backend: unhealthy") for line in lines)
     assert "never" in text
 
 

@@ -113,7 +113,7 @@ def test_the_first_version_that_fails_is_told_with_its_reason(tmp_path: Path, mo
     assert new.check() == 1
     (one,) = history.read(new.config.state_dir)
     assert (one.result.value, one.version) == ("failed", None)
-    assert one.reason.startswith(f"{new.first[:7]} was started and is not healthy: backend: unhealthy.")
+    assert one.reason == "backend: unhealthy"
 
 
 def test_a_refusal_that_is_no_fault_of_the_commit_is_told_once(bench: Bench) -> None:

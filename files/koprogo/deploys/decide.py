@@ -35,13 +35,19 @@ class Recovery(Enum):
     NONE = "none"
     FORWARD = "forward"
     BACK = "back"
+    """Or, if no version was healthy before, leave it as it is."""
     AGAIN = "again"
     """Begin a rollback again: who asked for it may have gone to bed."""
     GIVE_UP = "give up"
 
 
 def action(state: State, newest: str, *, asked: bool) -> Action:
-    """Say what to do about the newest commit of the branch; `asked` when a person wants it, not the timer."""
+    """Say what to do about the newest commit of the branch; `asked` when a person wants it, not the timer.
+
+    While no version ever became healthy there is nothing else that a person who asks could mean.
+    """
+    if state.deployed is None and asked:
+        return Action.DEPLOY
     if state.runs(newest) or state.bad(newest) is not None:
         return Action.REAPPLY if asked else Action.NOTHING
     return Action.DEPLOY
@@ -60,7 +66,8 @@ def recovery(state: State) -> Recovery:
         return Recovery.AGAIN if attempt.rollback else Recovery.NONE
     if attempt.step is Step.ROLLING_BACK:
         return Recovery.BACK if attempt.tries < TRIES else Recovery.GIVE_UP
-    if attempt.tries >= TRIES and state.fallback(attempt.commit) is not None:
+    # Settings of the version that runs go on: it was healthy once, and nothing else is there to run.
+    if attempt.tries >= TRIES and not state.runs(attempt.commit):
         return Recovery.BACK
     return Recovery.FORWARD
 

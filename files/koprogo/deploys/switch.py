@@ -99,10 +99,15 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
     kept = keep_logs(work, commit, trouble, project.name) if project else ""
     fallback = work.state.fallback(commit)
     if fallback is None:
-        work.save(attempt=None)
+        # The version that runs, with other settings, is no bad commit; one that never ran is.
+        first = not work.state.runs(commit)
+        work.save(attempt=None, **({"quarantine": work.quarantined(commit, trouble)} if first else {}))
+        again = (
+            f" {commit[:7]} is not tried again by itself: push a newer commit, or `koprogo deploy`." if first else ""
+        )
         raise Problem(
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
-            f"its containers are left as they are.{kept}"
+            f"its containers are left as they are.{again}{kept}"
         )
     # A run that was killed may have started what it did not note.
     started = work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1
