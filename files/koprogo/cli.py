@@ -38,9 +38,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import pwd
+import re
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from koprogo import config as settings
@@ -54,17 +58,38 @@ UMASK = 0o022
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
+    _write_anything()
     options = _parser().parse_args(arguments)
     os.umask(UMASK)
     try:
         config = settings.load()
         become_owner(config)
-        return _run(options, config)
+        code = _run(options, config)
+        sys.stdout.flush()
+        return code
     except Problem as problem:
         log.complain(str(problem))
+    except BrokenPipeError:
+        _write_nothing()  # `koprogo history | head`: whoever read has enough
+    except OSError as error:
+        _write_nothing()
+        log.complain(f"{error.filename or 'standard output'}: {error.strerror}.")
     except KeyboardInterrupt:
         log.complain("Interrupted. What was begun to be switched is finished or undone by the next check.")
     return 1
+
+
+def _write_anything() -> None:
+    """Let what a terminal cannot show come out as `?`: by itself it would end a deploy half-way."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _write_nothing() -> None:
+    """Let Python, when it ends, not try once more what could not be written."""
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _run(options: argparse.Namespace, config: Config) -> int:
@@ -154,7 +179,13 @@ def become_owner(config: Config) -> None:
         raise Problem(f"{config.state_dir}: {error.strerror}. Try `sudo koprogo …`.") from None
     if os.geteuid() == owner:
         return
-    user = pwd.getpwuid(owner)
+    try:
+        user = pwd.getpwuid(owner)
+    except KeyError:
+        raise Problem(
+            f"{config.state_dir} belongs to the user {owner}, who is not there. "
+            f"Run deploy.py again from the operator's machine."
+        ) from None
     if os.geteuid() != 0:
         raise Problem(f"This is for the user {user.pw_name}: try `sudo koprogo …`.")
     os.initgroups(user.pw_name, user.pw_gid)
@@ -218,6 +249,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    if re.fullmatch(r"[0-9]+", text) is None or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text} is not a number of lines")
     return int(text)

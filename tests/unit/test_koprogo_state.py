@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import config, lock
+from koprogo import config, history, lock
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Result, Runner
-from koprogo.state import Attempt, Bad, Check, Deployed, Image, State, Step, Store
+from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Image, Outcome, State, Step, Store
 
 FILES = Path(__file__).parents[2] / "files"
 GOOD: dict[str, Any] = {
@@ -224,7 +224,55 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> N
     assert "Try `sudo koprogo" in done.stderr
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> dict[str, str]:
+    """The environment of a server with a history of 200 versions, whose subjects are no ASCII."""
+    (tmp_path / "config.json").write_text(json.dumps(GOOD | {"state_dir": str(tmp_path)}))
+    running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {})
+    Store(tmp_path).save(State(deployed=running))
+    history.append(
+        tmp_path,
+        [Entry(f"{n}", n, f"{n:040x}", Outcome.DEPLOYED, "Übung → …" * 9, version=running) for n in range(200)],
+    )
+    return {"KOPROGO_CONFIG": str(tmp_path / "config.json")}
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(server: dict[str, str]) -> None:
+    done = run("history", PYTHONIOENCODING="ascii", **server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?bung ? ?" in done.stdout
+    done = run("pause", "Übung …", PYTHONIOENCODING="ascii", **server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(?bung ?): no check deploys anything" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "err"),
+    [
+        ("history --json | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}", 1, ""),
+        ("history --json >/dev/full", 1, "PROBLEM standard output: No space left on device.\n"),
+        ("history >/dev/full", 1, "PROBLEM standard output: No space left on device.\n"),
+    ],
+)
+def test_an_output_that_nobody_takes_is_no_traceback(server: dict[str, str], command: str, code: int, err: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(FILES), **server}
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m koprogo {command}"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.partition(" ")[2]) == (code, err)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+def test_a_state_of_a_user_who_is_not_there(server: dict[str, str], tmp_path: Path) -> None:
+    os.chown(tmp_path, 54321, -1)
+    done = run("history", **server)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "belongs to the user 54321, who is not there. Run deploy.py again" in done.stderr
+
+
 def test_the_command_knows_its_commands() -> None:
+    assert run("logs", "-n", "²").stderr.endswith("² is not a number of lines\n")
     assert run("undo").returncode == 2
     assert run("logs", "-n", "0").returncode == 2
     shown = run("--help").stdout
