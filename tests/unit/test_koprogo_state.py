@@ -13,7 +13,7 @@ import pytest
 from koprogo import config, history, lock
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Result, Runner
-from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Image, Outcome, State, Step, Store
+from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Hold, Image, Outcome, Probation, State, Step, Store
 
 FILES = Path(__file__).parents[2] / "files"
 GOOD: dict[str, Any] = {
@@ -49,6 +49,40 @@ def test_state_survives(tmp_path: Path) -> None:
     assert store.path.stat().st_mode & 0o777 == 0o640 & ~_umask()
 
 
+def newer(data: Any) -> Any:
+    """What a newer version of the program could have written: with a key more wherever there are keys."""
+    if isinstance(data, list):
+        return [newer(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    there = {name: newer(value) for name, value in data.items()}
+    # Services and containers are keys, too, of other things than settings.
+    return there if {"postgres", "c-1"} & {*data} else there | {"of_tomorrow": 1}
+
+
+def test_what_a_newer_version_wrote_is_read_by_this_one(tmp_path: Path) -> None:
+    image = Image("postgres:15", "sha256:1", "postgres@sha256:2")
+    running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {"postgres": image}, {"postgres": "1"})
+    entry = Entry("x", 1.0, "a" * 40, Outcome.DEPLOYED, version=running)
+    state = State(
+        deployed=running,
+        attempt=Attempt("b" * 40, Step.STARTED, 2.5, 1, ("https://x",)),
+        quarantine=(Bad("b" * 40, "sick", 3.5),),
+        check=Check(4.5, "b" * 40, "sick", 4.0),
+        hold=Hold(1.0, "x"),
+        unwritten=(entry,),
+        probation=Probation(1.0, running, {"c-1": 0}, {"postgres": "then"}),
+    )
+    store = Store(tmp_path)
+    store.save(state)
+    store.path.write_text(json.dumps(newer(json.loads(store.path.read_text()))))
+    assert store.load() == state
+    history.append(tmp_path, [entry])
+    path = tmp_path / history.FILE
+    path.write_text(json.dumps(newer(json.loads(path.read_text()))) + "\n")
+    assert history.read(tmp_path) == [entry]
+
+
 def test_the_version_that_runs_and_the_one_to_go_back_to() -> None:
     running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {})
     state = State(deployed=running)
@@ -66,7 +100,7 @@ def _umask() -> int:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"deployed": 3}', '{"deployed": null}'])
 def test_a_damaged_state_says_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
-    with pytest.raises(Problem, match="Move the file away and run `koprogo deploy`"):
+    with pytest.raises(Problem, match="Else move the file away and run `koprogo deploy`"):
         Store(tmp_path).load()
 
 
