@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,24 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(monkeypatch: pyte
     assert select.select([ours], [], [], 10)[0] == [ours], "it still runs"
     assert os.read(ours, 1) == b""
     os.close(ours)
+
+
+def test_what_outlived_a_program_and_holds_its_pipes_is_ended(tmp_path: Path) -> None:
+    # As ssh does once git was killed for want of memory. It would hold the deploy lock, too.
+    path = tmp_path / "lock"
+    with lock.exclusive(path, wait=False) as held:
+        late = Runner(held=[held]).run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid"], timeout=0.6)
+    assert late.code is None
+    left = Path("/proc") / (tmp_path / "pid").read_text().strip()
+    try:
+        ends = time.monotonic() + 10
+        while left.exists() and "State:\tZ" not in (left / "status").read_text() and time.monotonic() < ends:
+            time.sleep(0.01)
+        with lock.exclusive(path, wait=False):
+            pass
+    except lock.Busy:
+        os.kill(int(left.name), signal.SIGKILL)
+        raise
 
 
 def test_one_line() -> None:
