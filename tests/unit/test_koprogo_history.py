@@ -213,6 +213,13 @@ def test_previous() -> None:
     assert before(A, ran(C), ran(A), ran(B), ran(A, Outcome.WENT_BACK)) == C
     assert before(B, ran(C), ran(A), ran(B), ran(A, Outcome.WENT_BACK), ran(B)) == A
     assert before(C, ran(A), ran(B, Outcome.UNDONE), ran(C), ran(C, Outcome.APPLIED)) == A
+    # What was undone after it went live, and what somebody left for another one, is not gone back to.
+    assert before(C, ran(A), ran(B), ran(B, Outcome.UNDONE), ran(C)) == A
+    assert before(C, ran(B), ran(B, Outcome.UNDONE), ran(C)) is None
+    assert before(C, ran(A), ran(B), ran(A, Outcome.WENT_BACK), ran(C)) == A
+    assert before(B, ran(A), ran(B), ran(C), ran(A, Outcome.WENT_BACK), ran(B, Outcome.WENT_BACK)) == A
+    # That somebody tried to go back to it and could not does not change what was before.
+    assert before(C, ran(A), ran(B), ran(C), ran(B, Outcome.UNDONE)) == B
 
 
 def test_a_disturbed_server() -> None:

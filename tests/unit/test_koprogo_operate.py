@@ -108,6 +108,15 @@ def test_a_version_that_there_is_not_changes_nothing_and_names_those_that_there_
     assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
 
 
+def test_a_rollback_does_not_lead_to_what_somebody_went_back_from_before(bench: Bench) -> None:
+    _, second, third = commits(bench)
+    rollback(bench)
+    operate.resume(bench.config)
+    bench.deploys("Meant to mend the third")
+    rollback(bench)
+    assert bench.running_commit() == second != third
+
+
 def test_an_image_that_is_gone_comes_by_its_digest(bench: Bench) -> None:
     _, second, _ = commits(bench)
     image = bench.image(f"x/backend:main-{second[:7]}")
