@@ -89,8 +89,8 @@ def test_a_commit_was_not_seen_in_the_future() -> None:
 
 
 def test_time_that_the_server_was_off_or_the_clock_jumped_over_was_nobody_s() -> None:
-    assert decide.began(5000, 12600, Check(at=9000, commit=OLD)) == 5000
-    assert decide.began(5000, 12601, Check(at=9000, commit=OLD)) == 12601
+    assert decide.began(5000, 9900, Check(at=9000, commit=OLD)) == 5000
+    assert decide.began(5000, 9901, Check(at=9000, commit=OLD)) == 9901
     assert decide.began(5000, 6000, None) == 5000
 
 

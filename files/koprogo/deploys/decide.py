@@ -15,8 +15,12 @@ REPEAT = 3600
 """Seconds before a check that runs into the same problem says so again."""
 
 
-GAP = 3600
-"""Seconds between two checks that tell of a server that was off, or of a clock that jumped."""
+GAP = 900
+"""Seconds between two checks that tell of a server that was off, or of a clock that jumped.
+
+More than a check that waits for a version to become healthy takes, and less than CI has: a clock that is set ahead by
+half an hour must not use that up.
+"""
 
 
 class Action(Enum):
@@ -83,7 +87,7 @@ def wait_ends(*, first_seen: float, committed: float, first_deploy: bool, patien
 def began(at: float, now: float, last: Check | None) -> float:
     """Return when something began that a check noted as `at`, by the clock of `now`; `last` is the check before this.
 
-    Not in the future, as it seems to be once the clock was set back. And, after hours without a check, anew: either the
+    Not in the future, as it seems to be once the clock was set back. And, after long without a check, anew: either the
     server was off, or the clock was set ahead; neither is time that anybody had.
     """
     return now if at > now or (last is not None and now - last.at > GAP) else at
