@@ -137,7 +137,9 @@ def stopped(work: Work, commit: str, problem: str) -> None:
 def explain(work: Work, problem: str) -> None:
     """Give the entry that was just made, if nobody knows why it ended like that, this problem as its reason."""
     entries = work.state.unwritten
-    if entries and not entries[-1].result.ran and not entries[-1].reason:
+    if not entries or entries[-1].result is Outcome.OVERTAKEN:
+        return  # the problem is that of the newer commit
+    if not entries[-1].result.ran and not entries[-1].reason:
         work.save(unwritten=(*entries[:-1], dataclasses.replace(entries[-1], reason=one_line(problem, 200))))
 
 

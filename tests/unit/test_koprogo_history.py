@@ -137,6 +137,18 @@ def write(bench: Bench, *entries: Entry) -> None:
     assert bench.state.unwritten == ()
 
 
+def test_the_problem_of_a_newer_commit_is_no_reason_why_one_was_overtaken(bench: Bench) -> None:
+    (bench.docker / "images" / "registry").touch()
+    bench.push("Overtaken")
+    assert bench.check() == 0
+    bench.push("Newer")
+    docker = bench.programs / "docker"
+    docker.write_text(docker.read_text().replace("'x: not found'", "'dial tcp: no such host'"))
+    assert bench.check() == 1
+    entry = history.read(bench.config.state_dir)[-1]
+    assert (entry.subject, entry.result.value, entry.reason) == ("Overtaken", "overtaken", "")
+
+
 def test_half_a_line_of_a_power_cut_is_no_entry_and_swallows_none(bench: Bench) -> None:
     path = bench.config.state_dir / history.FILE
     path.write_bytes(path.read_bytes() + b'{"id": "half' + b"\0" * 9)
