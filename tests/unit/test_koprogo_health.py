@@ -274,6 +274,19 @@ def test_however_much_is_wrong_it_fits_on_a_screen() -> None:
     assert "Quarantine   3333333 (and 2 before) since 20" in " ".join(lines)
 
 
+def test_twenty_services_fit_on_a_screen_and_those_that_are_not_well_come_first() -> None:
+    many = [replace(BACKEND, name=f"koprogo-{n}", service=str(n), image_ref="x" * 99) for n in range(20)]
+    many[17] = replace(many[17], status="restarting", health=None)
+    for report, shown in ((WELL, 15), (WORST, 3)):
+        found = replace(report, containers=tuple(many))
+        lines = status.screen(found, status.facts(found, settings_applied=False)).splitlines()
+        assert (len(lines), max(map(len, lines))) == (24, 80)
+        listed = [line for line in lines if line.startswith("  koprogo-")]
+        assert listed[0].startswith("  koprogo-17          restarting ")
+        assert len(listed) == shown
+        assert f"  and {20 - shown} more, {20 - shown} of them well: koprogo status --json" in lines
+
+
 def test_alerts_are_one_line_of_the_screen() -> None:
     def last(alerts: list[str], trouble: str | None = None, found: Report = WELL) -> str:
         data = status.facts(found, settings_applied=False)

@@ -108,6 +108,13 @@ def test_a_version_that_there_is_not_changes_nothing_and_names_those_that_there_
     assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
 
 
+def test_the_versions_that_there_are_fit_on_a_screen(bench: Bench) -> None:
+    bench.deploys("A subject that is longer than what a screen has room for " + "x" * 40, "Fifth")
+    with pytest.raises(Problem, match="No version 0000000 ran here") as caught:
+        rollback(bench, "0000000")
+    assert max(map(len, str(caught.value).splitlines())) == 80
+
+
 def test_a_rollback_does_not_lead_to_what_somebody_went_back_from_before(bench: Bench) -> None:
     _, second, third = commits(bench)
     rollback(bench)

@@ -17,7 +17,7 @@ from koprogo.deploys.prepare import Prepared, read_project, refuse_changes
 from koprogo.deploys.switch import restore_images
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Project
-from koprogo.problem import Problem
+from koprogo.problem import Problem, one_line
 from koprogo.state import Deployed, Entry, Step
 
 SHORTEST = 4
@@ -51,7 +51,9 @@ def choose(entries: Sequence[Entry], running: Deployed, name: str) -> Deployed:
 
 
 def _named(there: Sequence[Entry]) -> str:
-    lines = [f"\n  {entry.commit[:12]}  {log.minute(entry.at)}  {entry.subject}" for entry in there[:NAMED]]
+    lines = [
+        f"\n  {entry.commit[:12]}  {log.minute(entry.at)}  {one_line(entry.subject, 46)}" for entry in there[:NAMED]
+    ]
     return " There is:" + "".join(lines) if lines else " There is no other."
 
 
