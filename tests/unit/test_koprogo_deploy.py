@@ -83,6 +83,9 @@ def config(tmp_path: Path) -> Config:
         (Result(14, "", "yaml: line 2: did not find expected node\n"), "yaml: line 2: did not find expected node"),
         (Result(0, "not JSON", ""), "docker compose config: Expecting value"),
         (Result(0, '{"name": "x", "services": {"a": {"build": "."}}}', ""), "no image for a"),
+        (Result(0, '{"name": "x", "services": {}}', ""), "no service that should have a container"),
+        (Result(0, '{"name": "x", "services": null}', ""), "no service that should have a container"),
+        (Result(0, '{"name": "x", "services": {"a": {"scale": 0, "image": "x"}}}', ""), "no service that should"),
     ],
 )
 def test_a_compose_file_that_is_not_valid(config: Config, result: Result, text: str) -> None:
