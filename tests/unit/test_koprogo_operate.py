@@ -509,6 +509,27 @@ def test_a_way_back_that_is_given_up_is_in_the_history_as_a_failure(bench: Bench
     assert bench.state.attempt is None
 
 
+def test_a_registry_that_is_down_for_long_uses_up_no_tries_of_a_way_back(bench: Bench) -> None:
+    third, sick = commits(bench)[2], bench.push("Sick")
+    docker, gone = bench.programs / "docker", bench.docker / "images" / f"x_backend:main-{third[:7]}"
+    bench.sick, there = {sick}, docker.read_text()
+    down = there.replace('case "$*" in', 'case "$*" in\npull*) echo "dial tcp: no such host" >&2; exit 1 ;;', 1)
+
+    def lose() -> None:
+        gone.with_name(bench.image(f"x/backend:main-{third[:7]}")).unlink()
+        gone.unlink()
+        docker.write_text(down)
+
+    bench.while_rolling = lose
+    for _ in range(5):
+        assert bench.check() == 1
+    bench.while_rolling = lambda: None
+    docker.write_text(there)
+    assert bench.check() == 1
+    assert (bench.running_commit(), bench.state.attempt) == (third, None)
+    assert history.read(bench.config.state_dir)[-1].result.value == "undone"
+
+
 def test_a_state_of_the_program_before_is_read(bench: Bench) -> None:
     deployed = Deployed("a" * 40, "main-a", 1.0, "hash", "production", {})
     old: dict[str, Any] = {

@@ -135,9 +135,10 @@ def go_back(work: Work) -> NoReturn:
     deployed, bad = work.state.deployed, work.attempt.commit
     if deployed is None:
         raise AssertionError("nothing to go back to")
-    work.reached(Step.ROLLING_BACK, tries=work.attempt.tries + 1)
     work.repository.check_out(deployed.commit)
     restore_images(work, deployed)
+    # A full disk or a registry that is down has used up no try so far: nothing was started.
+    work.reached(Step.ROLLING_BACK, tries=work.attempt.tries + 1)
     compose = Compose(work.config, work.runner, deployed.tag)
     trouble = _start(work, compose.project()) or _other_images(work, deployed)
     if trouble is not None:
