@@ -148,7 +148,7 @@ def test_a_commit_in_quarantine_stays_there_over_a_rollback(bench: Bench) -> Non
 def test_a_rollback_to_what_is_not_healthy_any_more_ends_where_it_began(bench: Bench) -> None:
     _, second, third = commits(bench)
     bench.sick = {second}
-    with pytest.raises(Problem, match=f"{second[:7]} was rolled back: {third[:7]} .* runs again and is healthy"):
+    with pytest.raises(Problem, match=f"{second[:7]} was rolled back: {third[:7]} .* runs again and is healthy\\.$"):
         rollback(bench)
     assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
     entry = history.read(bench.config.state_dir)[-1]

@@ -103,11 +103,13 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
         first = not work.state.runs(commit)
         work.save(attempt=None, **({"quarantine": work.quarantined(commit, trouble)} if first else {}))
         again = (
-            f" {commit[:7]} is not tried again by itself: push a newer commit, or `koprogo deploy`." if first else ""
+            f"{commit[:7]} is not tried again by itself: push a newer commit, or `koprogo deploy`."
+            if first
+            else "If the settings (.env) were changed, mend them; then: koprogo deploy."
         )
         raise Problem(
             f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
-            f"its containers are left as they are.{again}{kept}"
+            f"its containers are left as they are. {again}{kept}"
         )
     # A run that was killed may have started what it did not note.
     started = work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1
@@ -147,10 +149,11 @@ def go_back(work: Work) -> NoReturn:
             f"See `docker ps` and `docker logs` now."
         )
     dump = f" The database as it was before: {work.attempt.dump}" if work.attempt.dump else ""
+    # Who wanted to go back to it may ask again; `koprogo retry` is about the newest commit.
+    again = "" if work.attempt.rollback else f" {bad[:7]} is not tried again: push a newer commit, or `koprogo retry`."
     work.save(attempt=None)
     raise Problem(
-        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. "
-        f"{bad[:7]} is not tried again: push a newer commit, or `koprogo retry`.{dump}"
+        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy.{again}{dump}"
     )
 
 
