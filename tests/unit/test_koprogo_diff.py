@@ -8,6 +8,7 @@ import pytest
 from koprogo.deploys import diff, operate, rollout
 from koprogo.deploys.session import alone
 from koprogo.deploys.work import Work
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.runner import Runner
@@ -144,6 +145,28 @@ def test_moves(
     changes: dict[str, object], members: list[Container], here: bool, expected: tuple[str, str, str]
 ) -> None:
     assert diff.move(target(**changes), members, here=here) == expected
+
+
+def test_of_many_services_those_that_stay_as_they_are_share_a_line(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"service-{number}" for number in range(20)]
+    project = Project("production", dict.fromkeys(names, "x"))
+    found = [rollout.Target(name, name, {"image": "x"}, "r", None) for name in names]
+    monkeypatch.setattr(diff, "read_project", lambda *_: project)
+    monkeypatch.setattr(diff.rollout, "targets", lambda *_: found)
+    monkeypatch.setattr(diff.rollout, "new_schema", lambda *_: "")
+    monkeypatch.setattr(
+        diff, "move", lambda target, *_, **__: ("~" if target.service == names[7] else "=", "beside", "1 → 2")
+    )
+    for number in range(12):
+        bench.push(f"Commit {number}")
+    assert diff.run(bench.config) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "~ service-7   beside    1 → 2" in lines
+    (kept,) = [line for line in lines if line.startswith("= ")]
+    assert kept.startswith("= keep 19: service-0, service-1, ")
+    assert len(lines) <= 24
 
 
 def test_a_service_that_the_compose_file_has_no_more(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
