@@ -530,6 +530,18 @@ def test_a_registry_that_is_down_for_long_uses_up_no_tries_of_a_way_back(bench: 
     assert history.read(bench.config.state_dir)[-1].result.value == "undone"
 
 
+def test_a_switch_whose_compose_file_is_not_valid_any_more_is_undone_after_a_few_checks(bench: Bench) -> None:
+    newer, invalid = bench.push("Newer"), bench.docker / "invalid"
+    git(bench.config.checkout, "fetch", "-q")
+    attempt = Attempt(newer, Step.STARTED, 1.0, tries=1, id="x", subject="Newer")
+    bench.store.save(replace(bench.state, attempt=attempt))
+    invalid.touch()
+    assert (bench.check(), bench.check()) == (1, 1)
+    invalid.unlink()
+    assert bench.check() == 1
+    assert (bench.running_commit(), [bad.commit for bad in bench.state.quarantine]) == (commits(bench)[2], [newer])
+
+
 def test_a_state_of_the_program_before_is_read(bench: Bench) -> None:
     deployed = Deployed("a" * 40, "main-a", 1.0, "hash", "production", {})
     old: dict[str, Any] = {
