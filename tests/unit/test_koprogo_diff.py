@@ -72,6 +72,13 @@ def test_no_more_commits_than_fit(bench: Bench, capsys: pytest.CaptureFixture[st
     assert len(lines) <= 24
 
 
+def test_what_a_commit_calls_its_files_cannot_write_to_the_terminal(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.upstream.commit({"deploy/production/\x1b[2Jx": ""}, "Fourth")
+    assert "  in deploy/production:  [2Jx" in shown(bench, capsys)
+
+
 def test_nothing_new(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(bench, capsys)
     assert lines[0] == f"{bench.third[:7]} is the newest commit of main, and runs."

@@ -16,7 +16,7 @@ from koprogo.deploys.work import Work, environment_hash
 from koprogo.docker.compose import Invalid, Project
 from koprogo.docker.containers import Container
 from koprogo.docker.routing import NO_HEALTH_CHECK
-from koprogo.problem import Problem, one_line
+from koprogo.problem import Problem, one_line, printable
 from koprogo.runner import Runner
 
 COMMITS = 10
@@ -34,7 +34,11 @@ def run(config: Config) -> int:
             work = Work(config, Runner(held=[held]), asked=True)
             for line in lines(work):
                 print(
-                    "\n".join(textwrap.wrap(line, COLUMNS, subsequent_indent=" " * 10, max_lines=2, placeholder=" …"))
+                    "\n".join(
+                        textwrap.wrap(
+                            printable(line), COLUMNS, subsequent_indent=" " * 10, max_lines=2, placeholder=" …"
+                        )
+                    )
                 )
     except lock.Busy:
         raise Problem("A deploy is at work; see `koprogo status`, and look again when it has ended.") from None
