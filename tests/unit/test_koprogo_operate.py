@@ -193,6 +193,14 @@ def test_data_of_another_form_stops_it_until_it_is_restored(bench: Bench, monkey
         f"it was; then: koprogo rollback {second[:7]} --data-restored"
     )
     assert bench.running_commit() == third
+    dump = bench.docker / "x.sql.zst"
+    entry = history.read(bench.config.state_dir)[-1]
+    history.append(bench.config.state_dir, [replace(entry, id="y", dump=str(dump))])
+    with pytest.raises(Problem, match=r"as it was \(.*/x\.sql\.zst is gone; see the backups\); then: koprogo rollback"):
+        rollback(bench)
+    dump.touch()
+    with pytest.raises(Problem, match=r"as it was \(.*/x\.sql\.zst is of before the last deploy\); then:"):
+        rollback(bench)
     assert rollback(bench, data_restored=True) == 0
     assert bench.running_commit() == second
 

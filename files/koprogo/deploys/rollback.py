@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from koprogo import history, log
 from koprogo.deploys import rollout
@@ -106,7 +107,9 @@ def _prepare(work: Work, version: Deployed, data_restored: bool) -> Project:
 
 
 def _dump(work: Work) -> str:
-    """Where the dump of before the last deploy is, if there was one."""
+    """Where the dump of before the last deploy is, if there was one, and it is still there."""
     entries = history.known(work.config.state_dir, work.state)
     dump = next((entry.dump for entry in reversed(entries) if entry.dump), "")
-    return f" ({dump} is of before the last deploy)" if dump else ""
+    if not dump:
+        return ""
+    return f" ({dump} is of before the last deploy)" if Path(dump).exists() else f" ({dump} is gone; see the backups)"
