@@ -34,7 +34,8 @@ def watch(work: Work) -> None:
         return
     if since != probation.since:
         # Else it would last as long as the clock was set back, too; or be over once it is set ahead.
-        work.save(probation=replace(probation, since=since))
+        probation = replace(probation, since=since)
+        work.save(probation=probation)
     trouble = work.gate.still(running, probation)
     if trouble is not None:
         _give_up(work, running, probation, trouble)
