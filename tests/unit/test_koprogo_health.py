@@ -337,6 +337,7 @@ TIMER = "LoadState=loaded\nActiveState=active\nNextElapseUSecMonotonic={}\n"
         (TIMER.format("1h 3min 12.500000s"), (1000 + 3792.5, None)),
         (TIMER.format("2w 1d 5ms"), (1000 + 1296000.005, None)),
         (TIMER.format("infinity"), (None, None)),
+        (TIMER.format("infinity").replace("=active", "=activating"), (None, None)),
         (TIMER.format(""), (None, None)),
         (
             TIMER.format("").replace("=active", "=inactive"),
