@@ -159,6 +159,23 @@ def _graft(bench: Signed) -> None:
     (bench.config.checkout / ".git" / "info" / "grafts").write_text(f"{tip} {bench.first}\n")
 
 
+def _commit_graph(bench: Signed) -> None:
+    """Say the same in the file that Git believes without a look at the commits."""
+    bench.sign_with("ours")
+    tip = bench.upstream.commit({"a": "2"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    git(bench.config.checkout, "commit-graph", "write", "--reachable")
+    path = bench.config.checkout / ".git" / "objects" / "info" / "commit-graph"
+    data = bytearray(path.read_bytes())
+    chunks = {data[at : at + 4].decode(): int.from_bytes(data[at + 4 : at + 12], "big") for at in range(8, 68, 12)}
+    names = sorted(git(bench.config.checkout, "rev-list", "--all", "HEAD").splitlines())
+    parent = chunks["CDAT"] + 36 * names.index(tip) + 20
+    data[parent : parent + 4] = names.index(bench.first).to_bytes(4, "big")
+    path.chmod(0o644)
+    path.write_bytes(data)
+    assert bench.first in git(bench.config.checkout, "rev-list", "--parents", "-n", "1", "origin/main").split()[1:]
+
+
 def _cut_off(bench: Signed) -> None:
     bench.sign_with("ours")
     tip = bench.upstream.commit({"a": "2"})
@@ -166,7 +183,7 @@ def _cut_off(bench: Signed) -> None:
     (bench.config.checkout / ".git" / "shallow").write_text(f"{tip}\n")
 
 
-@pytest.mark.parametrize("trick", [_settings, _replacement, _graft])
+@pytest.mark.parametrize("trick", [_settings, _replacement, _graft, _commit_graph])
 def test_the_clone_has_no_say(bench: Signed, trick: Callable[[Signed], None]) -> None:
     bench.sign_with("theirs")
     bench.upstream.commit({"a": "1"})
