@@ -192,6 +192,24 @@ def test_the_clone_has_no_say(bench: Signed, trick: Callable[[Signed], None]) ->
     assert "has a signature by a key that is not allowed" in bench.reason()
 
 
+def test_a_key_of_the_user_s_gpg_does_not_count(bench: Signed) -> None:
+    gpg = bench.programs / "gpg"
+    gpg.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "*--verify*) echo '[GNUPG:] GOODSIG 0123456789ABCDEF Ann'; echo '[GNUPG:] TRUST_ULTIMATE 0 pgp' ;;\n"
+        "*) echo '[GNUPG:] SIG_CREATED D' >&2; echo -----BEGIN PGP SIGNATURE-----; echo x; "
+        "echo -----END PGP SIGNATURE----- ;;\nesac\n"
+    )
+    gpg.chmod(0o755)
+    bench.upstream.git("config", "gpg.format", "openpgp")
+    bench.upstream.git("config", "commit.gpgsign", "true")
+    bench.upstream.commit({"a": "1"})
+    assert bench.upstream.git("show", "-s", "--format=%G?") == "G"
+    assert not bench.passed()
+    assert bench.store.load().quarantine
+
+
 def test_a_history_that_is_cut_off_hides_nothing(bench: Signed) -> None:
     """Here the bad commit is found; where it is not here at all, Git cannot tell, and nothing is deployed."""
     bench.sign_with("theirs")
