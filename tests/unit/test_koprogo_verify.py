@@ -313,3 +313,33 @@ def test_a_history_that_was_rewritten_stops_unless_that_is_allowed(
     assert bench.passed()
     passing = f"The history of main was rewritten: {other[:7]} does not follow {second[:7]}; GITOPS_ALLOW_FORCE_PUSH"
     assert passing in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["ours", "theirs"])
+def test_going_back_to_one_that_only_a_version_brought_with_it_it_alone_is_looked_at(bench: Signed, key: str) -> None:
+    bench.config = replace(bench.config, allow_rewrite=True)
+    bench.sign_with(key)
+    between = bench.upstream.commit({"a": "1"})
+    bench.sign_with("ours")
+    tip = bench.upstream.commit({"a": "2"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    state = bench.store.load()
+    assert state.deployed is not None
+    bench.store.save(replace(state, deployed=replace(state.deployed, commit=tip)))
+    bench.upstream.git("reset", "-q", "--hard", between)
+    assert bench.passed() == (key == "ours")
+    assert bench.quarantine() == ([] if key == "ours" else [between])
+
+
+def test_a_version_that_ran_here_need_not_be_signed_where_the_branch_goes_back_to_it(bench: Signed) -> None:
+    bench.config = replace(bench.config, allow_rewrite=True)
+    bench.sign_with(None)
+    between = bench.upstream.commit({"a": "1"})
+    tip = bench.upstream.commit({"a": "2"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    state = bench.store.load()
+    assert state.deployed is not None
+    lived(bench.config.state_dir, replace(state.deployed, commit=between))
+    bench.store.save(replace(state, deployed=replace(state.deployed, commit=tip)))
+    bench.upstream.git("reset", "-q", "--hard", between)
+    assert bench.passed()
