@@ -231,6 +231,26 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(monkeypatch: pyte
     os.close(ours)
 
 
+def test_who_presses_ctrl_c_ends_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def interrupted(child: subprocess.Popen[str], *_: Any, **__: Any) -> tuple[str, str]:
+        started.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Runner().run(["sleep", "60"])
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_program_does_not_read_what_somebody_types() -> None:
+    code = f"import sys; sys.path.insert(0, {str(FILES)!r})\nfrom koprogo.runner import Runner\n"
+    code += "print(repr(Runner().run(['cat'], timeout=9).out))"
+    done = subprocess.run([sys.executable, "-c", code], input="typed", capture_output=True, text=True, check=True)
+    assert done.stdout == "''\n"
+
+
 def test_what_outlived_a_program_and_holds_its_pipes_is_ended(tmp_path: Path) -> None:
     # As ssh does once git was killed for want of memory. It would hold the deploy lock, too.
     path = tmp_path / "lock"
