@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -342,6 +343,19 @@ def test_a_state_of_a_user_who_is_not_there(server: dict[str, str], tmp_path: Pa
     done = run("history", **server)
     assert (done.returncode, done.stdout) == (1, "")
     assert "belongs to the user 54321, who is not there. Run deploy.py again" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+def test_root_becomes_whom_the_state_belongs_to(tmp_path: Path) -> None:
+    user = pwd.getpwnam("nobody")
+    os.chown(tmp_path, user.pw_uid, -1)
+    code = f"import os, sys; sys.path.insert(0, {str(FILES)!r})\nfrom pathlib import Path\n"
+    code += "from types import SimpleNamespace\n"
+    code += f"from koprogo import cli\ncli.become_owner(SimpleNamespace(state_dir=Path({str(tmp_path)!r})))\n"
+    code += "print(os.getresuid(), os.getresgid(), os.getgroups(), os.environ['HOME'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    assert done.stdout == f"{(user.pw_uid,) * 3} {(user.pw_gid,) * 3} {groups} {user.pw_dir}\n"
 
 
 def test_the_command_knows_its_commands() -> None:
