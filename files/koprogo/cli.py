@@ -37,12 +37,14 @@ rights. The folder that it is started in may be closed to that user, and Python 
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
+import io
 import os
 import pwd
+import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from koprogo import config as settings
@@ -56,23 +58,19 @@ UMASK = 0o022
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
-    code = _guarded(arguments)
+    _write_anything()
     try:
+        code = _guarded(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError as error:
-        code = _unread(error) or code
-    return code
-
-
-def _unread(error: OSError) -> int:
-    """Say that what was printed is lost, unless nobody wants it, as in `koprogo logs | head`; returns an exit code."""
-    # Else Python tries again when it ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(error, BrokenPipeError):
+    except BrokenPipeError:
+        _write_nothing()  # `koprogo history | head`: whoever read has enough
         return 0
-    log.complain(f"standard output: {error.strerror}.")
-    return 1
+    except OSError as error:
+        _write_nothing()
+        log.complain(f"{error.filename or 'standard output'}: {error.strerror}.")
+        return 1
+    return code
 
 
 def _guarded(arguments: Sequence[str]) -> int:
@@ -86,12 +84,21 @@ def _guarded(arguments: Sequence[str]) -> int:
         log.complain(str(problem))
     except KeyboardInterrupt:
         log.complain("Interrupted. What was begun to be switched is finished or undone by the next check.")
-    except OSError as error:
-        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
-            raise
-        # All files are opened elsewhere: this is what is printed.
-        return _unread(error)
     return 1
+
+
+def _write_anything() -> None:
+    """Let what a terminal cannot show come out as `?`: by itself it would end a deploy half-way."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _write_nothing() -> None:
+    """Let Python, when it ends, not try once more what could not be written."""
+    if sys.stdout is not None:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _run(options: argparse.Namespace, config: Config) -> int:
@@ -181,7 +188,13 @@ def become_owner(config: Config) -> None:
         raise Problem(f"{config.state_dir}: {error.strerror}. Try `sudo koprogo …`.") from None
     if os.geteuid() == owner:
         return
-    user = pwd.getpwuid(owner)
+    try:
+        user = pwd.getpwuid(owner)
+    except KeyError:
+        raise Problem(
+            f"{config.state_dir} belongs to the user {owner}, who is not there. "
+            f"Run deploy.py again from the operator's machine."
+        ) from None
     if os.geteuid() != 0:
         raise Problem(f"This is for the user {user.pw_name}: try `sudo koprogo …`.")
     os.initgroups(user.pw_name, user.pw_gid)
@@ -245,6 +258,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    if re.fullmatch(r"[0-9]+", text) is None or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text} is not a number of lines")
     return int(text)

@@ -137,7 +137,9 @@ def stopped(work: Work, commit: str, problem: str) -> None:
 def explain(work: Work, problem: str) -> None:
     """Give the entry that was just made, if nobody knows why it ended like that, this problem as its reason."""
     entries = work.state.unwritten
-    if entries and not entries[-1].result.ran and not entries[-1].reason:
+    if not entries or entries[-1].result is Outcome.OVERTAKEN:
+        return  # the problem is that of the newer commit
+    if not entries[-1].result.ran and not entries[-1].reason:
         work.save(unwritten=(*entries[:-1], dataclasses.replace(entries[-1], reason=one_line(problem, 200))))
 
 
@@ -242,11 +244,35 @@ def previous(entries: Sequence[Entry], running: str) -> Deployed | None:
 
     Going back twice goes back twice: that somebody went back to a version is not when it was deployed.
     """
-    order = [entry.commit for entry in entries if entry.result is Outcome.DEPLOYED]
+    order = _order(entries)
     at = max((index for index, commit in enumerate(order) if commit == running), default=len(order))
     older = {commit: index for index, commit in enumerate(order[:at]) if commit != running}
     found = [version for version in versions(entries) if version.commit in older]
     return max(found, key=lambda version: older[version.commit], default=None)
+
+
+def _order(entries: Sequence[Entry]) -> list[str]:
+    """Return the commits that were deployed, each after the one that ran before it.
+
+    Those that somebody went back from are no more before what is deployed then, nor is one that was undone after it
+    went live: going back would lead to what was found to be no good.
+    """
+    order: list[str] = []
+    runs = ""
+    for entry in entries:
+        if entry.result is Outcome.DEPLOYED:
+            order = [*(order[: _last(order, runs) + 1] if runs in order else order), entry.commit]
+            runs = entry.commit
+        elif entry.result is Outcome.WENT_BACK:
+            runs = entry.commit
+        elif entry.result is Outcome.UNDONE and entry.commit == runs and runs in order:
+            del order[_last(order, runs) :]
+            runs = order[-1] if order else ""
+    return order
+
+
+def _last(order: Sequence[str], commit: str) -> int:
+    return max(index for index, other in enumerate(order) if other == commit)
 
 
 def run(config: Config, *, as_json: bool) -> int:

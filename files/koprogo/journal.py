@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from koprogo.problem import Problem
-from koprogo.state import sync_directory, write_durably
+from koprogo.state import known, sync_directory, write_durably
 
 FILE = "restore.json"
 
@@ -84,8 +84,8 @@ def load(state_dir: Path) -> Journal | None:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         tuples = {name: tuple(data[name]) for name in ("running", "lenient")}
-        exchanges = tuple(Exchange(**one) for one in data["exchanges"])
-        return Journal(**{**data, **tuples, "step": Step(data["step"]), "exchanges": exchanges})
+        exchanges = tuple(Exchange(**known(Exchange, one)) for one in data["exchanges"])
+        return Journal(**{**known(Journal, data), **tuples, "step": Step(data["step"]), "exchanges": exchanges})
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -105,5 +105,8 @@ def save(state_dir: Path, journal: Journal) -> None:
 
 def clear(state_dir: Path) -> None:
     """Note that there is nothing to finish."""
-    (state_dir / FILE).unlink(missing_ok=True)
-    sync_directory(state_dir)
+    try:
+        (state_dir / FILE).unlink(missing_ok=True)
+        sync_directory(state_dir)
+    except OSError as error:
+        raise Problem(f"{state_dir / FILE}: {error.strerror}.") from None

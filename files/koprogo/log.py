@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from koprogo.problem import printable
+
 _KEPT: list[Path] = []
 
 
@@ -49,7 +51,7 @@ def minute(seconds: float) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    line = f"{stamp(time.time())} {text}"
+    line = f"{stamp(time.time())} {printable(text)}"
     with suppress(OSError):
         print(line, file=stream, flush=True)
     for path in _KEPT:

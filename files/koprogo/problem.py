@@ -13,7 +13,12 @@ class Lasting(Problem):
     """One that no later try mends: what was asked for is wrong or gone, and not the server or the network at fault."""
 
 
+def printable(text: str) -> str:
+    """Return `text`, which may be of a commit (a label, the name of a file), without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
 def one_line(text: str, limit: int = 300) -> str:
     """Return `text` on one line of at most `limit` characters, without control characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

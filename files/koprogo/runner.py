@@ -76,9 +76,9 @@ class Runner:
 
 
 def end_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Kill a child that still runs, with everything that it started, and collect it."""
-    if child.poll() is None:
-        # Collected only below, so the number still is that of this child's group.
+    """Kill a child with everything that it started, also what outlived it and holds its pipes, and collect it."""
+    if child.returncode is None:
+        # Collected only below, so the number still is that of this child's group, though it may have ended.
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     for stream in (child.stdout, child.stderr):

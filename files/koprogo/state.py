@@ -251,8 +251,9 @@ class Store:
             raise Problem(f"{self.path}: {error.strerror}.") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Problem(
-                f"{self.path} is damaged; what runs goes on running. "
-                f"Move the file away and run `koprogo deploy`: it starts afresh from the newest commit."
+                f"{self.path} is damaged, or of a newer version of this program: then run its deploy.py again. "
+                f"What runs goes on running. Else move the file away and run `koprogo deploy`: it starts afresh from "
+                f"the newest commit."
             ) from None
 
     def save(self, state: State) -> None:
@@ -266,14 +267,14 @@ def decode(data: dict[str, Any]) -> State:
     check = data["check"]
     if attempt is not None:
         lists = {name: tuple(attempt.get(name, ())) for name in ("lenient", "stood")}
-        attempt = {**attempt, "step": Step(attempt["step"]), **lists}
+        attempt = {**known(Attempt, attempt), "step": Step(attempt["step"]), **lists}
     return State(
         deployed=_decode_deployed(data["deployed"]),
         first_deployed=data["first_deployed"],
         attempt=None if attempt is None else Attempt(**attempt),
-        quarantine=tuple(Bad(**bad) for bad in data["quarantine"]),
-        check=None if check is None else Check(**check),
-        hold=Hold(**data["hold"]) if data.get("hold") else None,
+        quarantine=tuple(Bad(**known(Bad, bad)) for bad in data["quarantine"]),
+        check=None if check is None else Check(**known(Check, check)),
+        hold=Hold(**known(Hold, data["hold"])) if data.get("hold") else None,
         unwritten=tuple(decode_entry(entry) for entry in data.get("unwritten", ())),
         told=tuple(data.get("told", ())),
         probation=_decode_probation(data.get("probation")),
@@ -284,18 +285,27 @@ def _decode_probation(data: dict[str, Any] | None) -> Probation | None:
     before = _decode_deployed(data["before"]) if data else None
     if data is None or before is None:
         return None
-    return Probation(**{**data, "before": before, "lenient": tuple(data["lenient"])})
+    return Probation(**{**known(Probation, data), "before": before, "lenient": tuple(data["lenient"])})
 
 
 def decode_entry(data: dict[str, Any]) -> Entry:
     """Return the Entry that `data` was made from by `dataclasses.asdict`."""
-    return Entry(**{**data, "result": Outcome(data["result"]), "version": _decode_deployed(data["version"])})
+    return Entry(
+        **{**known(Entry, data), "result": Outcome(data["result"]), "version": _decode_deployed(data["version"])}
+    )
 
 
 def _decode_deployed(data: dict[str, Any] | None) -> Deployed | None:
     if data is None:
         return None
-    return Deployed(**{**data, "images": {service: Image(**image) for service, image in data["images"].items()}})
+    images = {service: Image(**known(Image, image)) for service, image in data["images"].items()}
+    return Deployed(**{**known(Deployed, data), "images": images})
+
+
+def known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `data` without what only a newer program writes: whoever goes back to this one must not lose the rest."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
 
 
 def write_durably(path: Path, content: bytes, mode: int) -> None:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from koprogo import history, log, report
@@ -48,6 +48,7 @@ from koprogo.runner import Runner
 from koprogo.state import Attempt
 
 COLUMNS = 80
+LINES = 24
 INDENT = 13
 
 
@@ -145,17 +146,15 @@ def _previous(found: Report) -> str | None:
 
 
 def screen(found: Report, data: dict[str, Any]) -> str:
-    """Return what a person sees: at most 24 lines of 80 characters, for four services."""
-    lines = [*_version(found, data), ""]
-    for container in found.containers:
-        lines.append(f"  {container.name:<19} {_state(container):<19} {diff.short(container.image_ref)}")
-    if found.docker_trouble:
-        lines += _field("Docker", found.docker_trouble)
+    """Return what a person sees: at most 24 lines of 80 characters, for two public addresses."""
+    lines = _field("Docker", found.docker_trouble) if found.docker_trouble else []
     for answer in found.answers:
         days = f", certificate {answer.days_left:.0f} days" if answer.days_left is not None else ""
         lines.append(f"  {answer.url:<39} {(answer.trouble or 'answers') + days}")
     alerts = _alerts(data)
     lines += ["", *_deploys(found, 2 if alerts else 3), *_rest(found), *alerts]
+    top = [*_version(found, data), ""]
+    lines = [*top, *_containers(found.containers, LINES - len(top) - len(lines)), *lines]
     return "\n".join(line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…" for line in lines)
 
 
@@ -168,7 +167,8 @@ def _field(name: str, text: str, most: int = 1) -> list[str]:
 def _version(found: Report, data: dict[str, Any]) -> list[str]:
     deployed = found.state.deployed
     if deployed is None:
-        return ["Nothing was deployed successfully so far."]
+        left = " What stands there was left: docker ps" if found.state.quarantine else ""
+        return [f"Nothing was deployed successfully so far.{left}"]
     word = "healthy" if data["healthy"] else "NOT HEALTHY"
     lines = [f"{deployed.commit[:7]} ({deployed.tag}) runs since {log.stamp(deployed.since)}: {word}"]
     if by := _by(found):
@@ -184,6 +184,21 @@ def _alerts(data: Mapping[str, Any]) -> list[str]:
     count = f"{len(there)} things: " if len(there) > 1 else ""
     said = [count + there[0]["text"]] if there else []
     return _field("Alerts", "; ".join([*said, *([data["alerts_trouble"]] if data.get("alerts_trouble") else [])]))
+
+
+def _containers(containers: Sequence[Container], room: int) -> list[str]:
+    """Return a line for each, or, if there is no room for them all, those that are not well first, and how many not."""
+    if len(containers) > room:
+        containers = sorted(containers, key=_is_well)
+    shown = containers if len(containers) <= room else containers[: max(room - 1, 1)]
+    lines = [f"  {c.name:<19} {_state(c):<19} {diff.short(c.image_ref)}" for c in shown]
+    rest = containers[len(shown) :]
+    well = sum(map(_is_well, rest))
+    return [*lines, *([f"  and {len(rest)} more, {well} of them well: koprogo status --json"] if rest else [])]
+
+
+def _is_well(container: Container) -> bool:
+    return container.finished or (container.status == "running" and container.health in (None, "healthy"))
 
 
 def _state(container: Container) -> str:

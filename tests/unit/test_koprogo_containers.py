@@ -148,7 +148,7 @@ def test_compose_config() -> None:
 
 @pytest.mark.parametrize("services", ["{}", '{"backend": {"image": "x", "scale": 0}}'])
 def test_nothing_at_all_is_no_version_to_go_to(services: str) -> None:
-    with pytest.raises(ValueError, match="it has no service that should run"):
+    with pytest.raises(ValueError, match="no service that should have a container"):
         compose.parse_config(f'{{"name": "x", "services": {services}}}')
 
 

@@ -29,6 +29,12 @@ def test_a_bad_commit_is_left_alone_and_a_newer_one_is_not() -> None:
     assert decide.action(state, NEWER, asked=False) is Action.DEPLOY
 
 
+def test_a_bad_first_commit_is_left_alone_until_a_person_asks() -> None:
+    state = State(quarantine=(Bad(NEW, "sick", 200.0),))
+    assert decide.action(state, NEW, asked=False) is Action.NOTHING
+    assert decide.action(state, NEW, asked=True) is Action.DEPLOY
+
+
 UNTOUCHED = [Step.SEEN, Step.FETCHED, Step.VERIFIED, Step.CHECKED, Step.PULLED, Step.DUMPED]
 SWITCHING = [Step.SWITCHING, Step.STARTED, Step.HEALTHY, Step.SWITCHED, Step.DRAINED]
 
@@ -57,7 +63,9 @@ def test_a_run_killed_while_switching_goes_on_until_it_was_killed_too_often(step
 
 
 def test_the_first_version_has_nothing_to_go_back_to() -> None:
-    assert decide.recovery(State(attempt=Attempt(NEW, Step.STARTED, 300.0, 9))) is Recovery.FORWARD
+    assert decide.recovery(State(attempt=Attempt(NEW, Step.STARTED, 300.0, 2))) is Recovery.FORWARD
+    # A commit that kills the server each time it starts is not started for ever.
+    assert decide.recovery(State(attempt=Attempt(NEW, Step.STARTED, 300.0, 3))) is Recovery.BACK
     again = State(deployed=RUNNING, attempt=Attempt(OLD, Step.STARTED, 300.0, 9))
     assert decide.recovery(again) is Recovery.FORWARD
 
@@ -81,8 +89,8 @@ def test_a_commit_was_not_seen_in_the_future() -> None:
 
 
 def test_time_that_the_server_was_off_or_the_clock_jumped_over_was_nobody_s() -> None:
-    assert decide.began(5000, 12600, Check(at=9000, commit=OLD)) == 5000
-    assert decide.began(5000, 12601, Check(at=9000, commit=OLD)) == 12601
+    assert decide.began(5000, 9900, Check(at=9000, commit=OLD)) == 5000
+    assert decide.began(5000, 9901, Check(at=9000, commit=OLD)) == 9901
     assert decide.began(5000, 6000, None) == 5000
 
 

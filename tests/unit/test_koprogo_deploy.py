@@ -87,6 +87,9 @@ def config(tmp_path: Path) -> Config:
         (Result(14, "", "yaml: line 2: did not find expected node\n"), "yaml: line 2: did not find expected node"),
         (Result(0, "not JSON", ""), "docker compose config: Expecting value"),
         (Result(0, '{"name": "x", "services": {"a": {"build": "."}}}', ""), "no image for a"),
+        (Result(0, '{"name": "x", "services": {}}', ""), "no service that should have a container"),
+        (Result(0, '{"name": "x", "services": null}', ""), "no service that should have a container"),
+        (Result(0, '{"name": "x", "services": {"a": {"scale": 0, "image": "x"}}}', ""), "no service that should"),
     ],
 )
 def test_a_compose_file_that_is_not_valid(config: Config, result: Result, text: str) -> None:
@@ -276,7 +279,8 @@ def test_the_logs_of_a_failed_version_are_kept_for_its_user_alone(bench: Bench) 
     logs.chmod(0o644)
     assert given_up(bench) == (
         f"{bench.first[:7]} was started and is not healthy: backend: exited with 1. There is no other version to go "
-        f"back to; its containers are left as they are. Its logs: {logs}"
+        f"back to; its containers are left as they are. If the settings (.env) were changed, mend them; then: koprogo "
+        f"deploy. Its logs: {logs}"
     )
     assert logs.read_text() == (
         f"{bench.first}: backend: exited with 1\n\n"
@@ -288,4 +292,4 @@ def test_the_logs_of_a_failed_version_are_kept_for_its_user_alone(bench: Bench) 
 def test_logs_that_cannot_be_kept_are_no_matter(bench: Bench) -> None:
     logs = sick(bench)
     logs.mkdir()
-    assert given_up(bench).endswith(f"left as they are. (Its logs could not be kept: {logs}: Is a directory.)")
+    assert given_up(bench).endswith(f"koprogo deploy. (Its logs could not be kept: {logs}: Is a directory.)")

@@ -7,9 +7,12 @@ import pytest
 from koprogo.deploys import diff, operate, rollout
 from koprogo.deploys.session import alone
 from koprogo.deploys.work import Work
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
+from koprogo.docker.routing import NO_HEALTH_CHECK
 from koprogo.problem import Problem
 from koprogo.runner import Runner
+from koprogo.state import Bad
 from koprogo_bench import Bench, Snapshot
 from test_koprogo_git import COMPOSE, git
 
@@ -68,6 +71,22 @@ def test_no_more_commits_than_fit(bench: Bench, capsys: pytest.CaptureFixture[st
     assert lines[11:13] == ["  and 7 before these", "  in deploy/production: no file changes"]
     assert max(map(len, lines)) == 80
     assert len(lines) <= 24
+
+
+def test_what_a_commit_calls_its_files_cannot_write_to_the_terminal(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.upstream.commit({"deploy/production/\x1b[2Jx": ""}, "Fourth")
+    assert "  in deploy/production:  [2Jx" in shown(bench, capsys)
+
+
+def test_a_remark_has_two_lines_at_most(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = Bad(bench.third, "backend: " + "it does not become healthy " * 20, 1.0)
+    bench.store.save(replace(bench.state, quarantine=(bad,)))
+    lines = shown(bench, capsys)
+    at = next(index for index, line in enumerate(lines) if line.startswith("! in quarantine"))
+    assert lines[at + 1].startswith(" " * 10) and lines[at + 1].endswith(" …")
+    assert not any(line.startswith(" " * 10) for line in lines[at + 2 : at + 3])
 
 
 def test_nothing_new(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +162,40 @@ def test_moves(
     changes: dict[str, object], members: list[Container], here: bool, expected: tuple[str, str, str]
 ) -> None:
     assert diff.move(target(**changes), members, here=here) == expected
+
+
+def test_an_image_that_is_not_here_may_have_a_health_check(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [
+        rollout.Target(service, service, {"image": image}, "r", NO_HEALTH_CHECK)
+        for service, image in (("backend", "x/backend:not-here"), ("postgres", "postgres:15"))
+    ]
+    monkeypatch.setattr(diff.rollout, "targets", lambda *_: found)
+    lines = shown(bench, capsys)
+    assert [line.split()[2] for line in lines if line.startswith("~ ")] == ["?", "in"]
+
+
+def test_of_many_services_those_that_stay_as_they_are_share_a_line(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"service-{number}" for number in range(20)]
+    project = Project("production", dict.fromkeys(names, "x"))
+    found = [rollout.Target(name, name, {"image": "x"}, "r", None) for name in names]
+    monkeypatch.setattr(diff, "read_project", lambda *_: project)
+    monkeypatch.setattr(diff.rollout, "targets", lambda *_: found)
+    monkeypatch.setattr(diff.rollout, "new_schema", lambda *_: "")
+    monkeypatch.setattr(
+        diff, "move", lambda target, *_, **__: ("~" if target.service == names[7] else "=", "beside", "1 → 2")
+    )
+    for number in range(12):
+        bench.push(f"Commit {number}")
+    assert diff.run(bench.config) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "~ service-7   beside    1 → 2" in lines
+    (kept,) = [line for line in lines if line.startswith("= ")]
+    assert kept.startswith("= keep 19: service-0, service-1, ")
+    assert len(lines) <= 24
 
 
 def test_a_service_that_the_compose_file_has_no_more(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,6 +176,17 @@ def test_check_out_keeps_the_secrets_and_mends_what_a_killed_git_left(
     assert repository.local_changes() == []
 
 
+def test_no_hook_of_the_clone_is_run(upstream: Upstream, repository: Repository, config: Config) -> None:
+    hooks, ran = config.checkout / ".git" / "hooks", config.checkout / ".git" / "ran"
+    hooks.mkdir(exist_ok=True)
+    for name in ("post-checkout", "reference-transaction"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {ran}\n")
+        (hooks / name).chmod(0o755)
+    upstream.commit({"a": "1"})
+    repository.check_out(repository.fetch())
+    assert not ran.exists()
+
+
 def test_check_out_goes_back_and_stays_on_the_branch(
     upstream: Upstream, repository: Repository, config: Config
 ) -> None:

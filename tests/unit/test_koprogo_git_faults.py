@@ -106,16 +106,39 @@ def test_locks_that_a_killed_git_left_stop_nothing(
     assert head(config) == commit
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "packed-refs.new",
+        "gc.pid.lock",
+        "logs/HEAD.lock",
+        "logs/refs/heads/main.lock",
+        "logs/refs/remotes/origin/main.lock",
+        "objects/info/commit-graph.lock",
+    ],
+)
+def test_what_a_killed_housekeeping_left_does_not_stop_the_next(
+    upstream: Upstream, repository: Repository, config: Config, left: str
+) -> None:
+    for number in range(2):
+        upstream.commit({"a": str(number)})
+        repository.check_out(repository.fetch())
+    (config.checkout / ".git" / left).touch()
+    repository.fetch()
+    git(config.checkout, "gc", "--quiet")
+
+
 def test_parts_of_packs_do_not_fill_the_disk(upstream: Upstream, repository: Repository, config: Config) -> None:
     objects = config.checkout / ".git" / "objects"
     (objects / "ab").mkdir(exist_ok=True)
     parts = [objects / "pack" / "tmp_pack_x1y2z3", objects / "ab" / "tmp_obj_x1y2z3"]
+    parts.append(objects / "pack" / ".tmp-812-pack-0a1b.pack")  # of `git gc`, which leaves those of others for ever
     for part in parts:
         part.write_bytes(b"x" * 1000)
     gone = Repository(replace(config, repository="/nowhere"), Runner())
     with pytest.raises(Problem, match="'/nowhere' does not appear to be a git repository"):
         gone.fetch()
-    assert [part.exists() for part in parts] == [False, False]
+    assert [part.exists() for part in parts] == [False, False, False]
 
 
 def test_a_fetch_that_fails_leaves_no_part_of_a_pack(config: Config) -> None:

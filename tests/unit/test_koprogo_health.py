@@ -274,6 +274,19 @@ def test_however_much_is_wrong_it_fits_on_a_screen() -> None:
     assert "Quarantine   3333333 (and 2 before) since 20" in " ".join(lines)
 
 
+def test_twenty_services_fit_on_a_screen_and_those_that_are_not_well_come_first() -> None:
+    many = [replace(BACKEND, name=f"koprogo-{n}", service=str(n), image_ref="x" * 99) for n in range(20)]
+    many[17] = replace(many[17], status="restarting", health=None)
+    for report, shown in ((WELL, 15), (WORST, 3)):
+        found = replace(report, containers=tuple(many))
+        lines = status.screen(found, status.facts(found, settings_applied=False)).splitlines()
+        assert (len(lines), max(map(len, lines))) == (24, 80)
+        listed = [line for line in lines if line.startswith("  koprogo-")]
+        assert listed[0].startswith("  koprogo-17          restarting ")
+        assert len(listed) == shown
+        assert f"  and {20 - shown} more, {20 - shown} of them well: koprogo status --json" in lines
+
+
 def test_alerts_are_one_line_of_the_screen() -> None:
     def last(alerts: list[str], trouble: str | None = None, found: Report = WELL) -> str:
         data = status.facts(found, settings_applied=False)
@@ -307,7 +320,11 @@ def test_rolled_back_is_said() -> None:
 def test_the_screen_of_a_server_on_which_nothing_runs() -> None:
     empty = Report(NOW, State(), (), None, (), (), None, 0.1, 10**9)
     text = status.screen(empty, status.facts(empty, settings_applied=False))
-    assert "Nothing was deployed successfully so far." in text
+    assert "Nothing was deployed successfully so far.\n" in text
+    failed = replace(empty, state=State(quarantine=(Bad(BAD, "backend: unhealthy", NOW),)))
+    lines = status.screen(failed, status.facts(failed, False)).splitlines()
+    assert lines[0] == "Nothing was deployed successfully so far. What stands there was left: docker ps"
+    assert any(line.startswith("Quarantine") and line.endswith("backend: unhealthy") for line in lines)
     assert "never" in text
 
 
@@ -320,6 +337,7 @@ TIMER = "LoadState=loaded\nActiveState=active\nNextElapseUSecMonotonic={}\n"
         (TIMER.format("1h 3min 12.500000s"), (1000 + 3792.5, None)),
         (TIMER.format("2w 1d 5ms"), (1000 + 1296000.005, None)),
         (TIMER.format("infinity"), (None, None)),
+        (TIMER.format("infinity").replace("=active", "=activating"), (None, None)),
         (TIMER.format(""), (None, None)),
         (
             TIMER.format("").replace("=active", "=inactive"),

@@ -113,7 +113,7 @@ def test_the_first_version_that_fails_is_told_with_its_reason(tmp_path: Path, mo
     assert new.check() == 1
     (one,) = history.read(new.config.state_dir)
     assert (one.result.value, one.version) == ("failed", None)
-    assert one.reason.startswith(f"{new.first[:7]} was started and is not healthy: backend: unhealthy.")
+    assert one.reason == "backend: unhealthy"
 
 
 def test_a_refusal_that_is_no_fault_of_the_commit_is_told_once(bench: Bench) -> None:
@@ -135,6 +135,18 @@ def write(bench: Bench, *entries: Entry) -> None:
     running.save(unwritten=entries)
     history.write(running)
     assert bench.state.unwritten == ()
+
+
+def test_the_problem_of_a_newer_commit_is_no_reason_why_one_was_overtaken(bench: Bench) -> None:
+    (bench.docker / "images" / "registry").touch()
+    bench.push("Overtaken")
+    assert bench.check() == 0
+    bench.push("Newer")
+    docker = bench.programs / "docker"
+    docker.write_text(docker.read_text().replace("'x: not found'", "'dial tcp: no such host'"))
+    assert bench.check() == 1
+    entry = history.read(bench.config.state_dir)[-1]
+    assert (entry.subject, entry.result.value, entry.reason) == ("Overtaken", "overtaken", "")
 
 
 def test_half_a_line_of_a_power_cut_is_no_entry_and_swallows_none(bench: Bench) -> None:
@@ -213,6 +225,13 @@ def test_previous() -> None:
     assert before(A, ran(C), ran(A), ran(B), ran(A, Outcome.WENT_BACK)) == C
     assert before(B, ran(C), ran(A), ran(B), ran(A, Outcome.WENT_BACK), ran(B)) == A
     assert before(C, ran(A), ran(B, Outcome.UNDONE), ran(C), ran(C, Outcome.APPLIED)) == A
+    # What was undone after it went live, and what somebody left for another one, is not gone back to.
+    assert before(C, ran(A), ran(B), ran(B, Outcome.UNDONE), ran(C)) == A
+    assert before(C, ran(B), ran(B, Outcome.UNDONE), ran(C)) is None
+    assert before(C, ran(A), ran(B), ran(A, Outcome.WENT_BACK), ran(C)) == A
+    assert before(B, ran(A), ran(B), ran(C), ran(A, Outcome.WENT_BACK), ran(B, Outcome.WENT_BACK)) == A
+    # That somebody tried to go back to it and could not does not change what was before.
+    assert before(C, ran(A), ran(B), ran(C), ran(B, Outcome.UNDONE)) == B
 
 
 def test_a_disturbed_server() -> None:

@@ -29,6 +29,14 @@ def test_lines_go_to_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert file.read_text() == out + err
 
 
+def test_a_line_cannot_write_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gitops.log"
+    log.keep_in(file)
+    log.say("it changes the data (1 → \x1b]0;x\x07\x1b[2J2)\n  second line")
+    expected = "it changes the data (1 →  ]0;x  [2J2)\n  second line\n"
+    assert (capsys.readouterr().out.split(" ", 1)[1], file.read_text().split(" ", 1)[1]) == (expected, expected)
+
+
 def test_a_file_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
     file = tmp_path / "gitops.log"
     log.keep_in(file)

@@ -108,6 +108,22 @@ def test_a_version_that_there_is_not_changes_nothing_and_names_those_that_there_
     assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
 
 
+def test_the_versions_that_there_are_fit_on_a_screen(bench: Bench) -> None:
+    bench.deploys("A subject that is longer than what a screen has room for " + "x" * 40, "Fifth")
+    with pytest.raises(Problem, match="No version 0000000 ran here") as caught:
+        rollback(bench, "0000000")
+    assert max(map(len, str(caught.value).splitlines())) == 80
+
+
+def test_a_rollback_does_not_lead_to_what_somebody_went_back_from_before(bench: Bench) -> None:
+    _, second, third = commits(bench)
+    rollback(bench)
+    operate.resume(bench.config)
+    bench.deploys("Meant to mend the third")
+    rollback(bench)
+    assert bench.running_commit() == second != third
+
+
 def test_an_image_that_is_gone_comes_by_its_digest(bench: Bench) -> None:
     _, second, _ = commits(bench)
     image = bench.image(f"x/backend:main-{second[:7]}")
@@ -132,7 +148,7 @@ def test_a_commit_in_quarantine_stays_there_over_a_rollback(bench: Bench) -> Non
 def test_a_rollback_to_what_is_not_healthy_any_more_ends_where_it_began(bench: Bench) -> None:
     _, second, third = commits(bench)
     bench.sick = {second}
-    with pytest.raises(Problem, match=f"{second[:7]} was rolled back: {third[:7]} .* runs again and is healthy"):
+    with pytest.raises(Problem, match=f"{second[:7]} was rolled back: {third[:7]} .* runs again and is healthy\\.$"):
         rollback(bench)
     assert (bench.running_commit(), bench.state.hold, bench.state.attempt) == (third, None, None)
     entry = history.read(bench.config.state_dir)[-1]
@@ -177,6 +193,14 @@ def test_data_of_another_form_stops_it_until_it_is_restored(bench: Bench, monkey
         f"it was; then: koprogo rollback {second[:7]} --data-restored"
     )
     assert bench.running_commit() == third
+    dump = bench.docker / "x.sql.zst"
+    entry = history.read(bench.config.state_dir)[-1]
+    history.append(bench.config.state_dir, [replace(entry, id="y", dump=str(dump))])
+    with pytest.raises(Problem, match=r"as it was \(.*/x\.sql\.zst is gone; see the backups\); then: koprogo rollback"):
+        rollback(bench)
+    dump.touch()
+    with pytest.raises(Problem, match=r"as it was \(.*/x\.sql\.zst is of before the last deploy\); then:"):
+        rollback(bench)
     assert rollback(bench, data_restored=True) == 0
     assert bench.running_commit() == second
 
@@ -421,12 +445,15 @@ def test_a_clock_set_back_does_not_make_ci_s_time_longer(bench: Bench, monkeypat
     attempt = bench.state.attempt
     assert attempt is not None
     assert abs(attempt.started - real()) < 60
+    for seconds in (800, 1600):
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: real() + seconds)
+        assert bench.check() == 0
     monkeypatch.setattr(time, "time", lambda: real() + 1801)
     assert bench.check() == 1
     assert [bad.commit for bad in bench.state.quarantine] == [late]
 
 
-@pytest.mark.parametrize("jump", [365 * 86400, -56 * 365 * 86400])
+@pytest.mark.parametrize("jump", [2400, 365 * 86400, -56 * 365 * 86400])
 def test_a_clock_that_is_set_right_while_a_commit_waits_for_ci_gives_it_up_no_sooner(
     bench: Bench, jump: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,6 +517,39 @@ def test_a_way_back_that_is_given_up_is_in_the_history_as_a_failure(bench: Bench
     assert bench.state.attempt is None
 
 
+def test_a_registry_that_is_down_for_long_uses_up_no_tries_of_a_way_back(bench: Bench) -> None:
+    third, sick = commits(bench)[2], bench.push("Sick")
+    docker, gone = bench.programs / "docker", bench.docker / "images" / f"x_backend:main-{third[:7]}"
+    bench.sick, there = {sick}, docker.read_text()
+    down = there.replace('case "$*" in', 'case "$*" in\npull*) echo "dial tcp: no such host" >&2; exit 1 ;;', 1)
+
+    def lose() -> None:
+        gone.with_name(bench.image(f"x/backend:main-{third[:7]}")).unlink()
+        gone.unlink()
+        docker.write_text(down)
+
+    bench.while_rolling = lose
+    for _ in range(5):
+        assert bench.check() == 1
+    bench.while_rolling = lambda: None
+    docker.write_text(there)
+    assert bench.check() == 1
+    assert (bench.running_commit(), bench.state.attempt) == (third, None)
+    assert history.read(bench.config.state_dir)[-1].result.value == "undone"
+
+
+def test_a_switch_whose_compose_file_is_not_valid_any_more_is_undone_after_a_few_checks(bench: Bench) -> None:
+    newer, invalid = bench.push("Newer"), bench.docker / "invalid"
+    git(bench.config.checkout, "fetch", "-q")
+    attempt = Attempt(newer, Step.STARTED, 1.0, tries=1, id="x", subject="Newer")
+    bench.store.save(replace(bench.state, attempt=attempt))
+    invalid.touch()
+    assert (bench.check(), bench.check()) == (1, 1)
+    invalid.unlink()
+    assert bench.check() == 1
+    assert (bench.running_commit(), [bad.commit for bad in bench.state.quarantine]) == (commits(bench)[2], [newer])
+
+
 def test_a_state_of_the_program_before_is_read(bench: Bench) -> None:
     deployed = Deployed("a" * 40, "main-a", 1.0, "hash", "production", {})
     old: dict[str, Any] = {
@@ -503,3 +563,31 @@ def test_a_state_of_the_program_before_is_read(bench: Bench) -> None:
     assert bench.state == State(deployed=deployed, attempt=Attempt("b" * 40, Step.STARTED, 2.0, 1))
     bench.store.path.write_text(json.dumps(old | {"hold": {"at": 1.0, "reason": "x", "commit": "c"}}))
     assert bench.state.hold == Hold(1.0, "x", "c")
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["forward", "back"])
+def test_a_docker_that_is_down_for_long_uses_up_no_tries(bench: Bench, back: bool) -> None:
+    third, newer, docker = commits(bench)[2], bench.push("Newer"), bench.programs / "docker"
+
+    def cut() -> None:
+        raise Cut
+
+    bench.while_rolling = cut
+    with pytest.raises(Cut):
+        bench.check()
+    if back:
+        attempt = bench.state.attempt
+        assert attempt is not None
+        attempt = replace(attempt, step=Step.ROLLING_BACK, tries=0)
+        bench.store.save(replace(bench.state, attempt=attempt, quarantine=(Bad(newer, "sick", 1.0),)))
+    bench.while_rolling, there = lambda: None, docker.read_text()
+    docker.write_text(
+        '#!/bin/sh\ncase "$*" in compose*) ;; *) echo Cannot connect to the Docker daemon >&2; exit 1 ;; esac\n'
+        + there.partition("\n")[2]
+    )
+    for _ in range(5):
+        assert bench.check() == 1
+    docker.write_text(there)
+    assert bench.check() == (1 if back else 0)
+    assert (bench.running_commit(), bench.state.attempt) == (third if back else newer, None)
+    assert history.read(bench.config.state_dir)[-1].result.value == ("undone" if back else "deployed")

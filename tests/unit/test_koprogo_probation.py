@@ -164,6 +164,16 @@ def test_a_clock_that_jumps_and_comes_back_leaves_it_its_time(
     assert bench.running_commit() == bench.third
 
 
+def test_a_clock_set_back_does_not_tell_that_it_went_live_in_the_future(
+    bench: Bench, turn_bad: Turn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fourth,) = bench.deploys("Fourth")
+    turn_bad(fourth)
+    later(monkeypatch, -365 * 86400)
+    assert bench.check() == 1
+    assert "went live 0 minutes ago" in capsys.readouterr().err
+
+
 def test_a_pause_interrupts_it(bench: Bench, turn_bad: Turn) -> None:
     (fourth,) = bench.deploys("Fourth")
     operate.pause(bench.config, "I am looking at it")

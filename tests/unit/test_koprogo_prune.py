@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from koprogo import history
 from koprogo.deploys.work import Work
 from koprogo.docker import prune
 from koprogo.docker.compose import LocalImage
 from koprogo.docker.prune import surplus
 from koprogo.runner import Runner
-from koprogo.state import Attempt, Deployed, Image, State, Step
+from koprogo.state import Attempt, Deployed, Entry, Image, Outcome, Probation, State, Step
 from koprogo_bench import lived
 from test_koprogo_deploy import Bench
 
@@ -152,6 +153,25 @@ def test_the_last_versions_are_those_of_the_history(server: Server, capsys: pyte
     assert "ghcr.io/x/backend:main-2" in server.removals()
     work.save(deployed=None)
     assert prune.last(work) == []
+
+
+def test_the_version_to_go_back_to_stays_however_many_were_undone_since(server: Server) -> None:
+    server.run(1, 2)
+    for number in (3, 4, 5):
+        if number > 3:
+            undone = version(number - 1).commit
+            history.append(server.config.state_dir, [Entry(f"undone {number}", 1.0, undone, Outcome.UNDONE)])
+        server.run(number)
+    assert server.calls.read_text()
+    assert not any("main-2" in call for call in server.removals())
+
+
+def test_the_version_that_a_probation_goes_back_to_stays_though_the_history_lacks_it(server: Server) -> None:
+    work = server.run(3, 4, 5)
+    server.calls.write_text("")
+    work.save(probation=Probation(1.0, version(2), {}, {}))
+    prune.images(work)
+    assert server.removals() == []
 
 
 def test_a_deploy_under_way_keeps_its_images(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import subprocess
 from pathlib import Path
 
@@ -173,6 +174,10 @@ def test_the_note_survives(tmp_path: Path) -> None:
     for step in Step:
         note = dataclasses.replace(NOTE, step=step)
         journal.save(tmp_path, note)
+        assert journal.load(tmp_path) == note
+        # A program that is newer than this one writes more.
+        path = tmp_path / journal.FILE
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"of_tomorrow": 1}))
         assert journal.load(tmp_path) == note
     journal.clear(tmp_path)
     journal.clear(tmp_path)

@@ -2,18 +2,20 @@
 
 import json
 import os
+import pwd
 import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import config, lock
+from koprogo import config, history, lock
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Result, Runner
-from koprogo.state import Attempt, Bad, Check, Deployed, Image, State, Step, Store
+from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Hold, Image, Outcome, Probation, State, Step, Store
 
 FILES = Path(__file__).parents[2] / "files"
 GOOD: dict[str, Any] = {
@@ -49,6 +51,40 @@ def test_state_survives(tmp_path: Path) -> None:
     assert store.path.stat().st_mode & 0o777 == 0o640 & ~_umask()
 
 
+def newer(data: Any) -> Any:
+    """What a newer version of the program could have written: with a key more wherever there are keys."""
+    if isinstance(data, list):
+        return [newer(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    there = {name: newer(value) for name, value in data.items()}
+    # Services and containers are keys, too, of other things than settings.
+    return there if {"postgres", "c-1"} & {*data} else there | {"of_tomorrow": 1}
+
+
+def test_what_a_newer_version_wrote_is_read_by_this_one(tmp_path: Path) -> None:
+    image = Image("postgres:15", "sha256:1", "postgres@sha256:2")
+    running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {"postgres": image}, {"postgres": "1"})
+    entry = Entry("x", 1.0, "a" * 40, Outcome.DEPLOYED, version=running)
+    state = State(
+        deployed=running,
+        attempt=Attempt("b" * 40, Step.STARTED, 2.5, 1, ("https://x",), ailing={"postgres": True}, excused=1),
+        quarantine=(Bad("b" * 40, "sick", 3.5),),
+        check=Check(4.5, "b" * 40, "sick", 4.0),
+        hold=Hold(1.0, "x"),
+        unwritten=(entry,),
+        probation=Probation(1.0, running, {"c-1": 0}, {"postgres": "then"}),
+    )
+    store = Store(tmp_path)
+    store.save(state)
+    store.path.write_text(json.dumps(newer(json.loads(store.path.read_text()))))
+    assert store.load() == state
+    history.append(tmp_path, [entry])
+    path = tmp_path / history.FILE
+    path.write_text(json.dumps(newer(json.loads(path.read_text()))) + "\n")
+    assert history.read(tmp_path) == [entry]
+
+
 def test_the_version_that_runs_and_the_one_to_go_back_to() -> None:
     running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {})
     state = State(deployed=running)
@@ -66,7 +102,7 @@ def _umask() -> int:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"deployed": 3}', '{"deployed": null}'])
 def test_a_damaged_state_says_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
-    with pytest.raises(Problem, match="Move the file away and run `koprogo deploy`"):
+    with pytest.raises(Problem, match="Else move the file away and run `koprogo deploy`"):
         Store(tmp_path).load()
 
 
@@ -196,6 +232,44 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(monkeypatch: pyte
     os.close(ours)
 
 
+def test_who_presses_ctrl_c_ends_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def interrupted(child: subprocess.Popen[str], *_: Any, **__: Any) -> tuple[str, str]:
+        started.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Runner().run(["sleep", "60"])
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_program_does_not_read_what_somebody_types() -> None:
+    code = f"import sys; sys.path.insert(0, {str(FILES)!r})\nfrom koprogo.runner import Runner\n"
+    code += "print(repr(Runner().run(['cat'], timeout=9).out))"
+    done = subprocess.run([sys.executable, "-c", code], input="typed", capture_output=True, text=True, check=True)
+    assert done.stdout == "''\n"
+
+
+def test_what_outlived_a_program_and_holds_its_pipes_is_ended(tmp_path: Path) -> None:
+    # As ssh does once git was killed for want of memory. It would hold the deploy lock, too.
+    path = tmp_path / "lock"
+    with lock.exclusive(path, wait=False) as held:
+        late = Runner(held=[held]).run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid"], timeout=0.6)
+    assert late.code is None
+    left = Path("/proc") / (tmp_path / "pid").read_text().strip()
+    try:
+        ends = time.monotonic() + 10
+        while left.exists() and "State:\tZ" not in (left / "status").read_text() and time.monotonic() < ends:
+            time.sleep(0.01)
+        with lock.exclusive(path, wait=False):
+            pass
+    except lock.Busy:
+        os.kill(int(left.name), signal.SIGKILL)
+        raise
+
+
 def test_one_line() -> None:
     assert one_line("a\n\tb \x1b[31mred\x07") == "a b [31mred"
     assert one_line("x" * 20, 10) == "x" * 9 + "…"
@@ -224,7 +298,68 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> N
     assert "Try `sudo koprogo" in done.stderr
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> dict[str, str]:
+    """The environment of a server with a history of 200 versions, whose subjects are no ASCII."""
+    (tmp_path / "config.json").write_text(json.dumps(GOOD | {"state_dir": str(tmp_path)}))
+    running = Deployed("a" * 40, "main-aaaaaaa", 1.5, "hash", "production", {})
+    Store(tmp_path).save(State(deployed=running))
+    history.append(
+        tmp_path,
+        [Entry(f"{n}", n, f"{n:040x}", Outcome.DEPLOYED, "Übung → …" * 9, version=running) for n in range(200)],
+    )
+    return {"KOPROGO_CONFIG": str(tmp_path / "config.json")}
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(server: dict[str, str]) -> None:
+    done = run("history", PYTHONIOENCODING="ascii", **server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?bung ? ?" in done.stdout
+    done = run("pause", "Übung …", PYTHONIOENCODING="ascii", **server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(?bung ?): no check deploys anything" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "err"),
+    [
+        ("history --json | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}", 0, ""),
+        ("history --json >/dev/full", 1, "PROBLEM standard output: No space left on device.\n"),
+        ("history >/dev/full", 1, "PROBLEM standard output: No space left on device.\n"),
+    ],
+)
+def test_an_output_that_nobody_takes_is_no_traceback(server: dict[str, str], command: str, code: int, err: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(FILES), **server}
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m koprogo {command}"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.partition(" ")[2]) == (code, err)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+def test_a_state_of_a_user_who_is_not_there(server: dict[str, str], tmp_path: Path) -> None:
+    os.chown(tmp_path, 54321, -1)
+    done = run("history", **server)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "belongs to the user 54321, who is not there. Run deploy.py again" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+def test_root_becomes_whom_the_state_belongs_to(tmp_path: Path) -> None:
+    user = pwd.getpwnam("nobody")
+    os.chown(tmp_path, user.pw_uid, -1)
+    code = f"import os, sys; sys.path.insert(0, {str(FILES)!r})\nfrom pathlib import Path\n"
+    code += "from types import SimpleNamespace\n"
+    code += f"from koprogo import cli\ncli.become_owner(SimpleNamespace(state_dir=Path({str(tmp_path)!r})))\n"
+    code += "print(os.getresuid(), os.getresgid(), os.getgroups(), os.environ['HOME'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    assert done.stdout == f"{(user.pw_uid,) * 3} {(user.pw_gid,) * 3} {groups} {user.pw_dir}\n"
+
+
 def test_the_command_knows_its_commands() -> None:
+    assert run("logs", "-n", "²").stderr.endswith("² is not a number of lines\n")
     assert run("undo").returncode == 2
     assert run("logs", "-n", "0").returncode == 2
     shown = run("--help").stdout

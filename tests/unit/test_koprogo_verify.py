@@ -159,6 +159,23 @@ def _graft(bench: Signed) -> None:
     (bench.config.checkout / ".git" / "info" / "grafts").write_text(f"{tip} {bench.first}\n")
 
 
+def _commit_graph(bench: Signed) -> None:
+    """Say the same in the file that Git believes without a look at the commits."""
+    bench.sign_with("ours")
+    tip = bench.upstream.commit({"a": "2"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    git(bench.config.checkout, "commit-graph", "write", "--reachable")
+    path = bench.config.checkout / ".git" / "objects" / "info" / "commit-graph"
+    data = bytearray(path.read_bytes())
+    chunks = {data[at : at + 4].decode(): int.from_bytes(data[at + 4 : at + 12], "big") for at in range(8, 68, 12)}
+    names = sorted(git(bench.config.checkout, "rev-list", "--all", "HEAD").splitlines())
+    parent = chunks["CDAT"] + 36 * names.index(tip) + 20
+    data[parent : parent + 4] = names.index(bench.first).to_bytes(4, "big")
+    path.chmod(0o644)
+    path.write_bytes(data)
+    assert bench.first in git(bench.config.checkout, "rev-list", "--parents", "-n", "1", "origin/main").split()[1:]
+
+
 def _cut_off(bench: Signed) -> None:
     bench.sign_with("ours")
     tip = bench.upstream.commit({"a": "2"})
@@ -166,13 +183,31 @@ def _cut_off(bench: Signed) -> None:
     (bench.config.checkout / ".git" / "shallow").write_text(f"{tip}\n")
 
 
-@pytest.mark.parametrize("trick", [_settings, _replacement, _graft])
+@pytest.mark.parametrize("trick", [_settings, _replacement, _graft, _commit_graph])
 def test_the_clone_has_no_say(bench: Signed, trick: Callable[[Signed], None]) -> None:
     bench.sign_with("theirs")
     bench.upstream.commit({"a": "1"})
     trick(bench)
     assert not bench.passed()
     assert "has a signature by a key that is not allowed" in bench.reason()
+
+
+def test_a_key_of_the_user_s_gpg_does_not_count(bench: Signed) -> None:
+    gpg = bench.programs / "gpg"
+    gpg.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "*--verify*) echo '[GNUPG:] GOODSIG 0123456789ABCDEF Ann'; echo '[GNUPG:] TRUST_ULTIMATE 0 pgp' ;;\n"
+        "*) echo '[GNUPG:] SIG_CREATED D' >&2; echo -----BEGIN PGP SIGNATURE-----; echo x; "
+        "echo -----END PGP SIGNATURE----- ;;\nesac\n"
+    )
+    gpg.chmod(0o755)
+    bench.upstream.git("config", "gpg.format", "openpgp")
+    bench.upstream.git("config", "commit.gpgsign", "true")
+    bench.upstream.commit({"a": "1"})
+    assert bench.upstream.git("show", "-s", "--format=%G?") == "G"
+    assert not bench.passed()
+    assert bench.store.load().quarantine
 
 
 def test_a_history_that_is_cut_off_hides_nothing(bench: Signed) -> None:
@@ -278,3 +313,33 @@ def test_a_history_that_was_rewritten_stops_unless_that_is_allowed(
     assert bench.passed()
     passing = f"The history of main was rewritten: {other[:7]} does not follow {second[:7]}; GITOPS_ALLOW_FORCE_PUSH"
     assert passing in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["ours", "theirs"])
+def test_going_back_to_one_that_only_a_version_brought_with_it_it_alone_is_looked_at(bench: Signed, key: str) -> None:
+    bench.config = replace(bench.config, allow_rewrite=True)
+    bench.sign_with(key)
+    between = bench.upstream.commit({"a": "1"})
+    bench.sign_with("ours")
+    tip = bench.upstream.commit({"a": "2"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    state = bench.store.load()
+    assert state.deployed is not None
+    bench.store.save(replace(state, deployed=replace(state.deployed, commit=tip)))
+    bench.upstream.git("reset", "-q", "--hard", between)
+    assert bench.passed() == (key == "ours")
+    assert bench.quarantine() == ([] if key == "ours" else [between])
+
+
+def test_a_version_that_ran_here_need_not_be_signed_where_the_branch_goes_back_to_it(bench: Signed) -> None:
+    bench.config = replace(bench.config, allow_rewrite=True)
+    bench.sign_with(None)
+    between = bench.upstream.commit({"a": "1"})
+    tip = bench.upstream.commit({"a": "2"})
+    git(bench.config.checkout, "fetch", "-q", "origin")
+    state = bench.store.load()
+    assert state.deployed is not None
+    lived(bench.config.state_dir, replace(state.deployed, commit=between))
+    bench.store.save(replace(state, deployed=replace(state.deployed, commit=tip)))
+    bench.upstream.git("reset", "-q", "--hard", between)
+    assert bench.passed()

@@ -21,7 +21,10 @@ def apply(work: Work, commit: str) -> None:
     except Problem as problem:
         history.stopped(work, commit, str(problem))
         raise
-    fresh = work.begin(commit) or work.asked
+    last = work.state.check
+    # While nothing runs, one that cannot be deployed is begun anew by every check: that is no news.
+    told = deployed is None and last is not None and last.commit == commit and last.problem is not None
+    fresh = (work.begin(commit) and not told) or work.asked
     if (seen := decide.began(work.attempt.started, time.time(), work.state.check)) != work.attempt.started:
         # Else the wait for CI would last as long as the clock was set back, too; or be over once it is set ahead.
         work.reached(work.attempt.step, started=seen)

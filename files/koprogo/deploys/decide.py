@@ -15,8 +15,12 @@ REPEAT = 3600
 """Seconds before a check that runs into the same problem says so again."""
 
 
-GAP = 3600
-"""Seconds between two checks that tell of a server that was off, or of a clock that jumped."""
+GAP = 900
+"""Seconds between two checks that tell of a server that was off, or of a clock that jumped.
+
+More than a check that waits for a version to become healthy takes, and less than CI has: a clock that is set ahead by
+half an hour must not use that up.
+"""
 
 
 class Action(Enum):
@@ -35,13 +39,19 @@ class Recovery(Enum):
     NONE = "none"
     FORWARD = "forward"
     BACK = "back"
+    """Or, if no version was healthy before, leave it as it is."""
     AGAIN = "again"
     """Begin a rollback again: who asked for it may have gone to bed."""
     GIVE_UP = "give up"
 
 
 def action(state: State, newest: str, *, asked: bool) -> Action:
-    """Say what to do about the newest commit of the branch; `asked` when a person wants it, not the timer."""
+    """Say what to do about the newest commit of the branch; `asked` when a person wants it, not the timer.
+
+    While no version ever became healthy there is nothing else that a person who asks could mean.
+    """
+    if state.deployed is None and asked:
+        return Action.DEPLOY
     if state.runs(newest) or state.bad(newest) is not None:
         return Action.REAPPLY if asked else Action.NOTHING
     return Action.DEPLOY
@@ -60,7 +70,8 @@ def recovery(state: State) -> Recovery:
         return Recovery.AGAIN if attempt.rollback else Recovery.NONE
     if attempt.step is Step.ROLLING_BACK:
         return Recovery.BACK if attempt.counted < TRIES else Recovery.GIVE_UP
-    if attempt.counted >= TRIES and state.fallback(attempt.commit) is not None:
+    # Settings of the version that runs go on: it was healthy once, and nothing else is there to run.
+    if attempt.counted >= TRIES and not state.runs(attempt.commit):
         return Recovery.BACK
     return Recovery.FORWARD
 
@@ -76,7 +87,7 @@ def wait_ends(*, first_seen: float, committed: float, first_deploy: bool, patien
 def began(at: float, now: float, last: Check | None) -> float:
     """Return when something began that a check noted as `at`, by the clock of `now`; `last` is the check before this.
 
-    Not in the future, as it seems to be once the clock was set back. And, after hours without a check, anew: either the
+    Not in the future, as it seems to be once the clock was set back. And, after long without a check, anew: either the
     server was off, or the clock was set ahead; neither is time that anybody had.
     """
     return now if at > now or (last is not None and now - last.at > GAP) else at

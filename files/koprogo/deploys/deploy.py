@@ -67,9 +67,10 @@ def _keep(work: Work, hold: Hold, *, retry: bool) -> None:
     since = f"No deploys since {log.stamp(hold.at)} ({hold.reason})"
     if retry:
         raise Problem(f"{since}. First: koprogo resume")
-    if work.asked and deployed is not None:
+    if work.asked:
         log.say(f"{since}: only settings are applied, until koprogo resume.")
-        apply(work, deployed.commit)
+        if deployed is not None:
+            apply(work, deployed.commit)
 
 
 def _release(work: Work, newest: str) -> bool:
@@ -91,6 +92,8 @@ def _follow(work: Work, newest: str) -> str:
         action = decide.action(work.state, newest, asked=work.asked)
     deployed = work.state.deployed
     if action is Action.DEPLOY:
+        if work.state.bad(newest) is not None:
+            _release(work, newest)
         apply(work, newest)
     elif action is Action.REAPPLY and deployed is not None:
         bad = work.state.bad(newest)

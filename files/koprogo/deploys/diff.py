@@ -16,11 +16,13 @@ from koprogo.deploys.work import Work, environment_hash
 from koprogo.docker.compose import Invalid, Project
 from koprogo.docker.containers import Container
 from koprogo.docker.routing import NO_HEALTH_CHECK
-from koprogo.problem import Problem, one_line
+from koprogo.problem import Problem, one_line, printable
 from koprogo.runner import Runner
 
 COMMITS = 10
 """So many, and what a deploy does with four services, fit on a screen."""
+SERVICES = 6
+"""Where there are more of them, those that stay as they are share a line."""
 COLUMNS = 80
 
 
@@ -32,7 +34,11 @@ def run(config: Config) -> int:
             work = Work(config, Runner(held=[held]), asked=True)
             for line in lines(work):
                 print(
-                    "\n".join(textwrap.wrap(line, COLUMNS, subsequent_indent=" " * 10, max_lines=2, placeholder=" …"))
+                    "\n".join(
+                        textwrap.wrap(
+                            printable(line), COLUMNS, subsequent_indent=" " * 10, max_lines=2, placeholder=" …"
+                        )
+                    )
                 )
     except lock.Busy:
         raise Problem("A deploy is at work; see `koprogo status`, and look again when it has ended.") from None
@@ -76,11 +82,17 @@ def moves(work: Work, project: Project) -> Iterator[str]:
     containers = work.docker.containers(project.name)
     gone = sorted({c.service for c in containers} - {*project.images})
     width = max(len(name) for name in [*project.images, *gone])
+    kept = []
     for target in rollout.targets(work, project):
         members = [c for c in containers if c.service == target.service]
         here = work.docker.image_id(target.spec["image"]) is not None
         sign, how, what = move(target, members, here=here)
+        if sign == "=" and len(project.images) > SERVICES:
+            kept.append(target.service)
+            continue
         yield f"{sign} {target.service:<{width}}  {how:<8}  {what}"
+    if kept:
+        yield f"= keep {len(kept)}: {', '.join(kept)}"
     yield from (f"- {service:<{width}}  gone" for service in gone)
 
 

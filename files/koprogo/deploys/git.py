@@ -29,7 +29,9 @@ OPTIONS = (
 )
 
 LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
-REMAINS = ("pack/tmp_*", "??/tmp_obj_*")
+HOUSEKEEPING = ("packed-refs.new", "gc.pid.lock", "logs/HEAD.lock", "objects/info/commit-graph.lock")
+"""What stops no deploy, and every `git gc`."""
+REMAINS = ("pack/tmp_*", "pack/.tmp-*", "??/tmp_obj_*")
 
 
 class Kind(str, Enum):
@@ -159,7 +161,8 @@ class Repository:
         """
         metadata = self._config.checkout / ".git"
         branches = (f"refs/heads/{self._config.branch}.lock", f"{self._ref}.lock")
-        left = [metadata / name for name in (*LOCKS, *branches)]
+        logs = [f"logs/{name}" for name in branches]
+        left = [metadata / name for name in (*LOCKS, *HOUSEKEEPING, *branches, *logs)]
         for pattern in REMAINS:
             left += (metadata / "objects").glob(pattern)
         for path in left:

@@ -87,8 +87,12 @@ def logs(config: Config, service: str, lines: int, *, follow: bool) -> int:
 
 def _service_logs(config: Config, service: str, lines: int, *, follow: bool) -> int:
     deployed = Store(config.state_dir).load().deployed
+    if deployed is None:
+        raise Problem(
+            f"No version was healthy so far: see `docker ps`, `docker logs`, {config.state_dir / 'failed.log'}."
+        )
     docker = Docker(Runner())
-    containers = docker.containers(deployed.project) if deployed is not None else []
+    containers = docker.containers(deployed.project)
     found = [container for container in containers if container.service == service]
     if not found:
         names = ", ".join(sorted({container.service for container in containers})) or "none"

@@ -35,7 +35,8 @@ def watch(work: Work) -> None:
         return
     if since != probation.since:
         # Else it would last as long as the clock was set back, too; or be over once it is set ahead.
-        work.save(probation=replace(probation, since=since))
+        probation = replace(probation, since=since)
+        work.save(probation=probation)
     trouble = work.gate.still(running, probation)
     # On a disk without room nobody is well, and the version before would not be either.
     if trouble is not None and space.lacking(work) is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from koprogo import history, log
 from koprogo.deploys import rollout
@@ -17,7 +18,7 @@ from koprogo.deploys.prepare import Prepared, read_project, refuse_changes
 from koprogo.deploys.switch import restore_images
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Project
-from koprogo.problem import Problem
+from koprogo.problem import Problem, one_line
 from koprogo.state import Deployed, Entry, Step
 
 SHORTEST = 4
@@ -51,7 +52,9 @@ def choose(entries: Sequence[Entry], running: Deployed, name: str) -> Deployed:
 
 
 def _named(there: Sequence[Entry]) -> str:
-    lines = [f"\n  {entry.commit[:12]}  {log.minute(entry.at)}  {entry.subject}" for entry in there[:NAMED]]
+    lines = [
+        f"\n  {entry.commit[:12]}  {log.minute(entry.at)}  {one_line(entry.subject, 46)}" for entry in there[:NAMED]
+    ]
     return " There is:" + "".join(lines) if lines else " There is no other."
 
 
@@ -104,7 +107,9 @@ def _prepare(work: Work, version: Deployed, data_restored: bool) -> Project:
 
 
 def _dump(work: Work) -> str:
-    """Where the dump of before the last deploy is, if there was one."""
+    """Where the dump of before the last deploy is, if there was one, and it is still there."""
     entries = history.known(work.config.state_dir, work.state)
     dump = next((entry.dump for entry in reversed(entries) if entry.dump), "")
-    return f" ({dump} is of before the last deploy)" if dump else ""
+    if not dump:
+        return ""
+    return f" ({dump} is of before the last deploy)" if Path(dump).exists() else f" ({dump} is gone; see the backups)"

@@ -130,15 +130,14 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
     """Give up a commit that was started: keep its logs, quarantine it, go back. Always raises Problem."""
     kept = keep_logs(work, commit, trouble, project.name) if project else ""
     fallback = work.state.fallback(commit)
-    if fallback is None:
-        work.save(attempt=None)
-        raise Problem(
-            f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
-            f"its containers are left as they are.{kept}"
-        )
     # On a disk without room nobody is well. Without a quarantine it is tried again, once there is some.
     full = space.lacking(work)
     quarantine = work.state.quarantine if full else work.quarantined(commit, trouble)
+    if fallback is None:
+        # The version that runs, with other settings, is no bad commit; one that never ran is.
+        first = not work.state.runs(commit)
+        work.save(attempt=None, **({"quarantine": quarantine} if first else {}))
+        raise _left(commit, trouble, first=first, full=full, kept=kept)
     # A run that was killed may have started what it did not note.
     started = work.attempt.step is not Step.SWITCHING or work.attempt.tries > 1
     if work.attempt.schema and (started or rollout.ahead(work, fallback)):
@@ -150,6 +149,19 @@ def fail(work: Work, commit: str, trouble: str, project: Project | None) -> NoRe
     why = f" ({full})" if full else ""
     log.complain(f"{commit[:7]} is not healthy: {trouble}{why}. Going back to {fallback.commit[:7]}.{kept}")
     go_back(work)
+
+
+def _left(commit: str, trouble: str, *, first: bool, full: str | None, kept: str) -> Problem:
+    """Say that what was started is left as it is, and what then."""
+    again = "If the settings (.env) were changed, mend them; then: koprogo deploy."
+    if full:
+        again = f"{full}; the next check tries again." if first else f"{full}; make room, then: koprogo deploy."
+    elif first:
+        again = f"{commit[:7]} is not tried again by itself: push a newer commit, or `koprogo deploy`."
+    return Problem(
+        f"{commit[:7]} was started and is not healthy: {trouble}. There is no other version to go back to; "
+        f"its containers are left as they are. {again}{kept}"
+    )
 
 
 def no_way_back(commit: str, trouble: str, schema: str, kept: str) -> Problem:
@@ -177,13 +189,16 @@ def go_back(work: Work) -> NoReturn:
             f"Went back from {bad[:7]} to {deployed.commit[:7]}, but that is not healthy either: {trouble}. "
             f"See `docker ps` and `docker logs` now."
         )
-    again = f"{bad[:7]} is not tried again: push a newer commit, or `koprogo retry`."
-    if work.state.bad(bad) is None:
-        again = f"{bad[:7]} is tried again once there is room on the disk."
     dump = f" The database as it was before: {work.attempt.dump}" if work.attempt.dump else ""
+    again = f" {bad[:7]} is not tried again: push a newer commit, or `koprogo retry`."
+    if work.attempt.rollback:
+        # Who wanted to go back to it may ask again; `koprogo retry` is about the newest commit.
+        again = ""
+    elif work.state.bad(bad) is None:
+        again = f" {bad[:7]} is tried again once there is room on the disk."
     work.save(attempt=None)
     raise Problem(
-        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy. {again}{dump}"
+        f"{bad[:7]} was rolled back: {deployed.commit[:7]} ({deployed.tag}) runs again and is healthy.{again}{dump}"
     )
 
 

@@ -66,7 +66,8 @@ def signatures(work: Work, commit: str) -> int:
         return 0
     require_roots(signers)
     base = deployed.commit if deployed else None
-    found = read(work, signers, commit, ran)
+    # One that a version brought with it adds nothing to that; where the branch goes back to it, it alone says who may.
+    found = read(work, signers, commit, ran) or read(work, signers, commit, [])
     if commit not in (signature.commit for signature in found):
         raise Problem(f"The signature of {commit[:7]} cannot be found. What runs goes on running.")
     wrong = [signature for signature in found if signature.letter != GOOD]

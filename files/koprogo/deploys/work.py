@@ -86,7 +86,8 @@ class Work:
         fallback = self.state.fallback(commit)
         if fallback is None:
             self.save(attempt=None)
-            return Problem(f"Cannot deploy {commit[:7]}: {reason}. Nothing was changed.")
+            goes_on = "" if self.state.runs(commit) else "; the next check tries again"
+            return Problem(f"Cannot deploy {commit[:7]}: {reason}. Nothing was changed{goes_on}.")
         self.save(attempt=None, quarantine=self.quarantined(commit, reason))
         return Problem(
             f"Cannot deploy {commit[:7]}: {reason}. {fallback.commit[:7]} goes on running, untouched. "

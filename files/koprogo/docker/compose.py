@@ -46,9 +46,9 @@ def parse_config(text: str) -> Project:
     """
     data = json.loads(text)
     services: dict[str, Any] = data["services"]
-    wanted = {name: spec for name, spec in services.items() if _replicas(spec) > 0}
+    wanted = {name: spec for name, spec in (services or {}).items() if _replicas(spec) > 0}
     if not wanted:
-        raise ValueError("it has no service that should run")
+        raise ValueError("no service that should have a container")
     missing = [name for name, spec in wanted.items() if "image" not in spec]
     if missing:
         raise ValueError(f"no image for {', '.join(sorted(missing))}: images are pulled here, never built")

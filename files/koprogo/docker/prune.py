@@ -35,7 +35,9 @@ def images(work: Work) -> None:
     versions = last(work)
     if len(versions) < KEPT:
         return
-    kept, dropped = versions[:KEPT], versions[KEPT:]
+    kept = [*versions[:KEPT], *_to_go_back_to(work, versions[0])]
+    commits = {version.commit for version in kept}
+    dropped = [version for version in versions if version.commit not in commits]
     attempt = work.state.attempt
     tags = {decide.tag_for(work.config.image_tag, attempt.commit)} if attempt else set()
     names = surplus(work.docker.images(), kept, dropped, used=work.docker.used_images(), tags=tags)
@@ -45,6 +47,14 @@ def images(work: Work) -> None:
     if error is not None:
         raise Problem(f"docker image rm: {error}.")
     log.say(f"Removed {len(names)} old images.")
+
+
+def _to_go_back_to(work: Work, running: Deployed) -> list[Deployed]:
+    """Return where a way back from what runs leads: further than to the last ones, where those were undone."""
+    probation = work.state.probation
+    entries = history.legible(work.config.state_dir, work.state)
+    found = (history.previous(entries, running.commit), probation.before if probation else None)
+    return [version for version in found if version is not None]
 
 
 def surplus(
