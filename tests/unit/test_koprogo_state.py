@@ -252,9 +252,16 @@ def test_a_program_does_not_read_what_somebody_types() -> None:
     assert done.stdout == "''\n"
 
 
-def test_what_outlived_a_program_and_holds_its_pipes_is_ended(tmp_path: Path) -> None:
+def test_what_outlived_a_program_and_holds_its_pipes_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As ssh does once git was killed for want of memory. It would hold the deploy lock, too.
-    path = tmp_path / "lock"
+    path, communicate = tmp_path / "lock", subprocess.Popen.communicate
+
+    def once_started(child: subprocess.Popen[str], *text: Any, **options: Any) -> tuple[str, str]:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.01)
+        return communicate(child, *text, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", once_started)
     with lock.exclusive(path, wait=False) as held:
         late = Runner(held=[held]).run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid"], timeout=0.6)
     assert late.code is None
