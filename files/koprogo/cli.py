@@ -184,8 +184,15 @@ def become_owner(config: Config) -> None:
     """Drop root's rights for those of the user whom the state directory belongs to; anybody else is sent away."""
     try:
         owner = config.state_dir.stat().st_uid
+        checkouts = config.checkout.stat().st_uid if config.checkout.exists() else owner
     except OSError as error:
-        raise Problem(f"{config.state_dir}: {error.strerror}. Try `sudo koprogo …`.") from None
+        raise Problem(f"{error.filename}: {error.strerror}. Try `sudo koprogo …`.") from None
+    if owner != checkouts:
+        # Else Git would run as root on what somebody else can write, were the folder root's.
+        raise Problem(
+            f"{config.state_dir} and {config.checkout} belong to two users. Run deploy.py again from the operator's "
+            f"machine."
+        )
     if os.geteuid() == owner:
         return
     try:

@@ -10,7 +10,7 @@ import pytest
 from koprogo import history
 from koprogo.deploys import deploy, operate, work
 from koprogo.problem import Problem
-from koprogo.state import Attempt, Bad, Deployed, Hold, State, Step
+from koprogo.state import Attempt, Bad, Deployed, Entry, Hold, Image, Outcome, State, Step
 from koprogo_bench import Bench, Cut, Snapshot, told
 from test_koprogo_git import git
 
@@ -279,6 +279,25 @@ def test_resume_ends_a_rollback_that_was_killed_before_it_touched_anything(
     operate.resume(bench.config)
     assert bench.check() == 0
     assert (bench.running_commit(), bench.state.hold) == (third, None)
+
+
+def test_resume_gives_names_of_images_back_that_a_killed_rollback_had_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = bench.image("postgres:15")
+    (bench.docker / "images" / "i-older").write_text("i-older")
+    version = history.versions(history.read(bench.config.state_dir))[1]
+    images = {**version.images, "postgres": Image("postgres:15", "i-older", None)}
+    older = replace(version, images=images)
+    entry = Entry("older", time.time(), older.commit, Outcome.WENT_BACK, version=older)
+    history.append(bench.config.state_dir, [entry])
+    with monkeypatch.context() as killed:
+        killed.setattr("koprogo.deploys.rollout.require_memory", lambda *_: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            operate.go_back(bench.config, older.commit, data_restored=False)
+    assert bench.image("postgres:15") == "i-older"
+    operate.resume(bench.config)
+    assert bench.image("postgres:15") == ran
 
 
 def test_a_server_of_the_program_before_has_its_version_to_go_back_to(bench: Bench) -> None:

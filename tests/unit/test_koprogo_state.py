@@ -353,12 +353,26 @@ def test_a_state_of_a_user_who_is_not_there(server: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+def test_git_is_never_root_s_on_what_another_user_can_write(server: dict[str, str], tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    changed = {"state_dir": str(tmp_path), "checkout": str(checkout), "compose_file": f"{checkout}/c"}
+    (tmp_path / "config.json").write_text(json.dumps(GOOD | changed))
+    assert run("history", **server).returncode == 0
+    os.chown(checkout, pwd.getpwnam("nobody").pw_uid, -1)
+    done = run("history", **server)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"PROBLEM {tmp_path} and {checkout} belong to two users. Run deploy.py again" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
 def test_root_becomes_whom_the_state_belongs_to(tmp_path: Path) -> None:
     user = pwd.getpwnam("nobody")
     os.chown(tmp_path, user.pw_uid, -1)
     code = f"import os, sys; sys.path.insert(0, {str(FILES)!r})\nfrom pathlib import Path\n"
     code += "from types import SimpleNamespace\n"
-    code += f"from koprogo import cli\ncli.become_owner(SimpleNamespace(state_dir=Path({str(tmp_path)!r})))\n"
+    code += f"facts = SimpleNamespace(state_dir=Path({str(tmp_path)!r}), checkout=Path('/none'))\n"
+    code += "from koprogo import cli\ncli.become_owner(facts)\n"
     code += "print(os.getresuid(), os.getresgid(), os.getgroups(), os.environ['HOME'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     groups = os.getgrouplist(user.pw_name, user.pw_gid)

@@ -9,6 +9,7 @@ from koprogo import history, log
 from koprogo.config import Config
 from koprogo.deploys import rollback, session
 from koprogo.deploys.recover import recover
+from koprogo.deploys.switch import restore_images
 from koprogo.docker.compose import Docker
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner
@@ -44,6 +45,9 @@ def resume(config: Config) -> int:
         if work.state.hold is None and not begun:
             log.say("Nothing is paused or rolled back.")
             return 0
+        if begun and work.state.deployed is not None:
+            # It may have come as far as to give the names of what runs to older images.
+            restore_images(work, work.state.deployed)
         # Both at once: a rollback that was killed before it touched anything is not wanted any more either.
         work.save(hold=None, **({"attempt": None} if begun else {}))
         check = work.state.check
