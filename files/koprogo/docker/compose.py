@@ -16,6 +16,8 @@ from koprogo.problem import Problem, one_line
 from koprogo.runner import Result, Runner
 
 PULL_TIMEOUT = 900
+NO_COMPOSE = 125
+"""With it docker ends that does not know a word of what it was told; Compose never does."""
 
 
 class Invalid(Problem):
@@ -93,6 +95,8 @@ class Compose:
         if result.code is None or result.code < 0:
             # It took too long or was killed, as on a server that is short of memory.
             raise Problem(f"docker compose config: {complaint(result)}.")
+        if result.code == NO_COMPOSE or "docker command" in result.err:
+            raise Problem("This server's docker has no `docker compose`: its plugin is gone. Run deploy.py again.")
         if not result.ok and self._env_file in result.err:
             # Compose quotes the line that it does not understand.
             raise Problem(
