@@ -253,7 +253,7 @@ def decode(data: dict[str, Any]) -> State:
     if attempt is not None:
         lists = {name: tuple(attempt.get(name, ())) for name in ("lenient", "stood")}
         attempt = {**attempt, "step": Step(attempt["step"]), **lists}
-    return State(
+    made = State(
         deployed=_decode_deployed(data["deployed"]),
         first_deployed=data["first_deployed"],
         attempt=None if attempt is None else Attempt(**attempt),
@@ -264,6 +264,24 @@ def decode(data: dict[str, Any]) -> State:
         told=tuple(data.get("told", ())),
         probation=_decode_probation(data.get("probation")),
     )
+    _check(made)
+    return made
+
+
+_PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "float": (int, float), "int": int, "bool": bool}
+
+
+def _check(made: Any) -> None:
+    """Raise TypeError where a text, a number or a bool is something else: whoever reads it believes that it is that."""
+    for field in dataclasses.fields(made):
+        kind, _, optional = str(field.type).partition(" | ")
+        value = getattr(made, field.name)
+        if kind in _PLAIN and not isinstance(value, _PLAIN[kind]) and not (optional and value is None):
+            raise TypeError(f"{field.name} is no {kind}")
+        inside = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else [value]
+        for one in inside:
+            if dataclasses.is_dataclass(one):
+                _check(one)
 
 
 def _decode_probation(data: dict[str, Any] | None) -> Probation | None:
@@ -275,7 +293,9 @@ def _decode_probation(data: dict[str, Any] | None) -> Probation | None:
 
 def decode_entry(data: dict[str, Any]) -> Entry:
     """Return the Entry that `data` was made from by `dataclasses.asdict`."""
-    return Entry(**{**data, "result": Outcome(data["result"]), "version": _decode_deployed(data["version"])})
+    made = Entry(**{**data, "result": Outcome(data["result"]), "version": _decode_deployed(data["version"])})
+    _check(made)
+    return made
 
 
 def _decode_deployed(data: dict[str, Any] | None) -> Deployed | None:
