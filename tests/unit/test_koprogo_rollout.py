@@ -316,6 +316,8 @@ def test_several_of_one_service_are_left_alone_when_all_of_them_are_there(bench:
     assert twice.is_met_by([one, replace(one, id="2", name="koprogo-postgres-2")])
     assert not twice.is_met_by([one, replace(one, id="2", release="other")])
     assert not target.is_met_by([replace(one, name="koprogo-postgres-2")])
+    unnamed = replace(target, spec={key: value for key, value in target.spec.items() if key != "container_name"})
+    assert unnamed.is_met_by([replace(one, name="koprogo-postgres-2")])
 
 
 def test_a_dead_container_of_a_run_that_was_cut_off_is_made_again(bench: Bench) -> None:

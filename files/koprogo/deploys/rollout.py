@@ -53,8 +53,9 @@ class Target:
     def is_met_by(self, members: Sequence[Container]) -> bool:
         """Whether there is nothing to do."""
         wanted = routing.replicas(self.spec)
-        # Compose alone names them, where there are several.
-        right = [c for c in members if c.release == self.release and _is_up(c) and (wanted > 1 or c.name == self.name)]
+        # Compose alone names them, where there are several, and leaves the second one where there were.
+        free = wanted > 1 or (self.in_place is not None and "container_name" not in self.spec)
+        right = [c for c in members if c.release == self.release and _is_up(c) and (free or c.name == self.name)]
         return len(members) == len(right) == wanted
 
 
