@@ -268,7 +268,7 @@ def decode(data: dict[str, Any]) -> State:
     if attempt is not None:
         lists = {name: tuple(attempt.get(name, ())) for name in ("lenient", "stood")}
         attempt = {**known(Attempt, attempt), "step": Step(attempt["step"]), **lists}
-    return State(
+    made = State(
         deployed=_decode_deployed(data["deployed"]),
         first_deployed=data["first_deployed"],
         attempt=None if attempt is None else Attempt(**attempt),
@@ -279,6 +279,24 @@ def decode(data: dict[str, Any]) -> State:
         told=tuple(data.get("told", ())),
         probation=_decode_probation(data.get("probation")),
     )
+    _check(made)
+    return made
+
+
+_PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "float": (int, float), "int": int, "bool": bool}
+
+
+def _check(made: Any) -> None:
+    """Raise TypeError where a text, a number or a bool is something else: whoever reads it believes that it is that."""
+    for one in dataclasses.fields(made):
+        kind, _, optional = str(one.type).partition(" | ")
+        value = getattr(made, one.name)
+        if kind in _PLAIN and not isinstance(value, _PLAIN[kind]) and not (optional and value is None):
+            raise TypeError(f"{one.name} is no {kind}")
+        inside = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else [value]
+        for part in inside:
+            if dataclasses.is_dataclass(part):
+                _check(part)
 
 
 def _decode_probation(data: dict[str, Any] | None) -> Probation | None:
@@ -290,9 +308,10 @@ def _decode_probation(data: dict[str, Any] | None) -> Probation | None:
 
 def decode_entry(data: dict[str, Any]) -> Entry:
     """Return the Entry that `data` was made from by `dataclasses.asdict`."""
-    return Entry(
-        **{**known(Entry, data), "result": Outcome(data["result"]), "version": _decode_deployed(data["version"])}
-    )
+    rest = {"result": Outcome(data["result"]), "version": _decode_deployed(data["version"])}
+    made = Entry(**{**known(Entry, data), **rest})
+    _check(made)
+    return made
 
 
 def _decode_deployed(data: dict[str, Any] | None) -> Deployed | None:

@@ -102,6 +102,11 @@ def test_a_compose_file_that_is_not_valid(config: Config, result: Result, text: 
     [
         (Result(None, "", "no answer from `docker compose` within 60 s"), "no answer from `docker compose` within"),
         (Result(-9, "", ""), "exit code -9"),
+        (
+            Result(125, "", "unknown flag: --env-file\n\nRun 'docker --help' for more information\n"),
+            "its plugin is gone",
+        ),
+        (Result(1, "", "docker: 'compose' is not a docker command.\nSee 'docker --help'\n"), "its plugin is gone"),
     ],
 )
 def test_a_docker_that_does_not_answer_says_nothing_about_the_compose_file(

@@ -29,7 +29,9 @@ def upstream(tmp_path: Path) -> Upstream:
 
 @pytest.fixture
 def config(tmp_path: Path, upstream: Upstream) -> Config:
-    return clone(upstream, tmp_path)
+    made = clone(upstream, tmp_path)
+    made.env_file.write_text("TOKEN=1\n")
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,7 @@ def project(config: Config, config_text: str = "a") -> Project:
         "all": bind(""),
         "secret": {"image": "x", "secrets": [{"source": "token"}]},
         "config": {"image": "x", "configs": [{"source": "inline", "target": "/x"}]},
+        "variable": {"image": "x", "secrets": [{"source": "of_variable"}]},
         "none": {
             "image": "x",
             "volumes": [
@@ -62,7 +65,10 @@ def project(config: Config, config_text: str = "a") -> Project:
         "plain": {"image": "x"},
     }
     more = {
-        "secrets": {"token": {"file": str(config.checkout / "token")}},
+        "secrets": {
+            "token": {"file": str(config.checkout / "token")},
+            "of_variable": {"name": "p_of_variable", "environment": "TOKEN"},
+        },
         "configs": {"inline": {"content": config_text}},
     }
     return Project("p", dict.fromkeys(services, "x"), {"name": "p", "services": services, **more})
@@ -104,6 +110,14 @@ def test_a_config_that_the_compose_file_holds_itself(upstream: Upstream, config:
     commit = git(upstream.folder, "rev-parse", "HEAD")
     before, after = releases(config, commit), releases(config, commit, "b")
     assert {name for name in after if after[name] != before[name]} == {"config"}
+
+
+def test_a_secret_that_a_variable_gives(upstream: Upstream, config: Config) -> None:
+    commit = git(upstream.folder, "rev-parse", "HEAD")
+    before = releases(config, commit)
+    config.env_file.write_text("TOKEN=2\n")
+    after = releases(config, commit)
+    assert {name for name in after if after[name] != before[name]} == {"variable"}
 
 
 def test_what_lies_here_and_is_in_no_commit_counts_for_nothing(upstream: Upstream, config: Config) -> None:

@@ -2,17 +2,20 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from koprogo.deploys import rollout, switch
 from koprogo.deploys.gate import Before
-from koprogo.docker import routing
+from koprogo.docker import compose, routing
 from koprogo.docker.compose import Project, memory_used
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
+from koprogo.runner import Result
 from koprogo.state import Attempt, Step
+from test_koprogo_deploy import Answering
 
 ROUTED = {"traefik.http.routers.{0}.rule": "Host(`{0}.test`)"}
 
@@ -53,10 +56,17 @@ class Docker:
         return 100 * 2**20
 
     def up(
-        self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0, grace: int | None = None
+        self,
+        config: Mapping[str, Any],
+        *services: str,
+        env_file: Path,
+        timeout: float,
+        beside: int = 0,
+        grace: int | None = None,
     ) -> None:
         """As Compose does it."""
         assert timeout
+        assert env_file == Path("/app/.env")
         for service in services or config["services"]:
             spec = config["services"][service]
             mine = [c for c in self.containers_now if c.service == service]
@@ -127,6 +137,7 @@ class Bench:
     """One server."""
 
     def __init__(self) -> None:
+        self.config = SimpleNamespace(env_file=Path("/app/.env"))
         self.docker = Docker()
         self.gate = Gate(self.docker)
         self.attempt = Attempt("c", Step.SWITCHING, 1.0)
@@ -317,6 +328,8 @@ def test_several_of_one_service_are_left_alone_when_all_of_them_are_there(bench:
     assert twice.is_met_by([one, replace(one, id="2", name="koprogo-postgres-2")])
     assert not twice.is_met_by([one, replace(one, id="2", release="other")])
     assert not target.is_met_by([replace(one, name="koprogo-postgres-2")])
+    unnamed = replace(target, spec={key: value for key, value in target.spec.items() if key != "container_name"})
+    assert unnamed.is_met_by([replace(one, name="koprogo-postgres-2")])
 
 
 def test_a_dead_container_of_a_run_that_was_cut_off_is_made_again(bench: Bench) -> None:
@@ -375,15 +388,27 @@ def test_of_what_is_ill_it_is_noted_whether_a_commit_changes_it(
     assert "postgres: not well before, and not changed by this deploy: not looked at." in capsys.readouterr().out
 
 
-def test_docker_s_own_failures_are_no_verdict_on_a_version(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for error in ("Cannot connect to the Docker daemon at x", "write /var/lib/docker/x: no space left on device"):
-        monkeypatch.setattr(bench.docker, "up", lambda *_, error=error, **__: error)
-        with pytest.raises(Problem, match=f"docker compose up: {error}."):
-            bench.roll(project(2))
+@pytest.mark.parametrize(
+    ("code", "error", "said"),
+    [
+        (1, "Cannot connect to the Docker daemon at x", "docker compose up: Cannot connect to the Docker daemon at x."),
+        (1, "write /var/lib/docker/x: no space left on device", "docker compose up: write /var/lib/docker/x: no space"),
+        (125, "unknown flag: --env-file\n\nRun 'docker --help' for more information", "its plugin is gone"),
+        (1, "OCI runtime create failed: no such file or directory", None),
+    ],
+)
+def test_docker_s_own_failures_are_no_verdict_on_a_version(code: int, error: str, said: str | None) -> None:
+    docker = compose.Docker(Answering(Result(code, "", error)))
+    if said is None:
+        assert docker.up({}, env_file=Path("/app/.env"), timeout=1) == error
+        return
+    with pytest.raises(Problem, match=said):
+        docker.up({}, env_file=Path("/app/.env"), timeout=1)
+
+
+def test_what_compose_complains_about_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.docker, "up", lambda *_, **__: "OCI runtime create failed: no such file or directory")
-    assert bench.roll(project(2)) == (
-        "backend: docker compose up: OCI runtime create failed: no such file or directory"
-    )
+    assert bench.roll(project(2)) == "backend: docker compose up: OCI runtime create failed: no such file or directory"
 
 
 def test_without_room_for_a_second_one_nothing_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,21 @@ def _umask() -> int:
     return now
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"deployed": 3}', '{"deployed": null}'])
+_TYPED = '{"deployed": null, "first_deployed": 1, "attempt": null, "quarantine": [%s], "check": null%s}'
+_BAD = '{"commit": "a", "reason": %s, "at": %s}'
+_ENTRY = '{"id": "1", "commit": "a", "result": "deployed", "version": null, "at": "then"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '{"deployed": 3}', '{"deployed": null}'),
+        _TYPED % (_BAD % ("null", "1"), ""),
+        _TYPED % (_BAD % ('"x"', '"then"'), ""),
+        _TYPED % ("", ', "hold": {"at": null, "reason": "x"}'),
+        _TYPED % ("", f', "unwritten": [{_ENTRY}]'),
+    ],
+)
 def test_a_damaged_state_says_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     with pytest.raises(Problem, match="Else move the file away and run `koprogo deploy`"):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from koprogo.deploys.work import Work
+from koprogo.deploys.work import Work, environment_hash
 from koprogo.docker.compose import Compose, Project
 from koprogo.docker.routing import Spec
 
@@ -32,7 +32,13 @@ def _given(work: Work, commit: str, found: Project, spec: Spec) -> dict[str, Any
     inside = {path.relative_to(checkout) for path in sources(spec, defined) if path.is_relative_to(checkout)}
     names = sorted(path.as_posix() if path.parts else "" for path in inside)
     content = {name: text for name in names if (text := work.repository.content(commit, name))}
-    return {**defined, **content}
+    # Compose does not print what a variable gives to a secret; that it is another one shows by .env alone.
+    settings = {".env": environment_hash(work.config)} if any(_of_a_variable(one) for one in defined.values()) else {}
+    return {**defined, **content, **settings}
+
+
+def _of_a_variable(definition: Any) -> bool:
+    return bool(definition and definition.get("environment"))
 
 
 def definitions(config: Mapping[str, Any], spec: Spec) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from koprogo import log
 from koprogo.deploys.gate import HEALTH_TIMEOUT, restarts_of
 from koprogo.docker import routing
-from koprogo.docker.compose import Project, servers_fault
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.state import Step
@@ -53,8 +53,9 @@ class Target:
     def is_met_by(self, members: Sequence[Container]) -> bool:
         """Whether there is nothing to do."""
         wanted = routing.replicas(self.spec)
-        # Compose alone names them, where there are several.
-        right = [c for c in members if c.release == self.release and _is_up(c) and (wanted > 1 or c.name == self.name)]
+        # Compose alone names them, where there are several, and leaves the second one where there were.
+        free = wanted > 1 or (self.in_place is not None and "container_name" not in self.spec)
+        right = [c for c in members if c.release == self.release and _is_up(c) and (free or c.name == self.name)]
         return len(members) == len(right) == wanted
 
 
@@ -118,7 +119,7 @@ def roll(work: Work, project: Project) -> str | None:
     config = _config(project, wanted)
     if not work.docker.containers(project.name):
         began = time.monotonic()
-        trouble = _refused(work.docker.up(config, timeout=UP_TIMEOUT))
+        trouble = _up(work, config)
         if trouble is None:
             log.say(f"Started {', '.join(sorted(project.images))} ({time.monotonic() - began:.1f} s).")
         _reached(work, Step.STARTED, "")
@@ -153,10 +154,8 @@ def _in_its_way(work: Work, project: Project, target: Target) -> list[Container]
     return [c for c in work.docker.containers(project.name) if c.service not in project.images and c.holds & wanted]
 
 
-def _refused(error: str | None) -> str | None:
-    """Say what Compose complained about; raises Problem where that is no fault of what it was to start."""
-    if error is not None and servers_fault(error):
-        raise Problem(f"docker compose up: {error}.")
+def _up(work: Work, config: Mapping[str, Any], *services: str, **options: Any) -> str | None:
+    error = work.docker.up(config, *services, env_file=work.config.env_file, timeout=UP_TIMEOUT, **options)
     return error and f"docker compose up: {error}"
 
 
@@ -184,7 +183,7 @@ def _replace(
         # Compose replaces only what is the service's own.
         if container.service != target.service:
             work.docker.remove(container.id, grace=GRACE)
-    if (refused := _refused(work.docker.up(config, target.service, timeout=UP_TIMEOUT, grace=grace))) is not None:
+    if (refused := _up(work, config, target.service, grace=grace)) is not None:
         return refused
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)
@@ -247,7 +246,7 @@ def _start_beside(
     spec = routing.beside(target.spec, generation, target.release, routing.shared_names(project.services))
     single = {**config, "services": {**config["services"], target.service: spec}}
     own = sum(container.service == target.service for container in old)
-    return _refused(work.docker.up(single, target.service, timeout=UP_TIMEOUT, beside=own + 1))
+    return _up(work, single, target.service, beside=own + 1)
 
 
 def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None:

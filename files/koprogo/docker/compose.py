@@ -16,6 +16,8 @@ from koprogo.problem import Lasting, Problem, one_line
 from koprogo.runner import Result, Runner
 
 PULL_TIMEOUT = 900
+NO_COMPOSE = 125
+"""With it docker ends that does not know a word of what it was told; Compose never does."""
 
 
 class Invalid(Lasting):
@@ -90,8 +92,8 @@ class Compose:
     def project(self) -> Project:
         """Return what the compose file asks for; raises Invalid when it is wrong, Problem when nobody could say."""
         result = self._run("config", "--format", "json", timeout=60)
-        if result.code is None or result.code < 0 or servers_fault(result.err):
-            # It took too long or was killed, as on a server that is short of memory; or is being upgraded.
+        if result.code is None or result.code < 0:
+            # It took too long or was killed, as on a server that is short of memory.
             raise Problem(f"docker compose config: {complaint(result)}.")
         if not result.ok and self._env_file in result.err:
             # Compose quotes the line that it does not understand.
@@ -99,6 +101,7 @@ class Compose:
                 f"docker compose cannot read {self._env_file}: it is not there, or a line of it is wrong (not shown, "
                 f"for it may hold a secret). Mend it and run `koprogo deploy`."
             )
+        _require_server("docker compose config", result)
         if not result.ok:
             raise Invalid(f"docker compose config: {complaint(result)}.")
         try:
@@ -133,21 +136,29 @@ class Docker:
             raise Problem(f"docker inspect: {complaint(result)}.") from None
 
     def up(
-        self, config: Mapping[str, Any], *services: str, timeout: float, beside: int = 0, grace: int | None = None
+        self,
+        config: Mapping[str, Any],
+        *services: str,
+        env_file: Path,
+        timeout: float,
+        beside: int = 0,
+        grace: int | None = None,
     ) -> str | None:
         """Start services as `config` defines them (all of them and in order, if none are named).
 
+        `env_file` gives values to its secrets and configs that name a variable of the environment.
         Containers that differ are replaced, and get `grace` seconds to end (else what their definition says); or, if
         `beside` is a number, left alone: then the service has that many containers afterwards. Images have to be here.
-        Returns what Compose complained about, or None.
+        Returns what Compose complained about, or None; raises Problem where it was the server that failed.
         """
         options = ["--detach", "--pull", "never", "--no-build"]
         options += ["--no-deps"] if services else []
         options += ["--no-recreate", "--scale", f"{services[0]}={beside}"] if beside else []
         options += ["--timeout", str(grace)] if grace is not None else []
         # Not from a file: it holds secrets.
-        command = ["docker", "compose", "-f", "-", "up", *options, *services]
+        command = ["docker", "compose", "--env-file", str(env_file), "-f", "-", "up", *options, *services]
         result = self._runner.run(command, timeout=timeout, text=json.dumps(config))
+        _require_server("docker compose up", result)
         return None if result.ok else complaint(result)
 
     def remove(self, container: str, *, grace: int) -> None:
@@ -180,8 +191,7 @@ class Docker:
         Raises Problem when nobody can tell.
         """
         result = self._run("image", "inspect", "--format", "{{.Id}}", ref)
-        if result.code is None or servers_fault(result.err):
-            raise Problem(f"docker image inspect {ref}: {complaint(result)}.")
+        _require_server(f"docker image inspect {ref}", result)
         return result.out.strip() if result.ok else None
 
     def digest(self, image_id: str, ref: str) -> str | None:
@@ -271,14 +281,22 @@ def not_built_yet(error: str) -> bool:
     return re.search(r"manifest unknown|not found|does not exist|denied", error) is not None
 
 
+def _require_server(what: str, result: Result) -> None:
+    """Raise Problem where it is this server that failed, whatever Docker was asked to do."""
+    if result.code == NO_COMPOSE or "docker command" in result.err:
+        raise Problem("This server's docker has no `docker compose`: its plugin is gone. Run deploy.py again.")
+    if not result.ok and servers_fault(result.err):
+        raise Problem(f"{what}: {complaint(result)}.")
+
+
 def servers_fault(error: str) -> bool:
-    """Whether it is this server that failed, whatever Docker was asked to do: no commit is to blame for that.
+    """Whether it is this server that failed: no commit is to blame for that.
 
     Docker is down, or this user may not ask it (older versions call it `the Docker daemon`, newer ones `the docker
-    API`); Compose is not there while it is being upgraded; the disk or the memory is full.
+    API`); or the disk or the memory is full.
     """
     signs = (
-        r"docker (daemon|api)\b|is not a docker command|unknown (docker )?command|unknown flag: --env-file"
+        r"docker (daemon|api)\b"
         r"|error during connect|shutting down"
         r"|no space left on device|cannot allocate memory|too many open files|input/output error"
     )
