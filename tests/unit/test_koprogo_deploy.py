@@ -128,6 +128,28 @@ def test_a_wrong_line_of_the_env_file_is_not_shown(config: Config) -> None:
     )
 
 
+def test_a_commit_that_is_ahead_of_the_settings_waits_for_them(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit = bench.upstream.commit({"a": "1"})
+    bench.docker(
+        "echo 'error while interpolating services.backend.environment.STRIPE_KEY: required variable STRIPE_KEY is "
+        "missing a value: from the dashboard' >&2; exit 1"
+    )
+    assert deploy.run(bench.config, asked=False) == 1
+    assert capsys.readouterr().err.endswith(
+        f"PROBLEM The compose file wants a value for STRIPE_KEY, which {bench.config.env_file} lacks. On the "
+        f"operator's machine: APP_STRIPE_KEY=… in .env, then deploy.py. What runs goes on running; the next check "
+        f"tries again.\n"
+    )
+    assert bench.quarantine() == []
+    bench.docker(NOT_BUILT)
+    assert deploy.run(bench.config, asked=False) == 0
+    attempt = bench.store.load().attempt
+    assert attempt is not None
+    assert attempt.commit == commit
+
+
 def test_a_commit_with_an_invalid_compose_file_is_not_tried_again(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

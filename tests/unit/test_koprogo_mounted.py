@@ -36,7 +36,7 @@ def config(tmp_path: Path, upstream: Upstream) -> Config:
 
 @pytest.fixture(autouse=True)
 def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Docker, "image_health_check", lambda *_: None)
+    monkeypatch.setattr(Docker, "image_config", lambda *_: {})
     monkeypatch.setattr(Docker, "image_id", lambda *_: "sha256:1")
 
 

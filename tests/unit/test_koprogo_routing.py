@@ -111,14 +111,31 @@ def test_a_service_that_is_replaced_in_place_keeps_names_and_rank() -> None:
         ({"network_mode": "host"}, "it has the network of something else"),
         ({"networks": {"a": None, "b": {"ipv4_address": "10.0.0.2"}}}, "it has a fixed address"),
         ({"deploy": {"replicas": 2}}, "it has more than one replica"),
+        ({"volumes": [{"type": "volume", "target": "/data"}]}, "it has a volume without a name"),
+        ({"volumes": [{"type": "volume", "source": "data", "target": "/data"}]}, None),
     ],
 )
 def test_what_cannot_run_twice(change: dict[str, Any], why: str | None) -> None:
-    assert in_place(SPEC | change, has_health_check=True) == why
+    assert in_place(SPEC | change, {"Healthcheck": {"Test": ["CMD", "true"]}}) == why
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "it has a volume without a name"),
+        ({"volumes": [{"type": "volume", "source": "data", "target": "/data"}]}, "it has a volume without a name"),
+        ({"volumes": [{"type": "volume", "source": "data", "target": "/data"},
+                      {"type": "bind", "source": "/srv", "target": "/cache"}]}, None),
+        ({"volumes": [{"type": "bind", "source": "/srv", "target": "/cache"}], "tmpfs": ["/data:size=1m"]}, None),
+    ],
+)  # fmt: skip
+def test_volumes_of_the_image_that_the_compose_file_does_not_name(change: dict[str, Any], why: str | None) -> None:
+    image = {"Healthcheck": {"Test": ["CMD", "true"]}, "Volumes": {"/data": {}, "/cache": {}}}
+    assert in_place(SPEC | change, image) == why
 
 
 def test_without_a_health_check_nobody_knows_when_it_is_ready() -> None:
-    assert in_place(SPEC, has_health_check=False) == "it has no health check"
+    assert in_place(SPEC, {}) == "it has no health check"
 
 
 @pytest.mark.parametrize(

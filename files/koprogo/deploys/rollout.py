@@ -64,8 +64,7 @@ def targets(work: Work, project: Project) -> list[Target]:
     found = []
     for name in routing.order(project.services):
         spec = project.services[name]
-        health = routing.has_health_check(spec, work.docker.image_health_check(spec["image"]))
-        why = routing.in_place(spec, has_health_check=health)
+        why = routing.in_place(spec, work.docker.image_config(spec["image"]))
         called = spec.get("container_name") or f"{project.name}-{name}-1"
         release = routing.release(spec, work.docker.image_id(spec["image"]), project.given.get(name))
         found.append(Target(name, called, spec, release, why))

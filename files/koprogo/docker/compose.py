@@ -102,6 +102,12 @@ class Compose:
                 f"for it may hold a secret). Mend it and run `koprogo deploy`."
             )
         _require_server("docker compose config", result)
+        if not result.ok and (name := re.search(r"required variable (\S+) is missing a value", result.err)):
+            # The commit is ahead of this server: it can be deployed as soon as somebody says.
+            raise Problem(
+                f"The compose file wants a value for {name[1]}, which {self._env_file} lacks. On the operator's "
+                f"machine: APP_{name[1]}=… in .env, then deploy.py."
+            )
         if not result.ok:
             raise Invalid(f"docker compose config: {complaint(result)}.")
         try:
@@ -179,11 +185,11 @@ class Docker:
         result = self._run("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
         return memory_used(result.out) if result.ok else 0
 
-    def image_health_check(self, ref: str) -> Mapping[str, Any] | None:
-        """Return the health check that an image has by itself; None if it has none, or is not here."""
-        result = self._run("image", "inspect", "--format", "{{json .Config.Healthcheck}}", ref)
+    def image_config(self, ref: str) -> Mapping[str, Any]:
+        """Return what an image says of its containers (`Healthcheck`, `Volumes`, …); {} if it is not here."""
+        result = self._run("image", "inspect", "--format", "{{json .Config}}", ref)
         found: Mapping[str, Any] | None = json.loads(result.out) if result.ok else None
-        return found
+        return found or {}
 
     def image_id(self, ref: str) -> str | None:
         """Return the ID of the image that `ref` means on this server now; None when it is not here.

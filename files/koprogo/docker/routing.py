@@ -45,15 +45,20 @@ def release(spec: Spec, image_id: str | None, given: Mapping[str, Any] | None = 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def in_place(spec: Spec, *, has_health_check: bool) -> str | None:
-    """Return why two containers of a service cannot run side by side; None when they can."""
+def in_place(spec: Spec, image: Mapping[str, Any]) -> str | None:
+    """Return why two containers of a service cannot run side by side; None when they can.
+
+    `image` is what its image says (`Healthcheck`, `Volumes`).
+    """
     labels = _labels(spec)
     reasons = {
         "Traefik does not route to it": not any(_is_rule(name) for name in labels),
         "it publishes ports": bool(spec.get("ports")),
         "it has the network of something else": bool(spec.get("network_mode")),
         "it has a fixed address": any(_fixed(net) for net in (spec.get("networks") or {}).values()),
-        NO_HEALTH_CHECK: not has_health_check,
+        # One more container would have an empty one; Compose hands it on to one that takes the place of another.
+        "it has a volume without a name": _has_unnamed_volume(spec, image.get("Volumes") or {}),
+        NO_HEALTH_CHECK: not has_health_check(spec, image.get("Healthcheck")),
         "it has more than one replica": replicas(spec) != 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -175,6 +180,14 @@ def order(services: Mapping[str, Spec]) -> list[str]:
 def replicas(spec: Spec) -> int:
     """Return how many containers a service shall have."""
     return int((spec.get("deploy") or {}).get("replicas") or spec.get("scale", 1))
+
+
+def _has_unnamed_volume(spec: Spec, of_image: Mapping[str, Any]) -> bool:
+    mounts = spec.get("volumes") or ()
+    named = {mount.get("target") for mount in mounts if mount.get("type") != "volume" or mount.get("source")}
+    temporary = {str(entry).partition(":")[0] for entry in spec.get("tmpfs") or ()}
+    unnamed = {mount.get("target") for mount in mounts} - named
+    return bool(unnamed or {*of_image} - named - temporary)
 
 
 def _fixed(network: Any) -> bool:
