@@ -205,6 +205,17 @@ def test_a_gate_that_docker_does_not_answer_has_no_verdict(
         looking.wait(project, {}, ()) if waits == "wait" else looking.wait_for("production", {"backend"}, {})
 
 
+def test_a_container_that_somebody_removes_says_nothing_about_its_version(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock(monkeypatch)
+    docker = Docker(Runner())
+    looks = [[container("backend", health="starting")], [container("backend", id="c-old")]]
+    monkeypatch.setattr(docker, "containers", lambda _: looks.pop(0))
+    with pytest.raises(Problem, match=r"The new container of backend was removed by somebody\."):
+        gate.Gate(bench.config, docker).wait_for("p", {"backend"}, {}, only="c-backend")
+
+
 def test_what_was_ill_before_and_is_left_as_it_is_does_not_count(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     clock(monkeypatch)

@@ -122,7 +122,7 @@ class Gate:
     def wait_for(self, _: str, services: Collection[str], __: object, only: str | None = None) -> str | None:
         """Say what is sick."""
         mine = [c for c in self.docker.containers_now if c.service in services and only in (None, c.id)]
-        return "unhealthy" if any(c.image_ref in self.sick for c in mine) else None
+        return next((f"{c.service}: unhealthy" for c in mine if c.image_ref in self.sick), None)
 
     def addresses_of(self, hosts: Collection[str]) -> list[str]:
         """Each name is asked."""
@@ -378,7 +378,7 @@ def test_what_was_ill_before_and_is_left_as_it_is_stops_nothing(
     assert bench.roll(project(2)) is None
     assert {"postgres": bench.run()["app-postgres"], "backend": bench.run()["app-backend"]} == {
         "postgres": "postgres:1", "backend": "backend:2"}  # fmt: skip
-    assert "postgres was not well before, and is not now (unhealthy): left as it is." in capsys.readouterr().out
+    assert "postgres: unhealthy: not well before either, and left as it is." in capsys.readouterr().out
 
 
 def test_of_what_is_ill_it_is_noted_whether_a_commit_changes_it(

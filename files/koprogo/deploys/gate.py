@@ -167,7 +167,11 @@ class Gate:
             found = self._containers(project)
             if isinstance(found, Verdict):
                 return Look(found, ())
-            return Look(judge([c for c in found if only in (None, c.id)], services, restarts), ())
+            mine = [c for c in found if only in (None, c.id)]
+            if only is not None and not mine:
+                # Not by this program, which waits for it.
+                raise Problem(f"The new container of {', '.join(sorted(services))} was removed by somebody.")
+            return Look(judge(mine, services, restarts), ())
 
         return _until(Patience(0), look, SHORT_POLL)
 

@@ -132,9 +132,9 @@ def roll(work: Work, project: Project) -> str | None:
         move = _replace if target.in_place else _pass_on
         trouble = move(work, project, config, target, [*_in_its_way(work, project, target), *members])
         if trouble is not None and target.service in work.attempt.spared:
-            log.say(f"{target.service} was not well before, and is not now ({trouble}): left as it is.")
+            log.say(f"{trouble}: not well before either, and left as it is.")
         elif trouble is not None:
-            return f"{target.service}: {trouble}"
+            return trouble
     for container in work.docker.containers(project.name):
         if container.service not in project.images:
             work.docker.remove(container.id, grace=GRACE)
@@ -183,7 +183,7 @@ def _replace(
         if container.service != target.service:
             work.docker.remove(container.id, grace=GRACE)
     if (refused := _up(work, config, target.service, grace=grace)) is not None:
-        return refused
+        return f"{target.service}: {refused}"
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)
     if trouble is None:
@@ -205,7 +205,7 @@ def _pass_on(
     new = _standing(work, made)
     if new is None:
         if (refused := _start_beside(work, project, config, target, old)) is not None:
-            return refused
+            return f"{target.service}: {refused}"
         new = _made(work, project, target)
     _reached(work, Step.STARTED, target.service)
     if (trouble := work.gate.wait_for(project.name, {target.service}, before, only=new.id)) is not None:
@@ -261,7 +261,8 @@ def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None
         if all(found is None or found >= generation for found in answering) and generation in answering:
             return None
         if time.monotonic() >= ends:
-            return f"it is healthy, and Traefik has not passed it a request within {SWITCH_PATIENCE:.0f} s"
+            late = f"Traefik has not passed it a request within {SWITCH_PATIENCE:.0f} s"
+            return f"{target.service}: it is healthy, and {late}"
         time.sleep(POLL)
 
 
