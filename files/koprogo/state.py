@@ -80,7 +80,7 @@ class Attempt:
     service: str = ""
     """The one that a step is about, where it is about one."""
     schema: str = ""
-    """How the form of the data changes with it (see `rollout.new_schema`): then there is no way back."""
+    """How the form of the data changes with it (see `wanted.new_schema`): then there is no way back."""
     dump: str = ""
     """The path of the database as it was before, where this deploy made a dump of it."""
     id: str = ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from koprogo.config import Config
-from koprogo.deploys import deploy, prepare, switch
+from koprogo.deploys import deploy, prepare, undo
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Compose, Invalid, Project
 from koprogo.problem import Problem
@@ -296,7 +296,7 @@ esac"""
 def given_up(bench: Bench) -> str:
     work = Work(bench.config, Runner(), asked=False)
     with pytest.raises(Problem) as caught:
-        switch.fail(work, bench.first, "backend: exited with 1", Project("production", {"backend": "x/backend:1"}))
+        undo.fail(work, bench.first, "backend: exited with 1", Project("production", {"backend": "x/backend:1"}))
     return str(caught.value)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from koprogo.deploys import diff, operate, rollout
+from koprogo.deploys import diff, operate, wanted
 from koprogo.deploys.session import alone
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Project
@@ -136,8 +136,8 @@ def test_before_the_first_deploy(
     assert f"+ backend   new       backend:main-{bench.first[:7]}" in lines
 
 
-def target(**changes: object) -> rollout.Target:
-    made = rollout.Target("app", "app", {"image": "x/app:1"}, "r1", None)
+def target(**changes: object) -> wanted.Target:
+    made = wanted.Target("app", "app", {"image": "x/app:1"}, "r1", None)
     return replace(made, **changes)  # type: ignore[arg-type] # of a Target
 
 
@@ -168,10 +168,10 @@ def test_an_image_that_is_not_here_may_have_a_health_check(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [
-        rollout.Target(service, service, {"image": image}, "r", NO_HEALTH_CHECK)
+        wanted.Target(service, service, {"image": image}, "r", NO_HEALTH_CHECK)
         for service, image in (("backend", "x/backend:not-here"), ("postgres", "postgres:15"))
     ]
-    monkeypatch.setattr(diff.rollout, "targets", lambda *_: found)
+    monkeypatch.setattr(diff.wanted, "targets", lambda *_: found)
     lines = shown(bench, capsys)
     assert [line.split()[2] for line in lines if line.startswith("~ ")] == ["?", "in"]
 
@@ -181,10 +181,10 @@ def test_of_many_services_those_that_stay_as_they_are_share_a_line(
 ) -> None:
     names = [f"service-{number}" for number in range(20)]
     project = Project("production", dict.fromkeys(names, "x"))
-    found = [rollout.Target(name, name, {"image": "x"}, "r", None) for name in names]
+    found = [wanted.Target(name, name, {"image": "x"}, "r", None) for name in names]
     monkeypatch.setattr(diff, "read_project", lambda *_: project)
-    monkeypatch.setattr(diff.rollout, "targets", lambda *_: found)
-    monkeypatch.setattr(diff.rollout, "new_schema", lambda *_: "")
+    monkeypatch.setattr(diff.wanted, "targets", lambda *_: found)
+    monkeypatch.setattr(diff.wanted, "new_schema", lambda *_: "")
     monkeypatch.setattr(
         diff, "move", lambda target, *_, **__: ("~" if target.service == names[7] else "=", "beside", "1 → 2")
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from koprogo.config import Config
-from koprogo.deploys import mounted, rollout
+from koprogo.deploys import mounted, wanted
 from koprogo.deploys.work import Work
 from koprogo.docker import routing
 from koprogo.docker.compose import Docker, Project
@@ -78,7 +78,7 @@ def releases(config: Config, commit: str, config_text: str = "a") -> dict[str, s
     work = Work(config, Runner(), asked=False)
     work.repository.fetch()
     found = mounted.as_in(work, commit, project(config, config_text))
-    return {target.service: target.release for target in rollout.targets(work, found)}
+    return {target.service: target.release for target in wanted.targets(work, found)}
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def migrating_and_sick(bench: Bench) -> str:
 
 def test_data_of_another_form_stops_it_until_it_is_restored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     _, second, third = commits(bench)
-    monkeypatch.setattr("koprogo.deploys.rollout.new_schema", lambda *_: "backend 2 → 1")
+    monkeypatch.setattr("koprogo.deploys.wanted.new_schema", lambda *_: "backend 2 → 1")
     with pytest.raises(Problem) as caught:
         rollback(bench)
     assert str(caught.value) == (
@@ -292,7 +292,7 @@ def test_resume_gives_names_of_images_back_that_a_killed_rollback_had_taken(
     entry = Entry("older", time.time(), older.commit, Outcome.WENT_BACK, version=older)
     history.append(bench.config.state_dir, [entry])
     with monkeypatch.context() as killed:
-        killed.setattr("koprogo.deploys.rollout.require_memory", lambda *_: (_ for _ in ()).throw(Cut))
+        killed.setattr("koprogo.deploys.wanted.require_memory", lambda *_: (_ for _ in ()).throw(Cut))
         with pytest.raises(Cut):
             operate.go_back(bench.config, older.commit, data_restored=False)
     assert bench.image("postgres:15") == "i-older"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from koprogo.deploys import rollout, switch
+from koprogo.deploys import rollout, switch, wanted
 from koprogo.deploys.gate import Before
 from koprogo.docker import compose, routing
 from koprogo.docker.compose import Project, memory_used
@@ -321,7 +321,7 @@ def test_cut_off_anywhere_the_way_back_is_as_safe() -> None:
 
 
 def test_several_of_one_service_are_left_alone_when_all_of_them_are_there(bench: Bench) -> None:
-    (target,) = [one for one in rollout.targets(bench, project(1)) if one.service == "postgres"]  # type: ignore[arg-type]
+    (target,) = [one for one in wanted.targets(bench, project(1)) if one.service == "postgres"]  # type: ignore[arg-type]
     twice = replace(target, spec={**target.spec, "scale": 2})
     (one,) = [c for c in bench.docker.containers_now if c.service == "postgres"]
     assert target.is_met_by([one])
@@ -413,17 +413,17 @@ def test_what_compose_complains_about_is_said(bench: Bench, monkeypatch: pytest.
 
 
 def test_without_room_for_a_second_one_nothing_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "available_memory", lambda: 120 * 2**20)
+    monkeypatch.setattr(wanted, "available_memory", lambda: 120 * 2**20)
     with pytest.raises(Problem, match="A second backend beside the present one takes 148 MB of memory, and 120 MB are"):
-        rollout.require_memory(bench, project(2))  # type: ignore[arg-type] # as much of Work as it needs
-    rollout.require_memory(bench, project(1, database=2))  # type: ignore[arg-type] # as much of Work as it needs
+        wanted.require_memory(bench, project(2))  # type: ignore[arg-type] # as much of Work as it needs
+    wanted.require_memory(bench, project(1, database=2))  # type: ignore[arg-type] # as much of Work as it needs
 
 
 def test_another_form_of_the_data_is_named(bench: Bench) -> None:
     other = project(2)
     other.config["services"]["backend"]["labels"]["koprogo.schema"] = "4"
-    assert rollout.new_schema(bench, other) == "backend none → 4"  # type: ignore[arg-type] # as above
-    assert rollout.new_schema(bench, project(2)) == ""  # type: ignore[arg-type] # as above
+    assert wanted.new_schema(bench, other) == "backend none → 4"  # type: ignore[arg-type] # as above
+    assert wanted.new_schema(bench, project(2)) == ""  # type: ignore[arg-type] # as above
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from typing import IO, Any
 from koprogo.backups import packing
 from koprogo.backups.content import Content
 from koprogo.backups.sets import Set
-from koprogo.deploys.rollout import available_memory
+from koprogo.deploys.wanted import available_memory
 from koprogo.docker.compose import complaint
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner

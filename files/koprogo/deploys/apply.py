@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from koprogo import history, log
-from koprogo.deploys import decide, rollout
+from koprogo.deploys import decide, wanted
 from koprogo.deploys.complete import complete
 from koprogo.deploys.prepare import prepare, refuse_surprises
 from koprogo.deploys.work import Work
@@ -34,7 +34,7 @@ def apply(work: Work, commit: str) -> None:
         running = f"{deployed.commit[:7]} runs" if deployed else "nothing runs yet"
         log.say(f"New commit {commit[:7]} on {work.config.branch} ({work.repository.subject(commit)}); {running}.")
     prepared = prepare(work, commit, fresh=fresh)
-    if work.state.runs(commit) and (schema := rollout.new_schema(work, prepared.project)):
+    if work.state.runs(commit) and (schema := wanted.new_schema(work, prepared.project)):
         # A later version failed, and was left as it is.
         work.save(attempt=None)
         raise Problem(

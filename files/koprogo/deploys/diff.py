@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 
 from koprogo import lock, log
 from koprogo.config import Config
-from koprogo.deploys import decide, predump, rollout
+from koprogo.deploys import decide, predump, wanted
 from koprogo.deploys.prepare import read_project
-from koprogo.deploys.rollout import Target
 from koprogo.deploys.session import LOCK
+from koprogo.deploys.wanted import Target
 from koprogo.deploys.work import Work, environment_hash
 from koprogo.docker.compose import Invalid, Project
 from koprogo.docker.containers import Container
@@ -83,7 +83,7 @@ def moves(work: Work, project: Project) -> Iterator[str]:
     gone = sorted({c.service for c in containers} - {*project.images})
     width = max(len(name) for name in [*project.images, *gone])
     kept = []
-    for target in rollout.targets(work, project):
+    for target in wanted.targets(work, project):
         members = [c for c in containers if c.service == target.service]
         here = work.docker.image_id(target.spec["image"]) is not None
         sign, how, what = move(target, members, here=here)
@@ -129,7 +129,7 @@ def remarks(work: Work, newest: str, project: Project) -> Iterator[str]:
         yield f"images to pull first: {len(absent)}"
     if containers and predump.changing(project.images, ids, containers, work.config.database_service):
         yield "the database is dumped first"
-    if state.deployed and (schema := rollout.new_schema(work, project)):
+    if state.deployed and (schema := wanted.new_schema(work, project)):
         yield f"it changes the data ({schema}): once it has started nothing goes back by itself"
     if state.runs(newest) and state.deployed and state.deployed.environment != environment_hash(work.config):
         yield "the settings (.env) are not those that it was started with"

@@ -9,7 +9,7 @@ from koprogo import history, log
 from koprogo.config import Config
 from koprogo.deploys import rollback, session
 from koprogo.deploys.recover import recover
-from koprogo.deploys.switch import restore_images
+from koprogo.deploys.undo import restore_images
 from koprogo.docker.compose import Docker
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner

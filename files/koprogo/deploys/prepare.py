@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from koprogo import log
 from koprogo.backups import space
 from koprogo.config import Config
-from koprogo.deploys import decide, mounted, predump, rollout, verify
+from koprogo.deploys import decide, mounted, predump, verify, wanted
 from koprogo.deploys.git import Kind
 from koprogo.deploys.work import NotYet, Work, environment_hash
 from koprogo.docker import prune
@@ -61,7 +61,7 @@ def prepare(work: Work, commit: str, *, fresh: bool) -> Prepared:
     _pull(work, commit, tag, project.images.values(), fresh=fresh)
     work.reached(Step.PULLED)
     # Before the dump, and not only before the switch: a deploy that waits for memory need not dump every time.
-    rollout.require_memory(work, project)
+    wanted.require_memory(work, project)
     predump.make(work, commit, project)
     return Prepared(commit, tag, project)
 

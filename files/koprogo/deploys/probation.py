@@ -15,7 +15,7 @@ from typing import NoReturn
 from koprogo import log
 from koprogo.backups import space
 from koprogo.deploys import decide
-from koprogo.deploys.switch import go_back, keep_logs, no_way_back
+from koprogo.deploys.undo import go_back, keep_logs, no_way_back
 from koprogo.deploys.work import Work
 from koprogo.state import Attempt, Deployed, Entry, Outcome, Probation, Step
 
@@ -44,7 +44,7 @@ def watch(work: Work) -> None:
 
 
 def _give_up(work: Work, running: Deployed, probation: Probation, trouble: str) -> NoReturn:
-    """Do with the version that runs what `switch.fail` does with one that did not come to run."""
+    """Do with the version that runs what `undo.fail` does with one that did not come to run."""
     commit, before = running.commit, probation.before
     kept = keep_logs(work, commit, trouble, running.project)
     if work.state.attempt is not None:

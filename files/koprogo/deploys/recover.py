@@ -9,7 +9,7 @@ from koprogo.deploys import decide, rollback
 from koprogo.deploys.complete import complete
 from koprogo.deploys.decide import Recovery
 from koprogo.deploys.prepare import Prepared
-from koprogo.deploys.switch import fail, go_back, restore_images
+from koprogo.deploys.undo import fail, go_back, restore_images
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Compose, Invalid
 from koprogo.problem import Problem

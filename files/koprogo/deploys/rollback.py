@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from koprogo import history, log
-from koprogo.deploys import rollout
+from koprogo.deploys import wanted
 from koprogo.deploys.complete import complete
 from koprogo.deploys.prepare import Prepared, read_project, refuse_changes
-from koprogo.deploys.switch import restore_images
+from koprogo.deploys.undo import restore_images
 from koprogo.deploys.work import Work
 from koprogo.docker.compose import Project
 from koprogo.problem import Problem, one_line
@@ -83,7 +83,7 @@ def go(work: Work, version: Deployed, *, data_restored: bool = False) -> None:
 def _prepare(work: Work, version: Deployed, data_restored: bool) -> Project:
     refuse_changes(work)
     project = read_project(work, version.commit, version.tag)
-    schema = rollout.new_schema(work, project)
+    schema = wanted.new_schema(work, project)
     if schema and not data_restored:
         raise Problem(
             f"{version.commit[:7]} works on data of another form ({schema}), so nothing was changed. Restore the "
@@ -97,7 +97,7 @@ def _prepare(work: Work, version: Deployed, data_restored: bool) -> Project:
             raise Problem(
                 f"By the settings of now it needs {absent[0]}, which it did not run with. Nothing was changed."
             )
-        rollout.require_memory(work, project)
+        wanted.require_memory(work, project)
     except Problem:
         if work.state.deployed is not None:
             restore_images(work, work.state.deployed)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koprogo import log
 from koprogo.deploys.gate import HEALTH_TIMEOUT, restarts_of
+from koprogo.deploys.wanted import Target, is_up, members_of, targets
 from koprogo.docker import routing
 from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
@@ -22,7 +22,6 @@ from koprogo.state import Step
 
 if TYPE_CHECKING:
     from koprogo.deploys.work import Work
-    from koprogo.state import Deployed
 
 DRAIN = 5.0
 """Seconds in which the old container, no longer asked, may finish what it was asked before."""
@@ -33,80 +32,7 @@ DOOR_GRACE = 3
 SWITCH_PATIENCE = 20.0
 """Seconds after which Traefik should know a healthy container; it looks every two."""
 POLL = 0.5
-MEMORY_RESERVE = 48 * 2**20
-"""Bytes to leave free beside a second container."""
 UP_TIMEOUT = HEALTH_TIMEOUT + 60
-
-
-@dataclass(frozen=True)
-class Target:
-    """What one service shall run as."""
-
-    service: str
-    name: str
-    """Of the container."""
-    spec: routing.Spec
-    release: str
-    in_place: str | None
-    """Why it cannot run beside an older container of itself; None if it can."""
-
-    def is_met_by(self, members: Sequence[Container]) -> bool:
-        """Whether there is nothing to do."""
-        wanted = routing.replicas(self.spec)
-        # Compose alone names them, where there are several, and leaves the second one where there were.
-        free = wanted > 1 or (self.in_place is not None and "container_name" not in self.spec)
-        right = [c for c in members if c.release == self.release and _is_up(c) and (free or c.name == self.name)]
-        return len(members) == len(right) == wanted
-
-
-def targets(work: Work, project: Project) -> list[Target]:
-    """Return what every service of a project shall run as, in the order in which they are brought there."""
-    found = []
-    for name in routing.order(project.services):
-        spec = project.services[name]
-        why = routing.in_place(spec, work.docker.image_config(spec["image"]))
-        called = spec.get("container_name") or f"{project.name}-{name}-1"
-        release = routing.release(spec, work.docker.image_id(spec["image"]), project.given.get(name))
-        found.append(Target(name, called, spec, release, why))
-    return found
-
-
-def require_memory(work: Work, project: Project) -> None:
-    """Raise Problem where a second container beside the present one would not fit; nothing was touched then."""
-    containers = work.docker.containers(project.name)
-    for target in targets(work, project):
-        members = _of(target.service, containers)
-        if not members or target.in_place or target.is_met_by(members):
-            continue
-        needed = max(work.docker.memory(members[-1].id), _reserved(target.spec)) + MEMORY_RESERVE
-        if (free := available_memory()) < needed:
-            raise Problem(
-                f"A second {target.service} beside the present one takes {needed >> 20} MB of memory, and"
-                f" {free >> 20} MB are free. What runs goes on running; the next check tries again."
-            )
-
-
-def new_schema(work: Work, project: Project, fallback: Deployed | None = None) -> str:
-    """Say which services would work on data of another form than now, as in `backend 3 → 4`; "" if none would.
-
-    Or than they did with `fallback`: what stands there now may be a later version, left as it is since it changed them.
-    """
-    wanted = {name: routing.schema(spec) for name, spec in project.services.items()}
-    return _changes(_schemas(work, project.name), wanted) or _changes((fallback and fallback.schema) or {}, wanted)
-
-
-def ahead(work: Work, fallback: Deployed) -> bool:
-    """Whether what stands there now works on data of another form than `fallback` did."""
-    return bool(_changes(fallback.schema or {}, _schemas(work, fallback.project)))
-
-
-def _schemas(work: Work, project: str) -> dict[str, str]:
-    return {c.service: c.schema for c in work.docker.containers(project)}
-
-
-def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    changed = [(name, old[name], text) for name, text in sorted(new.items()) if old.get(name, text) != text]
-    return ", ".join(f"{name} {before or 'none'} → {after or 'none'}" for name, before, after in changed)
 
 
 def roll(work: Work, project: Project) -> str | None:
@@ -125,7 +51,7 @@ def roll(work: Work, project: Project) -> str | None:
         return trouble
     kept = []
     for target in _doors_that_are_shut(wanted, work.docker.containers(project.name)):
-        members = _of(target.service, work.docker.containers(project.name))
+        members = members_of(target.service, work.docker.containers(project.name))
         if target.is_met_by(members):
             kept.append(target.service)
             continue
@@ -160,15 +86,8 @@ def _up(work: Work, config: Mapping[str, Any], *services: str, **options: Any) -
 
 def _doors_that_are_shut(wanted: Sequence[Target], containers: Sequence[Container]) -> list[Target]:
     """Put first what everybody comes in by, if it does not run: it has nothing to lose, and the others need it."""
-    up = {container.service for container in containers if _is_up(container)}
+    up = {container.service for container in containers if is_up(container)}
     return sorted(wanted, key=lambda target: target.service in up or not routing.is_door(target.spec))
-
-
-def available_memory() -> int:
-    """Return how many bytes of memory new programs can have."""
-    with open("/proc/meminfo", encoding="ascii") as stream:  # noqa: PTH123 - no path of ours
-        facts = dict(line.split(":", 1) for line in stream)
-    return int(facts["MemAvailable"].split()[0]) * 1024
 
 
 def _replace(
@@ -187,7 +106,7 @@ def _replace(
     _reached(work, Step.STARTED, target.service)
     trouble = work.gate.wait_for(project.name, {target.service}, before)
     if trouble is None:
-        ran = any(_is_up(container) for container in members)
+        ran = any(is_up(container) for container in members)
         how = f"{'Replaced' if ran else 'Started'} {target.service}"
         why = f", in place since {target.in_place}" if ran else ""
         log.say(f"{how} ({time.monotonic() - began:.1f} s{why}).")
@@ -211,7 +130,7 @@ def _pass_on(
     if (trouble := work.gate.wait_for(project.name, {target.service}, before, only=new.id)) is not None:
         return trouble
     _reached(work, Step.HEALTHY, target.service)
-    if any(_is_up(c) for c in old) and all(c.generation < new.generation for c in old):
+    if any(is_up(c) for c in old) and all(c.generation < new.generation for c in old):
         if (trouble := _wait_until_asked(work, target, new.generation)) is not None:
             return trouble
         _reached(work, Step.SWITCHED, target.service)
@@ -231,7 +150,7 @@ def _pass_on(
 
 def _standing(work: Work, made: Sequence[Container]) -> Container | None:
     """What a run that was cut off has started already, if it is up; anything else that it left is removed."""
-    up = [container for container in made if _is_up(container)]
+    up = [container for container in made if is_up(container)]
     for container in made:
         if container not in up[:1]:
             work.docker.remove(container.id, grace=0)
@@ -267,7 +186,7 @@ def _wait_until_asked(work: Work, target: Target, generation: int) -> str | None
 
 
 def _made(work: Work, project: Project, target: Target) -> Container:
-    found = [c for c in _of(target.service, work.docker.containers(project.name)) if c.release == target.release]
+    found = [c for c in members_of(target.service, work.docker.containers(project.name)) if c.release == target.release]
     if not found:
         raise Problem(f"docker compose up made no container for {target.service}.")
     return found[0]
@@ -289,16 +208,3 @@ def _config(project: Project, wanted: Collection[Target]) -> dict[str, Any]:
 def _reached(work: Work, step: Step, service: str) -> None:
     if work.attempt.step is not Step.ROLLING_BACK:
         work.reached(step, service=service)
-
-
-def _of(service: str, containers: Sequence[Container]) -> list[Container]:
-    return sorted((c for c in containers if c.service == service), key=lambda c: c.generation)
-
-
-def _is_up(container: Container) -> bool:
-    return container.status == "running" or container.finished
-
-
-def _reserved(spec: routing.Spec) -> int:
-    resources = (spec.get("deploy") or {}).get("resources") or {}
-    return int((resources.get("reservations") or {}).get("memory") or 0)
