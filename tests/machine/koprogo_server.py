@@ -184,6 +184,19 @@ class Server:
         ).stdout.strip()
 
 
+def good(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that went well."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def bad(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command complained about that did not."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def make(world: World, machine: Machine | None = None) -> Server:
     """Start the server in a world with the internet, install the program, and point the names at it."""
     machine = machine or small_world.docker_machine(world)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import koprogo_server
 import pytest
 import small_world
-from koprogo_server import ENV_FILE, Server
+from koprogo_server import ENV_FILE, Server, bad, good
 from test_koprogo_killed import Writer
 
 from sandbox.world import wait_for
@@ -67,17 +67,6 @@ def server() -> Iterator[Server]:
         )
         made.sql('create database "with a blank"')
         yield made
-
-
-def good(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def bad(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def cut(server: Server, how: str, at: str, *arguments: str) -> subprocess.CompletedProcess[str]:

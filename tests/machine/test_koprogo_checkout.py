@@ -3,13 +3,12 @@
 Each test leaves a version that is well.
 """
 
-import subprocess
 from collections.abc import Iterator
 
 import koprogo_server
 import pytest
 import small_world
-from koprogo_server import ENV_FILE, Server
+from koprogo_server import ENV_FILE, Server, bad, good
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]
 
@@ -44,17 +43,6 @@ def server() -> Iterator[Server]:
         yield made
 
 
-def good(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def bad(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
 def seen(server: Server) -> str:
     """What the database's container sees in the file."""
     return server.sh("docker exec koprogo-postgres cat /etc/tuning.conf").stdout.strip()
@@ -74,8 +62,9 @@ def test_a_mounted_file_that_changes_replaces_who_sees_it_and_so_does_the_way_ba
     assert (seen(server), server.containers()["koprogo-traefik"]) == ("second", before["koprogo-traefik"])
 
     server.push("sick", files={FILE: "third\n"})
-    said = bad(server.koprogo("deploy", "--check"))
-    assert said.count("Replaced postgres (") == 2
+    done = server.koprogo("deploy", "--check")
+    said = bad(done)
+    assert done.stdout.count("Replaced postgres (") == 2
     assert f"{second[:7]} (main-{second[:7]}) runs again and is healthy." in said
     assert (seen(server), server.version()) == ("second", "2")
 

@@ -14,18 +14,7 @@ from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Image, Step
-from koprogo_bench import Bench, Cut, Snapshot, told
-
-
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return Snapshot(tmp_path_factory.mktemp("three"))
-
-
-@pytest.fixture
-def bench(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """With three commits deployed, the last a while ago."""
-    return snapshot.restored(monkeypatch)
+from koprogo_bench import Bench, Cut, told
 
 
 def entries(bench: Bench) -> list[tuple[str, str, str]]:

@@ -13,21 +13,10 @@ from koprogo.docker.routing import NO_HEALTH_CHECK
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Bad
-from koprogo_bench import Bench, Snapshot
+from koprogo_bench import Bench
 from test_koprogo_git import COMPOSE, git
 
 MEMBER = Container("1", "app", "app", "x/app:1", "sha256:1", "running", "healthy", 0, 0, "t", "", "", release="r1")
-
-
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return Snapshot(tmp_path_factory.mktemp("three"))
-
-
-@pytest.fixture
-def bench(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """With three commits deployed, one after the other."""
-    return snapshot.restored(monkeypatch)
 
 
 def shown(bench: Bench, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -11,22 +11,11 @@ from koprogo.alerts import outbox
 from koprogo.deploys import work
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Image, Outcome, State, Step
-from koprogo_bench import Bench, Cut, Snapshot, told
+from koprogo_bench import Bench, Cut, told
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 IMAGES = {"backend": Image("x:1", "sha256:1", "x@sha256:2")}
 RUNNING = Deployed(A, "main-a", 100.0, "hash", "production", IMAGES)
-
-
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return Snapshot(tmp_path_factory.mktemp("three"))
-
-
-@pytest.fixture
-def bench(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """With three commits deployed, one after the other."""
-    return snapshot.restored(monkeypatch)
 
 
 def trying(commit: str, step: Step, *, tries: int = 0, rollback: bool = False) -> State:

@@ -11,19 +11,8 @@ from koprogo import history
 from koprogo.deploys import deploy, operate, work
 from koprogo.problem import Problem
 from koprogo.state import Attempt, Bad, Deployed, Entry, Hold, Image, Outcome, State, Step
-from koprogo_bench import Bench, Cut, Snapshot, told
+from koprogo_bench import Bench, Cut, told
 from test_koprogo_git import git
-
-
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return Snapshot(tmp_path_factory.mktemp("three"))
-
-
-@pytest.fixture
-def bench(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """With three commits deployed, one after the other."""
-    return snapshot.restored(monkeypatch)
 
 
 def commits(bench: Bench) -> tuple[str, str, str]:

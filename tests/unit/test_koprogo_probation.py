@@ -16,21 +16,9 @@ from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Deployed, Image, Probation, State, Store
 from koprogo.web import Answer
-from koprogo_bench import Bench, Cut, Snapshot, told
-
-
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return Snapshot(tmp_path_factory.mktemp("three"))
-
+from koprogo_bench import Bench, Cut, told
 
 Turn = Callable[[str], None]
-
-
-@pytest.fixture
-def bench(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """With three commits deployed, the last a while ago."""
-    return snapshot.restored(monkeypatch)
 
 
 @pytest.fixture
