@@ -198,8 +198,8 @@ def test_a_key_of_the_user_s_gpg_does_not_count(bench: Signed) -> None:
         "#!/bin/sh\n"
         'case "$*" in\n'
         "*--verify*) echo '[GNUPG:] GOODSIG 0123456789ABCDEF Ann'; echo '[GNUPG:] TRUST_ULTIMATE 0 pgp' ;;\n"
-        "*) echo '[GNUPG:] SIG_CREATED D' >&2; echo -----BEGIN PGP SIGNATURE-----; echo x; "
-        "echo -----END PGP SIGNATURE----- ;;\nesac\n"
+        "*) while read -r _; do :; done; echo '[GNUPG:] SIG_CREATED D' >&2\n"
+        "echo -----BEGIN PGP SIGNATURE-----; echo x; echo -----END PGP SIGNATURE----- ;;\nesac\n"
     )
     gpg.chmod(0o755)
     bench.upstream.git("config", "gpg.format", "openpgp")
