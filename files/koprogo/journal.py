@@ -90,7 +90,7 @@ def load(state_dir: Path) -> Journal | None:
         return None
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Problem(
             f"{path} is damaged, so nobody knows how far a restore had come. See `docker volume ls` and "
             f"`docker ps --all`, start the containers, and remove that file."

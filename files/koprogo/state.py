@@ -249,7 +249,7 @@ class Store:
             return State()
         except OSError as error:
             raise Problem(f"{self.path}: {error.strerror}.") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Problem(
                 f"{self.path} is damaged, or of a newer version of this program: then run its deploy.py again. "
                 f"What runs goes on running. Else move the file away and run `koprogo deploy`: it starts afresh from "

@@ -30,9 +30,10 @@ compose*config*)
   labels='"labels": {{"koprogo.schema": "'$(/bin/cat "schema-$IMAGE_TAG" 2>/dev/null)'"}}'
   echo '{{"name": "production", "services": {{"backend": {{"image": "x/backend:'$IMAGE_TAG'", '$labels'}},'
   echo '"postgres": {{"image": "postgres:15"}}}}}}' ;;
-"image inspect --format {{{{.Id}}}} "*) /bin/cat "images/$(name "$5")" 2>/dev/null ;;
+"image inspect --format {{{{.Id}}}} "*)
+  test -e "images/$(name "$5")" || {{ echo 'No such image' >&2; exit 1; }}
+  echo "$(/bin/cat "images/$(name "$5")") null" ;;
 *RepoDigests*) echo '["x/backend@sha256:'$5'"]' ;;
-"image inspect"*) echo null ;;
 "pull --quiet x/backend@sha256:"*) echo "${{3#*sha256:}}" > "images/${{3#*sha256:}}" ;;
 "pull --quiet "*) test ! -e images/registry || {{ echo 'x: not found' >&2; exit 1; }}
   echo "i-$(name "$3")" > "images/$(name "$3")"; echo "i-$(name "$3")" > "images/i-$(name "$3")" ;;

@@ -146,6 +146,16 @@ def test_compose_config() -> None:
         compose.parse_config('{"name": "x", "services": {"backend": {"build": "."}}}')
 
 
+@pytest.mark.parametrize(("depth", "good"), [(99, True), (100, False), (900, False), (100_000, False)])
+def test_what_is_nested_without_end_is_a_wrong_compose_file(depth: int, *, good: bool) -> None:
+    text = f'{{"name": "x", "services": {{"a": {{"image": "b"}}}}, "x-deep": {"[" * depth}{"]" * depth}}}'
+    if good:
+        assert compose.parse_config(text).images == {"a": "b"}
+    else:
+        with pytest.raises(ValueError, match="more than 100 lists and mappings in one another"):
+            compose.parse_config(text)
+
+
 @pytest.mark.parametrize("services", ["{}", '{"backend": {"image": "x", "scale": 0}}'])
 def test_nothing_at_all_is_no_version_to_go_to(services: str) -> None:
     with pytest.raises(ValueError, match="no service that should have a container"):

@@ -10,7 +10,7 @@ from koprogo.config import Config
 from koprogo.deploys import mounted, wanted
 from koprogo.deploys.work import Work
 from koprogo.docker import routing
-from koprogo.docker.compose import Docker, Project
+from koprogo.docker.compose import Docker, ImageHere, Project
 from koprogo.runner import Runner
 from test_koprogo_git import Upstream, clone, git
 
@@ -36,8 +36,7 @@ def config(tmp_path: Path, upstream: Upstream) -> Config:
 
 @pytest.fixture(autouse=True)
 def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Docker, "image_config", lambda *_: {})
-    monkeypatch.setattr(Docker, "image_id", lambda *_: "sha256:1")
+    monkeypatch.setattr(Docker, "image", lambda *_: ImageHere("sha256:1", {}))
 
 
 def project(config: Config, config_text: str = "a") -> Project:

@@ -89,8 +89,8 @@ class Server(Bench):
             f"""case "$*" in
 ps*) echo 0123 ;;
 'container inspect'*) /bin/cat {self.config.state_dir}/inspected ;;
-*'image inspect'*postgres*) echo sha256:p ;;
-*'image inspect'*) echo sha256:2 ;;
+*'image inspect'*postgres*) echo sha256:p null ;;
+*'image inspect'*) echo sha256:2 null ;;
 *printenv*) echo koprogo ;;
 *zstd*) exit 127 ;;
 *--version) echo 'pg_dumpall (PostgreSQL) 15.18' ;;

@@ -182,9 +182,10 @@ def test_the_note_survives(tmp_path: Path) -> None:
     journal.clear(tmp_path)
     journal.clear(tmp_path)
     assert journal.load(tmp_path) is None
-    (tmp_path / "restore.json").write_text('{"step": "dreaming"}')
-    with pytest.raises(Problem, match="is damaged, so nobody knows how far a restore had come"):
-        journal.load(tmp_path)
+    for damaged in ('{"step": "dreaming"}', "[" * 100_000):
+        (tmp_path / "restore.json").write_text(damaged)
+        with pytest.raises(Problem, match="is damaged, so nobody knows how far a restore had come"):
+            journal.load(tmp_path)
 
 
 def test_what_each_step_may_have_touched() -> None:

@@ -10,7 +10,7 @@ import pytest
 from koprogo.deploys import rollout, switch, wanted
 from koprogo.deploys.gate import Before
 from koprogo.docker import compose, routing
-from koprogo.docker.compose import Project, memory_used
+from koprogo.docker.compose import ImageHere, Project, memory_used
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.runner import Result
@@ -42,14 +42,9 @@ class Docker:
         assert project == "koprogo"
         return list(self.containers_now)
 
-    def image_id(self, ref: str) -> str:
-        """An image is its name."""
-        return f"id of {ref}"
-
-    def image_config(self, ref: str) -> dict[str, object]:
-        """None has a health check of its own."""
-        assert ref
-        return {}
+    def image(self, ref: str) -> ImageHere:
+        """An image is its name, and has no health check of its own."""
+        return ImageHere(f"id of {ref}", {})
 
     def memory(self, container: str) -> int:
         """All take as much."""

@@ -107,7 +107,7 @@ _ENTRY = '{"id": "1", "commit": "a", "result": "deployed", "version": null, "at"
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "null", '{"deployed": 3}', '{"deployed": null}'),
+        *("", "{", "[]", "[" * 100_000, "null", '{"deployed": 3}', '{"deployed": null}'),
         _TYPED % (_BAD % ("null", "1"), ""),
         _TYPED % (_BAD % ('"x"', '"then"'), ""),
         _TYPED % ("", ', "hold": {"at": null, "reason": "x"}'),

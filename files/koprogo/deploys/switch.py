@@ -86,6 +86,8 @@ def _begin(work: Work, prepared: Prepared) -> None:
 
 def _ailing(work: Work, project: Project, before: Before) -> dict[str, bool]:
     """Return the services that are not well, and whether `project` leaves each as it is. Says so of those."""
+    if not before.ailing:
+        return {}
     ran = {(container.service, container.release) for container in work.docker.containers(project.name)}
     same = {target.service for target in wanted.targets(work, project) if (target.service, target.release) in ran}
     ailing = {service: service in same for service in before.ailing}

@@ -45,9 +45,10 @@ def targets(work: Work, project: Project) -> list[Target]:
     found = []
     for name in routing.order(project.services):
         spec = project.services[name]
-        why = routing.in_place(spec, work.docker.image_config(spec["image"]))
+        image = work.docker.image(spec["image"])
+        why = routing.in_place(spec, image.config if image else {})
         called = spec.get("container_name") or f"{project.name}-{name}-1"
-        release = routing.release(spec, work.docker.image_id(spec["image"]), project.given.get(name))
+        release = routing.release(spec, image.id if image else None, project.given.get(name))
         found.append(Target(name, called, spec, release, why))
     return found
 

@@ -18,6 +18,9 @@ from koprogo.runner import Result, Runner
 PULL_TIMEOUT = 900
 NO_COMPOSE = 125
 """With it docker ends that does not know a word of what it was told; Compose never does."""
+DEEPEST = 100
+"""Lists and mappings in one another; Python reads some 900, and Compose's own need 10."""
+TOO_DEEP = f"more than {DEEPEST} lists and mappings in one another"
 
 
 class Invalid(Lasting):
@@ -46,7 +49,11 @@ def parse_config(text: str) -> Project:
 
     Raises ValueError or KeyError when it is something else.
     """
-    data = json.loads(text)
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    _require_shallow(data)
     services: dict[str, Any] = data["services"]
     wanted = {name: spec for name, spec in (services or {}).items() if _replicas(spec) > 0}
     if not wanted:
@@ -57,9 +64,28 @@ def parse_config(text: str) -> Project:
     return Project(data["name"], {name: spec["image"] for name, spec in wanted.items()}, data)
 
 
+def _require_shallow(data: object) -> None:
+    """Raise ValueError for what can be read and might not be written again, that being done from further down."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
+        inner = (each.values() if isinstance(each, dict) else each if isinstance(each, list) else () for each in level)
+        level = [one for several in inner for one in several]
+
+
 def _replicas(spec: Mapping[str, Any]) -> int:
     replicas = (spec.get("deploy") or {}).get("replicas", spec.get("scale", 1))
     return int(replicas)
+
+
+@dataclass(frozen=True)
+class ImageHere:
+    """An image on this server, and what it says of its containers (`Healthcheck`, `Volumes`, …)."""
+
+    id: str
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -185,20 +211,19 @@ class Docker:
         result = self._run("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
         return memory_used(result.out) if result.ok else 0
 
-    def image_config(self, ref: str) -> Mapping[str, Any]:
-        """Return what an image says of its containers (`Healthcheck`, `Volumes`, …); {} if it is not here."""
-        result = self._run("image", "inspect", "--format", "{{json .Config}}", ref)
-        found: Mapping[str, Any] | None = json.loads(result.out) if result.ok else None
-        return found or {}
+    def image(self, ref: str) -> ImageHere | None:
+        """Return what `ref` means on this server now; None when it is not here. Raises Problem when nobody can tell."""
+        result = self._run("image", "inspect", "--format", "{{.Id}} {{json .Config}}", ref)
+        _require_server(f"docker image inspect {ref}", result)
+        if not result.ok:
+            return None
+        image_id, config = result.out.split(" ", 1)
+        return ImageHere(image_id, json.loads(config) or {})
 
     def image_id(self, ref: str) -> str | None:
-        """Return the ID of the image that `ref` means on this server now; None when it is not here.
-
-        Raises Problem when nobody can tell.
-        """
-        result = self._run("image", "inspect", "--format", "{{.Id}}", ref)
-        _require_server(f"docker image inspect {ref}", result)
-        return result.out.strip() if result.ok else None
+        """Return the ID of what `ref` means here; None when it is not here. Raises Problem when nobody can tell."""
+        image = self.image(ref)
+        return image.id if image else None
 
     def digest(self, image_id: str, ref: str) -> str | None:
         """Return `name@sha256:…` by which a registry would give this image again; None for one made here."""
