@@ -57,6 +57,18 @@ def test_a_command_does_what_it_is_called(
     done.assert_called_once_with(CONFIG, *arguments, **options)
 
 
+def test_what_it_writes_is_no_one_else_s_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.settings, "load", lambda: CONFIG)
+    monkeypatch.setattr(cli, "become_owner", lambda _: None)
+    _stand_in("status.run", 0, monkeypatch)
+    before = os.umask(0)
+    try:
+        assert cli.main(["status"]) == 0
+    finally:
+        after = os.umask(before)
+    assert after == 0o022
+
+
 def test_what_comes_home_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = _stand_in("backups.offsite.fetch", "20261122_020005", monkeypatch)
     restored = _stand_in("backups.restore.run", 0, monkeypatch)

@@ -107,6 +107,15 @@ def test_the_newest_commit_is_seen_before_it_is_here(
     assert not repository.is_ancestor(second, first)
 
 
+def test_names_that_others_give_to_commits_stay_with_them(
+    upstream: Upstream, repository: Repository, config: Config
+) -> None:
+    second = upstream.commit({"a": "1"})
+    upstream.git("tag", "v2")
+    assert repository.fetch() == second
+    assert git(config.checkout, "tag") == ""
+
+
 def test_a_rewritten_history_is_fetched_and_seen_as_such(upstream: Upstream, repository: Repository) -> None:
     second = upstream.commit({"a": "1"})
     assert repository.fetch() == second

@@ -14,7 +14,7 @@ from koprogo.docker.compose import Docker
 from koprogo.docker.containers import Container
 from koprogo.problem import Problem
 from koprogo.runner import Runner
-from koprogo.state import Deployed, Image, Probation, State, Store
+from koprogo.state import Attempt, Deployed, Image, Probation, State, Store
 from koprogo.web import Answer
 from koprogo_bench import Bench, Cut, told
 
@@ -384,6 +384,17 @@ def test_what_is_a_version_s_fault(
 def test_docker_that_does_not_answer_is_nobody_s_fault(bench: Bench) -> None:
     (bench.programs / "docker").write_text("#!/bin/sh\nexit 1\n")
     assert gate.Gate(bench.config, Docker(Runner())).still(RUNNING, SINCE) is None
+
+
+def test_what_was_known_before_it_went_live_is_known_on_the_way_back(bench: Bench, turn_bad: Turn) -> None:
+    (fourth,) = bench.deploys("Fourth")
+    assert bench.state.probation
+    bench.store.save(replace(bench.state, probation=replace(bench.state.probation, lenient=(URL,), dump="/d")))
+    seen: list[Attempt | None] = []
+    bench.while_rolling = lambda: seen.append(bench.state.attempt)
+    turn_bad(fourth)
+    assert bench.check() == 1
+    assert [(attempt.commit, attempt.lenient, attempt.dump) for attempt in seen if attempt] == [(fourth, (URL,), "/d")]
 
 
 def test_the_state_keeps_it(bench: Bench) -> None:

@@ -15,7 +15,21 @@ import pytest
 from koprogo import config, history, lock
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Result, Runner
-from koprogo.state import Attempt, Bad, Check, Deployed, Entry, Hold, Image, Outcome, Probation, State, Step, Store
+from koprogo.state import (
+    Attempt,
+    Bad,
+    Check,
+    Deployed,
+    Entry,
+    Hold,
+    Image,
+    Outcome,
+    Probation,
+    State,
+    Step,
+    Store,
+    write_durably,
+)
 
 FILES = Path(__file__).parents[2] / "files"
 GOOD: dict[str, Any] = {
@@ -118,6 +132,27 @@ def test_a_damaged_state_says_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     with pytest.raises(Problem, match="Else move the file away and run `koprogo deploy`"):
         Store(tmp_path).load()
+
+
+def test_what_is_written_is_on_the_disk_before_it_takes_its_place_and_the_place_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    brought, replace_by = os.fsync, Path.replace
+
+    def fsync(handle: int) -> None:
+        brought(handle)
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        seen.append(path.read_text() if path.is_file() else sorted(each.name for each in path.iterdir()))
+
+    def take(self: Path, target: Path) -> Path:
+        seen.append(f"to {target.name}")
+        return replace_by(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", take)
+    write_durably(tmp_path / "state.json", b"all of it", 0o640)
+    assert seen == ["all of it", "to state.json", ["state.json"]]
 
 
 def test_a_part_of_a_state_left_by_a_kill_does_not_count(tmp_path: Path) -> None:
