@@ -169,7 +169,7 @@ def _version(found: Report, data: dict[str, Any]) -> list[str]:
     if deployed is None:
         left = " What stands there was left: docker ps" if found.state.quarantine else ""
         return [f"Nothing was deployed successfully so far.{left}"]
-    word = "healthy" if data["healthy"] else "NOT HEALTHY"
+    word = "healthy" if data["healthy"] else "being replaced" if _being_replaced(found) else "NOT HEALTHY"
     lines = [f"{deployed.commit[:7]} ({deployed.tag}) runs since {log.stamp(deployed.since)}: {word}"]
     if by := _by(found):
         back = f"; koprogo rollback goes to {data['previous_commit'][:7]}" if data["previous_commit"] else ""
@@ -177,6 +177,15 @@ def _version(found: Report, data: dict[str, Any]) -> list[str]:
     if not data["settings_applied"]:
         lines.append("The settings differ from those it was started with: `koprogo deploy`.")
     return lines
+
+
+def _being_replaced(found: Report) -> bool:
+    """Whether nothing is wrong but that a deploy, which goes on, waits for what it has started."""
+    attempt, deployed = found.state.attempt, found.state.deployed
+    if not (found.at_work and attempt and attempt.step.touched and deployed and found.docker_trouble is None):
+        return False
+    failing = judge(found.containers, deployed.images).failing
+    return not failing and all(answer.trouble is None for answer in found.answers)
 
 
 def _alerts(data: Mapping[str, Any]) -> list[str]:
@@ -191,7 +200,8 @@ def _containers(containers: Sequence[Container], room: int) -> list[str]:
     if len(containers) > room:
         containers = sorted(containers, key=_is_well)
     shown = containers if len(containers) <= room else containers[: max(room - 1, 1)]
-    lines = [f"  {c.name:<19} {_state(c):<19} {diff.short(c.image_ref)}" for c in shown]
+    width = min(max([19, *(len(c.name) for c in shown)]), 30)
+    lines = [f"  {c.name:<{width}} {_state(c):<19} {diff.short(c.image_ref)}" for c in shown]
     rest = containers[len(shown) :]
     well = sum(map(_is_well, rest))
     return [*lines, *([f"  and {len(rest)} more, {well} of them well: koprogo status --json"] if rest else [])]

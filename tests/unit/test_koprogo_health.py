@@ -259,7 +259,28 @@ def test_the_screen_has_what_matters_and_fits() -> None:
     at_work = replace(found, at_work=True, next_check=None)
     text = status.screen(at_work, status.facts(at_work, settings_applied=False))
     assert "; one is at work\n" in text
+    assert text.splitlines()[0].endswith(": healthy")
     assert "bbbbbbb: started (backend)\n" in text
+
+
+def test_a_switch_that_goes_on_is_no_alarm() -> None:
+    second = replace(BACKEND, name="production-backend-2", health="starting")
+    state = replace(WELL.state, attempt=Attempt(BAD, Step.STARTED, NOW, service="backend"))
+    found = replace(WELL, containers=(BACKEND, second), state=state, at_work=True)
+
+    def word(of: Report) -> str:
+        return status.screen(of, status.facts(of, settings_applied=True)).splitlines()[0].rpartition(": ")[2]
+
+    assert word(found) == "being replaced"
+    assert not status.healthy(found)
+    assert word(replace(found, at_work=False)) == "NOT HEALTHY"
+    assert word(replace(found, docker_trouble="docker ps: no daemon")) == "NOT HEALTHY"
+    assert word(replace(found, answers=(Answer("https://koprogo.test", "HTTP 503"),))) == "NOT HEALTHY"
+    assert word(replace(found, containers=(replace(BACKEND, health="unhealthy"), second))) == "NOT HEALTHY"
+    waits = replace(state, attempt=Attempt(BAD, Step.FETCHED, NOW))
+    assert word(replace(found, state=waits)) == "NOT HEALTHY"
+    lines = status.screen(found, status.facts(found, settings_applied=True)).splitlines()
+    assert [line.index("running") for line in lines if "running (" in line] == [23, 23]
 
 
 def test_however_much_is_wrong_it_fits_on_a_screen() -> None:
