@@ -14,8 +14,8 @@ from koprogo.backups.retention import Backup, verified
 from koprogo.config import Config
 from koprogo.deploys import timer
 from koprogo.deploys.session import LOCK
-from koprogo.docker.compose import Docker
 from koprogo.docker.containers import Container
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Entry, State, Store

@@ -9,8 +9,9 @@ import pytest
 from koprogo import history
 from koprogo.backups import space
 from koprogo.deploys import decide, gate
-from koprogo.docker.compose import Docker, Project
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Image, Step

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from koprogo.docker import compose, routing
+from koprogo.docker import complaints, compose, engine, routing
 from koprogo.docker.containers import Container, Verdict, judge, parse
 
 BACKEND = Container(
@@ -173,7 +173,7 @@ def test_nothing_at_all_is_no_version_to_go_to(services: str) -> None:
     ],
 )
 def test_repository_name(ref: str, name: str) -> None:
-    assert compose.repository_name(ref) == name
+    assert engine.repository_name(ref) == name
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_repository_name(ref: str, name: str) -> None:
     ],
 )
 def test_an_image_that_is_not_built_is_told_from_a_registry_that_is_not_there(error: str, missing: bool) -> None:
-    assert compose.not_built_yet(error) is missing
+    assert complaints.not_built_yet(error) is missing
 
 
 @pytest.mark.parametrize(
@@ -211,4 +211,4 @@ def test_an_image_that_is_not_built_is_told_from_a_registry_that_is_not_there(er
     ],
 )
 def test_what_is_the_server_s_fault_and_no_commit_s(error: str, servers: bool) -> None:
-    assert compose.servers_fault(error) is servers
+    assert complaints.servers_fault(error) is servers

@@ -10,7 +10,8 @@ from koprogo.config import Config
 from koprogo.deploys import mounted, wanted
 from koprogo.deploys.work import Work
 from koprogo.docker import routing
-from koprogo.docker.compose import Docker, ImageHere, Project
+from koprogo.docker.compose import Project
+from koprogo.docker.engine import Docker, ImageHere
 from koprogo.runner import Runner
 from test_koprogo_git import Upstream, clone, git
 

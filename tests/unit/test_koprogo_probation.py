@@ -10,8 +10,8 @@ import pytest
 from koprogo import history
 from koprogo.config import Config
 from koprogo.deploys import gate, operate, work
-from koprogo.docker.compose import Docker
 from koprogo.docker.containers import Container
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Image, Probation, State, Store

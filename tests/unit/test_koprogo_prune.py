@@ -6,7 +6,7 @@ import pytest
 from koprogo import history
 from koprogo.deploys.work import Work
 from koprogo.docker import prune
-from koprogo.docker.compose import LocalImage
+from koprogo.docker.engine import LocalImage
 from koprogo.docker.prune import surplus
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Deployed, Entry, Image, Outcome, Probation, State, Step

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from koprogo.deploys import rollout, switch, wanted
 from koprogo.deploys.gate import Before
-from koprogo.docker import compose, routing
-from koprogo.docker.compose import ImageHere, Project, memory_used
+from koprogo.docker import engine, routing
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
+from koprogo.docker.engine import ImageHere, memory_used
 from koprogo.problem import Problem
 from koprogo.runner import Result
 from koprogo.state import Attempt, Step
@@ -394,7 +395,7 @@ def test_of_what_is_ill_it_is_noted_whether_a_commit_changes_it(
     ],
 )
 def test_docker_s_own_failures_are_no_verdict_on_a_version(code: int, error: str, said: str | None) -> None:
-    docker = compose.Docker(Answering(Result(code, "", error)))
+    docker = engine.Docker(Answering(Result(code, "", error)))
     if said is None:
         assert docker.up({}, env_file=Path("/app/.env"), timeout=1) == error
         return

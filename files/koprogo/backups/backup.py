@@ -11,7 +11,7 @@ from koprogo.backups import offsite as copies
 from koprogo.backups.backup_state import Run
 from koprogo.backups.retention import expired, verified
 from koprogo.config import Config
-from koprogo.docker.compose import Docker
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Store

@@ -12,7 +12,7 @@ from koprogo.backups import backup_state, parts, running_database, sets, space, 
 from koprogo.backups.backup_state import Run
 from koprogo.backups.sets import Set
 from koprogo.config import Config
-from koprogo.docker.compose import Docker
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import Store

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from koprogo.docker.compose import complaint
+from koprogo.docker.complaints import complaint
 from koprogo.journal import Exchange
 from koprogo.problem import Problem
 from koprogo.runner import Runner

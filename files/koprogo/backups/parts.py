@@ -13,8 +13,9 @@ from typing import Any
 from koprogo.backups import packing
 from koprogo.backups.dump import Other
 from koprogo.config import Config
-from koprogo.docker.compose import complaint, repository_name
+from koprogo.docker.complaints import complaint
 from koprogo.docker.containers import SERVICE_LABEL
+from koprogo.docker.engine import repository_name
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 

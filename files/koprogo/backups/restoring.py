@@ -24,7 +24,9 @@ from koprogo.deploys import predump
 from koprogo.deploys.apply import apply
 from koprogo.deploys.gate import restarts_of
 from koprogo.deploys.work import Work
-from koprogo.docker.compose import Compose, Project, complaint
+from koprogo.docker.complaints import complaint
+from koprogo.docker.compose import Compose, Project
+from koprogo.docker.engine import repository_name
 from koprogo.journal import Exchange, Journal, Step
 from koprogo.problem import Problem
 from koprogo.state import Deployed, write_durably
@@ -218,7 +220,7 @@ def _looked(work: Work, note: Journal) -> Journal:
 
 
 def _is_traefik(ref: str) -> bool:
-    return predump.repository_name(ref).rpartition("/")[2] == "traefik"
+    return repository_name(ref).rpartition("/")[2] == "traefik"
 
 
 def _stop(work: Work, note: Journal) -> Journal:

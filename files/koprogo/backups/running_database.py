@@ -5,8 +5,9 @@ from __future__ import annotations
 from koprogo.backups import dump, packing
 from koprogo.config import Config
 from koprogo.deploys.decide import tag_for
-from koprogo.docker.compose import Compose, Docker
+from koprogo.docker.compose import Compose
 from koprogo.docker.containers import Container
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from koprogo.state import State

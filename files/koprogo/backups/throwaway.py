@@ -24,7 +24,7 @@ from koprogo.backups import packing
 from koprogo.backups.content import Content
 from koprogo.backups.sets import Set
 from koprogo.deploys.wanted import available_memory
-from koprogo.docker.compose import complaint
+from koprogo.docker.complaints import complaint
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from koprogo.config import Config
-from koprogo.docker.compose import Docker, Project
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container, Verdict, judge
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem
 
 if TYPE_CHECKING:

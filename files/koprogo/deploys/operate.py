@@ -10,7 +10,7 @@ from koprogo.config import Config
 from koprogo.deploys import rollback, session
 from koprogo.deploys.recover import recover
 from koprogo.deploys.undo import restore_images
-from koprogo.docker.compose import Docker
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner
 from koprogo.state import Hold, Store

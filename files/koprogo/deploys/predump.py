@@ -10,8 +10,9 @@ from koprogo import log
 from koprogo.backups import backup_folder, dump, running_database
 from koprogo.backups.retention import Backup, verified
 from koprogo.deploys.work import Work
-from koprogo.docker.compose import Project, repository_name
+from koprogo.docker.compose import Project
 from koprogo.docker.containers import Container
+from koprogo.docker.engine import repository_name
 from koprogo.problem import Problem
 from koprogo.state import Step
 

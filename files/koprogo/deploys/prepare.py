@@ -16,7 +16,8 @@ from koprogo.deploys import decide, mounted, predump, verify, wanted
 from koprogo.deploys.git import Kind
 from koprogo.deploys.work import NotYet, Work, environment_hash
 from koprogo.docker import prune
-from koprogo.docker.compose import Compose, Invalid, Project, not_built_yet
+from koprogo.docker.complaints import not_built_yet
+from koprogo.docker.compose import Compose, Invalid, Project
 from koprogo.problem import Problem
 from koprogo.state import Step
 

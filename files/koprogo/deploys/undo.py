@@ -10,7 +10,8 @@ from koprogo.backups import space
 from koprogo.deploys import mounted, wanted
 from koprogo.deploys.starting import excused, start
 from koprogo.deploys.work import Work
-from koprogo.docker.compose import Project, not_built_yet
+from koprogo.docker.complaints import not_built_yet
+from koprogo.docker.compose import Project
 from koprogo.problem import Lasting, Problem
 from koprogo.state import Deployed, Step, write_durably
 

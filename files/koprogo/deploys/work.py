@@ -13,7 +13,7 @@ from koprogo import history
 from koprogo.config import Config
 from koprogo.deploys.gate import Gate
 from koprogo.deploys.git import Repository
-from koprogo.docker.compose import Docker
+from koprogo.docker.engine import Docker
 from koprogo.problem import Problem, one_line
 from koprogo.runner import Runner
 from koprogo.state import Attempt, Bad, State, Step, Store

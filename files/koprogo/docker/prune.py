@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from koprogo import history, log
 from koprogo.deploys import decide
 from koprogo.deploys.work import Work
-from koprogo.docker.compose import LocalImage, repository_name
+from koprogo.docker.engine import LocalImage, repository_name
 from koprogo.problem import Problem
 from koprogo.state import Deployed
 

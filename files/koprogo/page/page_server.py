@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from koprogo.docker.compose import complaint
+from koprogo.docker.complaints import complaint
 from koprogo.docker.containers import PROJECT_LABEL
 from koprogo.page.page_style import POLICY
 from koprogo.problem import Problem
