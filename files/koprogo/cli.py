@@ -26,7 +26,7 @@ longer for CI, and always says what came of it.
 
 Logs: this program writes lines with a time to standard output and standard error. Deploys write them to `log_file` too
 (/var/log/koprogo-gitops.log), whoever starts them; what koprogo-gitops.service prints is in the journal besides. The
-lines in /etc/cron.d/koprogo append theirs by `>> /var/log/koprogo-backup.log 2>&1` (and -health.log).
+lines in /etc/cron.d/koprogo append theirs to /var/log/koprogo-backup.log and -health.log.
 
 It works as the owner of its state directory: started by root, it reads its configuration, which is root's, and becomes
 that user before it does anything else, so that neither git nor a file of the application is ever handled with root's
@@ -161,17 +161,17 @@ def _health(options: argparse.Namespace, config: Config) -> int:
 
 
 def _offsite(options: argparse.Namespace, config: Config) -> int:
-    module = _module("backups.offsite")
+    copies, uploads, recovery = "backups.offsite", "backups.offsite_upload", "backups.recovery"
     if options.action == "fetch":
-        module.fetch(config, options.set)
+        _module(copies).fetch(config, options.set)
         return 0
     calls: dict[str, Callable[[], int]] = {
-        "list": lambda: module.show(config),
-        "upload": lambda: module.upload(config),
-        "check": lambda: module.check(config),
-        "setup": lambda: module.setup(config),
-        "recover": lambda: module.recover(config, options.set),
-        "finish": lambda: module.finish(config),
+        "list": lambda: _module(copies).show(config),
+        "upload": lambda: _module(uploads).upload(config),
+        "check": lambda: _module(copies).check(config),
+        "setup": lambda: _module(copies).setup(config),
+        "recover": lambda: _module(recovery).recover(config, options.set),
+        "finish": lambda: _module(recovery).finish(config),
     }
     return calls[options.action]()
 

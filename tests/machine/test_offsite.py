@@ -89,7 +89,7 @@ def failing(server: Server) -> str:
     assert remembered(server, "backup") == ""
     said = done.stderr.strip().splitlines()[-1]
     assert remembered(server, "upload") == said.partition(" PROBLEM ")[2]
-    assert said.endswith("The sets here are whole.")
+    assert said.endswith("What is here is as it was.")
     return said
 
 
@@ -188,6 +188,21 @@ def test_a_store_that_lies_is_found_out_the_same_night_and_mended(
     assert server.koprogo("offsite", "upload").returncode == 0
     assert remembered(server, "upload") == ""
     assert server.koprogo("offsite", "check").returncode == 0
+
+
+def test_tidying_keeps_the_newest_set_of_a_day_though_it_was_stored_first(
+    server: Server, world: World, tmp_path: Path
+) -> None:
+    # The oldest copy of all is kept in any case, for want of an older one.
+    assert server.koprogo("backup").returncode == 0
+    for _ in range(2):
+        assert server.koprogo("backup", "--no-offsite").returncode == 0
+    assert server.koprogo("offsite", "upload").returncode == 0
+    before = stored(server)
+    assert before[0] == newest(server)
+    tidied(server, world, tmp_path)
+    assert stored(server)[0] == newest(server)
+    assert len(stored(server)) < len(before)
 
 
 def test_a_full_store(server: Server, world: World) -> None:

@@ -19,7 +19,7 @@ plain, skip = [], 0
 for word in words:
     if skip:
         skip = 0
-    elif word in ("--option", "--host", "--tag", "--new-password-file", "--repository-version"):
+    elif word in ("--option", "--host", "--tag", "--time", "--new-password-file", "--repository-version"):
         skip = 1
     elif not word.startswith("--"):
         plain.append(word)

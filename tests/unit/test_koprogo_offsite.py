@@ -2,13 +2,15 @@
 
 import io
 import json
+import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import small_restic
-from koprogo.backups import backup_state, dump, offsite, offsite_store, sets
+from koprogo.backups import backup_state, dump, offsite, offsite_store, offsite_upload, recovery, sets
 from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -63,7 +65,7 @@ def stored(store: Path) -> list[str]:
 
 def test_the_newest_set_is_stored_first_and_those_that_are_missing_after_it(config: Config, store: Path) -> None:
     assert nights(config, 3) == ["postgres_20261122_020005", "postgres_20261123_020005", "postgres_20261124_020005"]
-    assert offsite.upload(config) == 0
+    assert offsite_upload.upload(config) == 0
     assert stored(store) == ["postgres_20261124_020005", "postgres_20261123_020005", "postgres_20261122_020005"]
     assert json.loads((config.state_dir / "offsite.json").read_text()) == {
         "postgres_20261124_020005": "snapshot-000",
@@ -77,9 +79,9 @@ def test_the_newest_set_is_stored_first_and_those_that_are_missing_after_it(conf
 
 def test_what_is_stored_and_was_read_back_is_not_read_again(config: Config, store: Path) -> None:
     nights(config, 1)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     before = calls(store, "dump")
-    offsite.upload(config)
+    offsite_upload.upload(config)
     assert len(before) == 2  # the dump and the manifest
     assert calls(store, "dump") == before
     assert len(calls(store, "backup")) == 1
@@ -87,9 +89,9 @@ def test_what_is_stored_and_was_read_back_is_not_read_again(config: Config, stor
 
 def test_a_forgotten_note_costs_reading_and_no_second_copy(config: Config, store: Path) -> None:
     nights(config, 1)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     (config.state_dir / "offsite.json").unlink()
-    offsite.upload(config)
+    offsite_upload.upload(config)
     assert len(calls(store, "backup")) == 1
     assert len(calls(store, "dump")) == 4
 
@@ -98,14 +100,14 @@ def test_what_comes_back_otherwise_does_not_count(config: Config, store: Path) -
     nights(config, 1)
     faults(store, cut=True)
     with pytest.raises(Problem, match=r"the store said that it had saved everything, .* is not what is here\."):
-        offsite.upload(config)
+        offsite_upload.upload(config)
     found = backup_state.load(config.state_dir)
     assert found.good_upload is None
     assert found.upload is not None
     assert found.upload.problem.startswith("No copy is off-site of postgres_20261122_020005: ")
     # it is stored again once the store is honest
     faults(store)
-    assert offsite.upload(config) == 0
+    assert offsite_upload.upload(config) == 0
     assert stored(store) == ["postgres_20261122_020005", "postgres_20261122_020005"]
 
 
@@ -115,12 +117,12 @@ def test_a_store_that_does_not_answer_is_given_up(config: Config, store: Path, m
     monkeypatch.setattr(offsite_store, "QUICK", 0.5)
     monkeypatch.setattr(offsite_store.Store.run, "__kwdefaults__", {"limit": 0.5, "folder": None})
     with pytest.raises(Problem, match="did not answer restic snapshots within 0 s"):
-        offsite.upload(config)
+        offsite_upload.upload(config)
 
 
 def test_secrets_travel_by_the_environment(config: Config, store: Path) -> None:
     nights(config, 1)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     said = (store.parent / "calls").read_text()
     password = (config.state_dir / "offsite-password").read_text().strip()
     assert len(password) == 64
@@ -130,7 +132,7 @@ def test_secrets_travel_by_the_environment(config: Config, store: Path) -> None:
 
 def test_a_set_comes_home_whole(config: Config, store: Path) -> None:
     (name,) = nights(config, 1)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     for file in config.backup_dir.iterdir():
         file.unlink()
     assert offsite.fetch(config, "") == "postgres_20261122_020005"
@@ -141,7 +143,7 @@ def test_a_set_comes_home_whole(config: Config, store: Path) -> None:
 
 def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Path) -> None:
     nights(config, 1)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     for file in config.backup_dir.iterdir():
         file.unlink()
     (copy,) = store.glob("snapshot-000/*.zst")
@@ -181,7 +183,7 @@ def test_a_new_server_gets_in_by_the_recovery_key(config: Config, store: Path) -
     assert setup(config) == 0
     assert len(list((store / "keys").iterdir())) == 3
     nights(config, 1)
-    assert offsite.upload(config) == 0
+    assert offsite_upload.upload(config) == 0
 
 
 def test_copies_of_somebody_else_are_left_alone(config: Config, store: Path) -> None:
@@ -194,26 +196,101 @@ def test_copies_of_somebody_else_are_left_alone(config: Config, store: Path) -> 
 
 def test_what_a_new_server_gets_stays_the_same(config: Config, store: Path) -> None:
     nights(config, 2)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     for file in (*config.backup_dir.iterdir(), config.state_dir / "offsite.json"):
         file.unlink()
     (config.state_dir / "state.json").unlink()
-    assert offsite.recover(config, "20261122_020005") == 0
+    assert recovery.recover(config, "20261122_020005") == 0
     assert [path.name for path in sets.dumps(config.backup_dir)] == ["postgres_20261122_020005.sql.zst"]
     # cut off, and run again without a name
-    assert offsite.recover(config, "") == 0
-    with pytest.raises(Problem, match="is getting the data of postgres_20261122_020005 already"):
-        offsite.recover(config, "20261123_020005")
+    assert recovery.recover(config, "") == 0
     # until it has them, nothing is stored: its empty database would be the newest set
     nights(config, 4)
-    offsite.upload(config)
+    offsite_upload.upload(config)
     assert len(calls(store, "backup")) == 2
+
+
+def test_a_damaged_copy_does_not_keep_a_lost_server_from_the_one_before(config: Config, store: Path) -> None:
+    nights(config, 2)
+    offsite_upload.upload(config)
+    for file in (*config.backup_dir.iterdir(), config.state_dir / "offsite.json"):
+        file.unlink()
+    (config.state_dir / "state.json").unlink()
+    (copy,) = store.glob("snapshot-000/*.zst")
+    copy.write_bytes(copy.read_bytes()[:-1])
+    with pytest.raises(Problem) as caught:
+        recovery.recover(config, "")
+    assert str(caught.value) == (
+        "postgres_20261123_020005 cannot be had from the store. What is stored is not what its manifest describes. "
+        "The one before it has to be named: postgres_20261122_020005 (make restore SET=postgres_20261122_020005)"
+    )
+    assert recovery.recover(config, "postgres_20261122_020005") == 0
+    assert recovery.recover(config, "") == 0
+    assert [path.name for path in sets.dumps(config.backup_dir)] == ["postgres_20261122_020005.sql.zst"]
+    path = config.state_dir / "recovery.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"done": 1.0}))
+    with pytest.raises(Problem, match=r"has the data of postgres_20261122_020005\. To replace them"):
+        recovery.recover(config, "20261123_020005")
+
+
+def test_what_is_damaged_here_is_taken_from_the_store(
+    config: Config, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (name,) = nights(config, 1)
+    offsite_upload.upload(config)
+    path = sets.find(config.backup_dir, name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    assert offsite.fetch(config, name) == name
+    assert path.read_bytes() == whole
+    assert f"{name} is here, and damaged; taking the stored one. " in capsys.readouterr().err
+    assert len(calls(store, "dump")) == 4
+
+
+def test_a_set_that_is_damaged_here_is_no_copy_and_keeps_no_other_from_being_one(config: Config, store: Path) -> None:
+    nights(config, 3)
+    path = sets.find(config.backup_dir, "20261123_020005")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(Problem) as caught:
+        offsite_upload.upload(config)
+    assert str(caught.value) == (
+        "Not stored off-site, being damaged here: postgres_20261123_020005.sql.zst is not what was written: its "
+        "SHA-256 is another."
+    )
+    assert stored(store) == ["postgres_20261124_020005", "postgres_20261122_020005"]
+    found = backup_state.load(config.state_dir)
+    assert found.upload is not None
+    assert found.upload.problem == str(caught.value)
+    assert found.good_upload is not None
+    assert found.good_upload.set == "postgres_20261124_020005"
+
+
+def test_copies_are_of_when_the_set_was_made_and_a_second_one_of_a_second_later(config: Config, store: Path) -> None:
+    nights(config, 2)
+    faults(store, cut=True)
+    with pytest.raises(Problem, match="gives it back otherwise"):
+        offsite_upload.upload(config)
+    faults(store)
+    offsite_upload.upload(config)
+    assert [re.findall(r"--tag (\S+) --time (\S+ \S+)", line) for line in calls(store, "backup")] == [
+        [("postgres_20261123_020005", "2026-11-23 02:00:05")],
+        [("postgres_20261123_020005", "2026-11-23 02:00:06")],
+        [("postgres_20261122_020005", "2026-11-22 02:00:05")],
+    ]
+
+
+def test_since_when_copies_are_possible(config: Config, server: Config) -> None:
+    assert offsite.since(server) is None
+    os.utime(config.state_dir / "offsite-ready.json", (5, 7))
+    assert offsite.since(config) == 7.0
+    (config.state_dir / "offsite-ready.json").unlink()
+    assert offsite.since(config) == 0.0
 
 
 def test_a_server_with_data_of_its_own_is_left_alone(config: Config) -> None:
     (config.state_dir / "state.json").write_text("{}")
     with pytest.raises(Problem, match="has data of its own"):
-        offsite.recover(config, "")
+        recovery.recover(config, "")
 
 
 def test_without_a_place_it_says_what_to_set(server: Config) -> None:

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 from koprogo import lock, log
-from koprogo.backups import backup_folder, backup_state, dump, parts, running_database, sets
-from koprogo.backups import offsite as copies
+from koprogo.backups import backup_folder, backup_state, dump, offsite_upload, parts, running_database, sets
 from koprogo.backups.backup_state import Run
 from koprogo.backups.retention import expired, verified
 from koprogo.config import Config
@@ -38,7 +37,7 @@ def run(config: Config, *, offsite: bool = True) -> int:
     log.say(f"Backup {path} ({size:.1f} MB) written and verified; {left} kept.")
     if offsite and config.offsite_file is not None:
         # After the lock: a slow store must not keep anybody from restoring.
-        copies.upload(config)
+        offsite_upload.upload(config)
     return 0
 
 
@@ -51,11 +50,8 @@ def verify(config: Config, name: str) -> int:
 
 
 def _note(config: Config, began: float, path: Path | None, problem: str) -> None:
-    name = dump.stem(path.name) if path else ""
-    try:
-        backup_state.note(config.state_dir, "backup", Run(time.time(), time.monotonic() - began, name, problem))
-    except Problem as unwritten:
-        log.complain(str(unwritten))
+    run = Run(time.time(), time.monotonic() - began, dump.stem(path.name) if path else "", problem)
+    backup_state.note_if_possible(config.state_dir, "backup", run)
 
 
 def _make(config: Config) -> Path:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from koprogo import lock
+from koprogo import lock, log
+from koprogo.problem import Problem
 from koprogo.state import write_durably
 
 FILE = "backup.json"
@@ -63,6 +64,14 @@ def note(state_dir: Path, kind: str, run: Run) -> None:
         state = dataclasses.replace(load(state_dir), **changes)
         text = json.dumps(dataclasses.asdict(state), indent=1) + "\n"
         write_durably(state_dir / FILE, text.encode(), 0o640)
+
+
+def note_if_possible(state_dir: Path, kind: str, run: Run) -> None:
+    """Do the same; where nothing can be written, that is a line."""
+    try:
+        note(state_dir, kind, run)
+    except Problem as unwritten:
+        log.complain(str(unwritten))
 
 
 def _run(data: dict[str, Any]) -> Run:

@@ -20,20 +20,14 @@ from koprogo import lock, log
 from koprogo.backups import backup_folder, backup_state, dump, offsite_store, sets, space
 from koprogo.backups.backup_state import Run
 from koprogo.backups.offsite_store import NoRepository, Store
-from koprogo.backups.retention import verified
 from koprogo.backups.sets import Set
 from koprogo.config import Config
 from koprogo.problem import Problem
-from koprogo.state import FILE as STATE
 from koprogo.state import sync_directory, write_durably
 
 LOCK = "offsite.lock"
-VERIFIED = "offsite.json"
-"""In the state directory: the sets that were read back from the store, and the snapshots that they are in."""
 READY = "offsite-ready.json"
 """In the state directory: the repository that this server's key and the recovery key open. No secrets."""
-RECOVERY = "recovery.json"
-"""In the state directory of a server that takes the place of a lost one: the set that it shall have."""
 PATIENCE = 1800.0
 """Seconds that a store gets at least for one set, or one file of it: restic tries again for 15 minutes by itself."""
 SLOWEST = 50_000
@@ -47,59 +41,33 @@ MANIFEST_LIMIT = 1 << 24
 _SET = re.compile(r"postgres_\d{8}_\d{6}")
 
 
-def upload(config: Config) -> int:
-    """Store the sets of the night that are not stored so far, and read them back; returns the exit code.
-
-    Raises Problem, which is remembered too; the sets here are as good as before.
-    """
-    if (pending := _recovery(config)) and "done" not in pending:
-        log.say(f"Nothing is stored off-site: this server still has to get the data of {pending['set']}.")
-        return 0
-    began, name = time.monotonic(), ""
-    try:
-        with _alone(config) as store:
-            store.unlock()
-            stored = {_name_of(each): str(each["id"]) for each in store.snapshots()}
-            here = [sets.read(each.path) for each in verified(config.backup_dir)]
-            before = _json(config.state_dir / VERIFIED)
-            good = {each.name: before[each.name] for each in here if before.get(each.name) in stored.values()}
-            for found in reversed(here):
-                if found.name not in good:
-                    name = found.name
-                    good[name] = _store(store, found, stored.get(name))
-                    write_durably(config.state_dir / VERIFIED, json.dumps(good, indent=1).encode(), 0o640)
-                    log.say(f"Stored {name} off-site and read it back ({time.monotonic() - began:.0f} s).")
-    except (Problem, OSError) as error:
-        problem = Problem(f"No copy is off-site of {name or 'the newest set'}: {error} The sets here are whole.")
-        _note(config, "upload", Run(time.time(), time.monotonic() - began, name, str(problem)))
-        raise problem from None
-    newest = here[-1].name if here else ""
-    _note(config, "upload", Run(time.time(), time.monotonic() - began, newest))
-    return 0
-
-
 def check(config: Config) -> int:
     """Let restic check what is stored, an eighth of all data with it; returns the exit code. Raises Problem."""
     began = time.monotonic()
     share = int(time.time() // WEEK) % SHARES + 1
+
+    def note(problem: str = "") -> None:
+        run = Run(time.time(), time.monotonic() - began, problem=problem)
+        backup_state.note_if_possible(config.state_dir, "offsite_check", run)
+
     try:
-        with _alone(config) as store:
+        with alone(config) as store:
             store.unlock()
             store.run("check", f"--read-data-subset={share}/{SHARES}", limit=CHECK_LIMIT)
     except Problem as problem:
-        _note(config, "offsite_check", Run(time.time(), time.monotonic() - began, "", str(problem)))
+        note(str(problem))
         raise Problem(f"What is stored off-site is not whole, or cannot be read: {problem}") from None
-    _note(config, "offsite_check", Run(time.time(), time.monotonic() - began))
+    note()
     log.say(f"What is stored off-site is whole; part {share} of {SHARES} of the data was read.")
     return 0
 
 
 def show(config: Config) -> int:
     """List the sets that are stored, the newest first; returns the exit code."""
-    with _alone(config) as store:
-        found = sorted(store.snapshots(), key=_name_of, reverse=True)
-    for each in found:
-        print(f"{_name_of(each)}  stored {str(each['time'])[:16].replace('T', ' ')} UTC")
+    with alone(config) as store:
+        found = sorted(stored_sets(store), reverse=True)
+    for name in found:
+        print(name)
     if not found:
         log.say("Nothing is stored off-site.")
     return 0
@@ -107,9 +75,15 @@ def show(config: Config) -> int:
 
 def fetch(config: Config, name: str) -> str:
     """Bring a stored set here, the newest if none is named, and verify it; returns its name. Raises Problem."""
-    with _alone(config) as store, _no_backup(config):
-        wanted = _choose(store, name)
-        found = _bring(config, store, *wanted)
+    with alone(config) as store, _no_backup(config):
+        stored = stored_sets(store)
+        wanted = choose(stored, name)
+        try:
+            found = _bring(config, store, wanted, stored[wanted][-1])
+        except Problem as problem:
+            older = max((each for each in stored if each < wanted), default="")
+            hint = f" The one before it has to be named: {older} (make restore SET={older})" if older else ""
+            raise Problem(f"{wanted} cannot be had from the store. {problem}{hint}") from None
     log.say(f"{found.described()} is here and whole.")
     return found.name
 
@@ -123,7 +97,7 @@ def setup(config: Config) -> int:
         recovery = str(json.load(sys.stdin)["recovery"])
     except (ValueError, KeyError, TypeError):
         raise Problem('Standard input has to be {"recovery": "…"}; deploy.py does this.') from None
-    with _alone(config) as own:
+    with alone(config) as own:
         theirs = own.with_password(recovery)
         try:
             if own.is_open():
@@ -152,89 +126,35 @@ def fingerprint(recovery: str) -> str:
     return hashlib.sha256(recovery.encode()).hexdigest()
 
 
-def recover(config: Config, name: str) -> int:
-    """Bring the set here that this new server shall have, the newest if none is named; returns the exit code.
+def since(config: Config) -> float | None:
+    """Return since when this server is able to store copies, in seconds since 1970; None where none are wanted.
 
-    Which set that is stays the same from the first call on. Raises Problem where the server has data of its own.
+    Where that never came to be: since 1970.
     """
-    pending = _recovery(config)
-    if pending is None:
-        if (config.state_dir / STATE).exists():
-            raise Problem("This server has data of its own. To replace them: koprogo restore --from-offsite")
-        with _alone(config) as store:
-            chosen, _ = _choose(store, name)
-        pending = {"set": chosen, "begun": time.time()}
-        write_durably(config.state_dir / RECOVERY, json.dumps(pending).encode(), 0o640)
-    elif name and f"postgres_{_bare(name)}" != pending["set"]:
-        raise Problem(f"This server is getting the data of {pending['set']} already.")
-    if "done" in pending:
-        log.say(f"This server has the data of {pending['set']} already.")
-    else:
-        fetch(config, pending["set"])
-    return 0
-
-
-def finish(config: Config) -> int:
-    """Restore the set that `recover` brought, once; returns the exit code. Raises Problem."""
-    from koprogo.backups import restore  # noqa: PLC0415 - and with it nearly everything else
-
-    pending = _recovery(config)
-    if pending is None:
-        raise Problem("Nothing is to be recovered here. First: koprogo offsite recover")
-    name, last = pending["set"], backup_state.load(config.state_dir).good_restore
-    if "done" in pending:
-        log.say(f"This server has the data of {name} already.")
-        return 0
-    if not (last and last.set == name and last.at > pending["begun"]):
-        restore.run(config, name, files=True, yes=True)
-    write_durably(config.state_dir / RECOVERY, json.dumps({**pending, "done": time.time()}).encode(), 0o640)
-    return 0
-
-
-def _store(store: Store, found: Set, there: str | None) -> str:
-    """Store a set, unless a snapshot of it is there that can be read back, and read it back; returns the snapshot."""
-    files = [*(part.path for part in found.parts), dump.manifest_of(found.dump)]
-    if there is not None:
-        try:
-            _read_back(store, there, files)
-            return there
-        except Problem as problem:
-            log.complain(f"{found.name} is stored, and not as it is here; storing it again. {problem}")
-    snapshot = store.save(found.dump.parent, [path.name for path in files], found.name, _limit(found.size))
+    if config.offsite_file is None:
+        return None
     try:
-        _read_back(store, snapshot, files)
-    except Problem as problem:
-        raise Problem(
-            f"the store said that it had saved everything, and gives it back otherwise. {problem} If it stays so, from "
-            f"the operator's machine: make offsite-tidy."
-        ) from None
-    return snapshot
+        return (config.state_dir / READY).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
-def _read_back(store: Store, snapshot: str, files: list[Path]) -> None:
-    for path in files:
-        _compare(store, snapshot, path)
+def stored_sets(store: Store) -> dict[str, list[str]]:
+    """Return the snapshots of each set that is stored, the last one last."""
+    found: dict[str, list[str]] = {}
+    for each in store.snapshots():
+        if name := _name_of(each):
+            found.setdefault(name, []).append(str(each["id"]))
+    return found
 
 
-def _compare(store: Store, snapshot: str, path: Path) -> None:
-    ours, theirs = hashlib.sha256(), hashlib.sha256()
-    with store.read(snapshot, path.name, _limit(path.stat().st_size)) as pieces, path.open("rb") as file:
-        for piece in pieces:
-            theirs.update(piece)
-            ours.update(file.read(len(piece)))
-        more = file.read(1)
-    if more or ours.digest() != theirs.digest():
-        raise Problem(f"{path.name} is not what is here.")
-
-
-def _choose(store: Store, name: str) -> tuple[str, str]:
-    """Return name and snapshot of the set that somebody means; "" is the newest one."""
-    stored = {_name_of(each): str(each["id"]) for each in store.snapshots()}
-    wanted = f"postgres_{_bare(name)}" if name else max(stored, default="")
+def choose(stored: Mapping[str, list[str]], name: str) -> str:
+    """Return the name of the set that somebody means; "" is the newest one."""
+    wanted = f"postgres_{bare(name)}" if name else max(stored, default="")
     if wanted not in stored:
         there = ", ".join(sorted(stored, reverse=True)[: sets.NAMED]) or "nothing"
         raise Problem(f"No such set is stored off-site: {name or 'the newest'}. There is: {there}")
-    return wanted, stored[wanted]
+    return wanted
 
 
 def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
@@ -242,7 +162,10 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
     directory = config.backup_dir
     for path in sets.dumps(directory):
         if dump.stem(path.name) == name:
-            return sets.verify(sets.read(path))
+            try:
+                return sets.verify(sets.read(path))
+            except Problem as problem:
+                log.complain(f"{name} is here, and damaged; taking the stored one. {problem}")
     with store.read(snapshot, f"{name}.json", PATIENCE) as pieces:
         text = b"".join(pieces)[:MANIFEST_LIMIT]
     hashes = _files(name, text)
@@ -251,7 +174,7 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         for file, (size, digest) in hashes.items():
-            with store.read(snapshot, file, _limit(size)) as pieces:
+            with store.read(snapshot, file, limit(size)) as pieces:
                 _write(pieces, partial[file], digest)
         # The dump gets its name last, which makes a set.
         first, *others = hashes
@@ -281,7 +204,8 @@ def _files(name: str, manifest: bytes) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _limit(size: int) -> float:
+def limit(size: int) -> float:
+    """Return how many seconds the store gets for so many bytes."""
     return PATIENCE + size / SLOWEST
 
 
@@ -307,7 +231,7 @@ def _require_room(directory: Path, size: int) -> None:
 
 
 @contextmanager
-def _alone(config: Config) -> Iterator[Store]:
+def alone(config: Config) -> Iterator[Store]:
     """The store, for one run at a time. Raises Problem where none is set, or another run is at it."""
     there = offsite_store.place(config)
     if there is None:
@@ -333,24 +257,15 @@ def _name_of(snapshot: Mapping[str, Any]) -> str:
     return tags[0] if tags else ""
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """Return the date and time that a set is called by, of whatever somebody typed."""
     return dump.stem(name.rpartition("/")[2]).removeprefix("postgres_").removesuffix(".json")
 
 
-def _recovery(config: Config) -> dict[str, Any] | None:
-    return _json(config.state_dir / RECOVERY) or None
-
-
-def _json(path: Path) -> dict[str, Any]:
+def remembered(path: Path) -> dict[str, Any]:
+    """Return what a file of JSON holds; nothing, if it is not there or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _note(config: Config, kind: str, run: Run) -> None:
-    try:
-        backup_state.note(config.state_dir, kind, run)
-    except Problem as unwritten:
-        log.complain(str(unwritten))

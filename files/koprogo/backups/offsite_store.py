@@ -117,9 +117,10 @@ class Store:
         found = json.loads(self.run("snapshots", "--json", "--no-lock") or "null") or []
         return sorted(found, key=lambda each: str(each["time"]))
 
-    def save(self, folder: Path, names: Sequence[str], tag: str, limit: float) -> str:
-        """Store these files of a folder under a tag; returns the snapshot."""
-        said = self.run("backup", "--json", "--host", HOST, "--tag", tag, "--", *names, limit=limit, folder=folder)
+    def save(self, folder: Path, names: Sequence[str], tag: str, made: str, limit: float) -> str:
+        """Store these files of a folder under a tag, as of `made` (`YYYY-MM-DD hh:mm:ss`); returns the snapshot."""
+        options = ["--json", "--host", HOST, "--tag", tag, "--time", made]
+        said = self.run("backup", *options, "--", *names, limit=limit, folder=folder)
         try:
             return str(json.loads(said.splitlines()[-1])["snapshot_id"])
         except (ValueError, KeyError, IndexError):

@@ -131,8 +131,8 @@ def newest_good(backup_dir: Path) -> tuple[Set, list[str]]:
     raise Problem(" ".join(["There is no set that is whole.", *troubles[:3]]))
 
 
-def verify(found: Set) -> Set:
-    """Read all of a set, and return it; raises Problem when a part is missing or not what the manifest describes."""
+def require_unchanged(found: Set) -> None:
+    """Raise Problem when a part of a set is missing or not what the manifest describes."""
     for part in found.parts:
         try:
             size = part.path.stat().st_size
@@ -142,6 +142,12 @@ def verify(found: Set) -> Set:
                 raise Problem(f"{part.path.name} is not what was written: its SHA-256 is another.")
         except OSError as error:
             raise Problem(f"{part.path}: {error.strerror}.") from None
+
+
+def verify(found: Set) -> Set:
+    """Read all of a set, and return it; raises Problem when a part is damaged, or no backup."""
+    require_unchanged(found)
+    for part in found.parts:
         if part.kind == "volume":
             for _ in packing.unpack(part.path):
                 pass
