@@ -16,6 +16,9 @@ from koprogo.deploys.work import Work
 from koprogo.journal import Exchange, Journal, Step
 from koprogo.problem import Problem
 from koprogo.runner import Runner
+from koprogo.state import Attempt
+from koprogo.state import Step as StepOfDeploy
+from koprogo_bench import Bench
 from test_koprogo_backup import server
 from test_koprogo_set import REAL, with_files, write
 
@@ -254,3 +257,46 @@ def test_what_was_cut_off_is_undone_before_anything_else(
         "start writing",
     ]  # fmt: skip
     assert "To begin again: koprogo restore postgres_20261122_020005" in capsys.readouterr().out
+
+
+def test_settings_are_restored_only_where_a_deploy_could_apply_them(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{bench.programs}:/usr/bin:/bin")
+    found = with_files(tmp_path / "sets")
+    (bench.config.checkout / "README").write_text("edited")
+    with pytest.raises(Problem, match="README"):
+        restoring.begin(work(bench.config), found, files=True)
+    assert journal.load(bench.config.state_dir) is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "started", "left"),
+    [
+        (None, True, False),
+        (Attempt("c" * 40, StepOfDeploy.PULLED, 1.0), True, True),
+        (Attempt("c" * 40, StepOfDeploy.SWITCHED, 1.0), False, False),
+    ],
+)
+def test_an_application_whose_settings_are_refused_is_started_as_it_was(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, attempt: Attempt | None, *, started: bool, left: bool
+) -> None:
+    begun: list[tuple[str, ...]] = []
+
+    def refuse(work: Work, _: str) -> None:
+        work.save(attempt=attempt)
+        raise Problem("the registry is down.")
+
+    monkeypatch.setattr(restoring, "apply", refuse)
+    monkeypatch.setattr(restoring, "_start", lambda _, names: begun.append(names))
+    note = dataclasses.replace(NOTE, step=Step.WRITING)
+    journal.save(bench.config.state_dir, note)
+    said = (
+        "The data and the .env of postgres_20261122_020005 are in place, and the containers were started with the .env "
+        "of before: the registry is down. Then: koprogo deploy"
+    )
+    with pytest.raises(Problem) as caught:
+        restoring._start_all(work(bench.config), note)
+    assert str(caught.value) == (said if started else "the registry is down.")
+    assert begun == ([("koprogo-postgres", "koprogo-backend")] if started else [])
+    assert (journal.load(bench.config.state_dir) is not None) == left

@@ -23,6 +23,7 @@ from koprogo.backups.throwaway import Recipe
 from koprogo.deploys import predump
 from koprogo.deploys.apply import apply
 from koprogo.deploys.gate import restarts_of
+from koprogo.deploys.prepare import refuse_surprises
 from koprogo.deploys.work import Work
 from koprogo.docker.complaints import complaint
 from koprogo.docker.compose import Compose, Project
@@ -42,6 +43,8 @@ DATABASE_GRACE = 120
 def begin(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
     """Look at everything that a restore needs, and note that it begins. Raises Problem; nothing was touched then."""
     deployed = deployed_version(work)
+    if files:
+        refuse_surprises(work, deployed.commit)
     containers = [c for c in work.docker.containers(deployed.project) if c.service == work.config.database_service]
     if not containers:
         raise Problem(f"The database ({work.config.database_service}) has no container. First: koprogo deploy")
@@ -284,7 +287,7 @@ def _start_all(work: Work, note: Journal) -> None:
     """Start everything else, and see it healthy. What was restored stays in place, whatever comes of that."""
     deployed = deployed_version(work)
     if note.files:
-        _apply_settings(work, deployed)
+        _apply_settings(work, note, deployed)
         return
     _start(work, [note.database])
     trouble = _start_others(work, note)
@@ -297,10 +300,21 @@ def _start_all(work: Work, note: Journal) -> None:
         )
 
 
-def _apply_settings(work: Work, deployed: Deployed) -> None:
-    """Make the containers anew by the restored .env: as a deploy of the version that runs does it."""
+def _apply_settings(work: Work, note: Journal, deployed: Deployed) -> None:
+    """Make the containers anew by the restored .env: as a deploy of the version that runs does it.
+
+    Where that is refused, they are started as they were: nobody is served by an application that stands still.
+    """
     try:
         apply(work, deployed.commit)
+    except Problem as problem:
+        if work.state.attempt is not None and work.state.attempt.step.touched:
+            raise
+        _start(work, (note.database, *note.running))
+        raise Problem(
+            f"The data and the .env of {dump.stem(Path(note.dump).name)} are in place, and the containers were started "
+            f"with the .env of before: {problem} Then: koprogo deploy"
+        ) from None
     finally:
         # A deploy that was begun is brought to its end by the next check, without this note.
         if work.state.attempt is None or work.state.attempt.step.touched:
