@@ -174,6 +174,22 @@ def test_every_channel_is_tried_on_demand_and_a_check_is_a_sign_of_life(server: 
         put(server, CHANNELS)
 
 
+def test_a_webhook_that_is_wrong_is_told_by_mail_until_it_is_right(server: Server) -> None:
+    trouble = "alerts do not arrive by webhook at hooks.sandbox.test: hooks.sandbox.test answers HTTP 403"
+    line = f"{trouble}; see `koprogo health --test-alert`"
+    before = len(mails(server))
+    put(server, CHANNELS | {"webhook": "https://hooks.sandbox.test/hooks/alerts?key=wrong"})
+    try:
+        assert server.koprogo("health", "--test-alert").returncode == 1
+        assert [line in server.koprogo("health").stderr for _ in range(2)] == [True, True]
+    finally:
+        put(server, CHANNELS)
+    assert server.koprogo("health", "--test-alert").returncode == 0
+    assert check(server, 2) == [f"[koprogo.test] over: {line}"]
+    subjects = [str(mail["Subject"]) for mail in mails(server)[before:]]
+    assert subjects[:3] == ["[koprogo.test] this is a test", f"[koprogo.test] {line}", "[koprogo.test] this is a test"]
+
+
 def test_health_for_programs(server: Server) -> None:
     found = json.loads(server.koprogo("health", "--json").stdout)
     assert set(found) == {"at", "healthy", "troubles", "alerts", "answers", "disk_used", "machine"}

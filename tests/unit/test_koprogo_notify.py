@@ -10,7 +10,7 @@ from koprogo import config as configuration
 from koprogo.alerts import notify, outbox
 from koprogo.alerts.channels import Channels, Message
 from koprogo.config import Config, Limits
-from koprogo.health import stuck
+from koprogo.health import stuck, troubles
 from koprogo.problem import Problem
 from koprogo.state import Check, Deployed, Entry, Outcome, State
 
@@ -132,6 +132,37 @@ def test_a_message_that_arrives_by_one_way_has_arrived(tmp_path: Path, monkeypat
     ):
         monkeypatch.setattr(notify, "send", lambda _there, _message, results=results: results)
         assert notify.tell(there, [message]) is arrived
+
+
+def test_a_way_that_does_not_work_while_another_does_is_known_until_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = config(tmp_path, json.dumps({"server": "koprogo.test"}))
+    monkeypatch.setattr(Channels, "ways", {"mail": print, "webhook at h": print})
+    message = Message("aaaaaaa is live", "", good=True, at=AT)
+    known: dict[str, str] = {}
+    for mail, webhook, known in (
+        (None, None, {}),
+        ("refused", "HTTP 500", {}),  # the server itself may be cut off
+        (None, "HTTP 404", {"webhook at h": "HTTP 404"}),
+        ("refused", "HTTP 500", {"webhook at h": "HTTP 404"}),
+        ("refused", None, {"mail": "refused"}),
+        (None, None, {}),
+        (None, "HTTP 410", {"webhook at h": "HTTP 410"}),
+    ):
+        results = {"mail": mail, "webhook at h": webhook}
+        monkeypatch.setattr(notify, "send", lambda _there, _message, results=results: results)
+        notify.tell(there, [message])
+        assert notify.broken(there) == known
+    assert [trouble.text for trouble in troubles.of_alerts(known)] == [
+        "alerts do not arrive by webhook at h: HTTP 410; see `koprogo health --test-alert`"
+    ]
+    monkeypatch.setattr(Channels, "ways", {"mail": print})
+    assert notify.broken(there) == {}
+    monkeypatch.setattr(Channels, "ways", {"mail": print, "webhook at h": print})
+    monkeypatch.setattr(notify, "send", lambda *_: {"mail": None, "webhook at h": None})
+    assert notify.test(there) == 0
+    assert notify.broken(there) == {}
 
 
 def test_a_way_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

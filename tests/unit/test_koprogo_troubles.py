@@ -54,18 +54,26 @@ def test_what_is_wrong_with_backups() -> None:
     good, bad = Run(NOW - 86400, 5.0, "postgres_1"), Run(NOW - 60, 5.0, "postgres_2", "pg_dumpall failed")
     well = BackupState(backup=good, good_backup=good, drill=good, good_drill=good)
 
-    def said(runs: BackupState, offsite: bool = False) -> list[str]:
-        return texts(troubles.of_backups(replace(FOUND, runs=runs), offsite=offsite))
+    def said(runs: BackupState, since: float | None = None) -> list[str]:
+        return texts(troubles.of_backups(replace(FOUND, runs=runs), since))
 
     assert said(well) == []
     assert said(replace(well, backup=bad)) == ["the last backup failed: pg_dumpall failed"]
     assert said(replace(well, drill=bad)) == ["the drill failed: pg_dumpall failed"]
     old = replace(good, at=NOW - 9 * 86400)
     assert [text[:41] for text in said(replace(well, good_drill=old))] == ["no backup was restored in a drill since 2"]
-    assert [text[:48] for text in said(well, offsite=True)] == ["the copies elsewhere were not checked since 2026"]
-    copied = replace(well, upload=bad, good_offsite_check=good, offsite_check=good)
-    assert said(copied, offsite=True) == ["no copy elsewhere: pg_dumpall failed"]
-    assert said(replace(copied, offsite_check=bad), offsite=True) == [
+    assert [text.partition("-")[0] for text in said(well, 0)] == [
+        "nothing was stored elsewhere since 2026",
+        "the copies elsewhere were not checked since 2026",
+    ]
+    # Set up a day ago on a server that is older than that: nothing is late.
+    assert said(well, NOW - 86400) == []
+    copied = replace(well, upload=bad, good_upload=good, good_offsite_check=good, offsite_check=good)
+    assert said(copied, 0) == ["no copy elsewhere: pg_dumpall failed"]
+    stopped = replace(copied, upload=good, good_upload=replace(good, at=NOW - 2 * 86400 - 1))
+    assert [text[:37] for text in said(stopped, NOW - 60)] == ["nothing was stored elsewhere since 20"]
+    assert said(replace(stopped, good_upload=replace(good, at=NOW - 2 * 86400)), 0) == []
+    assert said(replace(copied, offsite_check=bad), 0) == [
         "no copy elsewhere: pg_dumpall failed",
         "the copies elsewhere: pg_dumpall failed",
     ]

@@ -16,6 +16,7 @@ import test_settings
 from pydantic import SecretStr
 from test_settings import load
 
+from facts import layout
 from facts.on_server import environment as env
 from facts.on_server import system
 from facts.server import Environment, State
@@ -343,15 +344,29 @@ def test_the_timer_is_started_and_never_the_service() -> None:
 
 
 def test_the_hours_of_cron() -> None:
-    log = "/var/log/koprogo"
-    assert schedule.crontab(offsite=False).splitlines()[4:] == [
-        f"0 2 * * * koprogo /usr/local/bin/koprogo backup >> {log}-backup.log 2>&1",
-        f"30 3 * * 0 koprogo /usr/local/bin/koprogo drill >> {log}-backup.log 2>&1",
-        f"*/5 * * * * koprogo /usr/local/bin/koprogo health >> {log}-health.log 2>&1",
+    log = "2>&1 | tee -a /var/log/koprogo"
+    assert schedule.crontab(offsite=False).splitlines()[5:] == [
+        f"0 2 * * * koprogo /usr/local/bin/koprogo backup {log}-backup.log > /dev/null",
+        f"30 3 * * 0 koprogo /usr/local/bin/koprogo drill {log}-backup.log > /dev/null",
+        f"*/5 * * * * koprogo /usr/local/bin/koprogo health {log}-health.log > /dev/null",
     ]
     assert schedule.crontab(offsite=True).splitlines()[-1] == (
-        f"15 5 * * 0 koprogo /usr/local/bin/koprogo offsite check >> {log}-backup.log 2>&1"
+        f"15 5 * * 0 koprogo /usr/local/bin/koprogo offsite check {log}-backup.log > /dev/null"
     )
+
+
+def test_what_cron_does_is_done_without_a_log_too(tmp_path: Path) -> None:
+    program, log = tmp_path / "program", tmp_path / "logs" / "backup.log"
+    program.write_text(f'#!/bin/sh\necho "$1 is done"; touch {tmp_path}/$1\n')
+    program.chmod(0o755)
+    line = schedule.crontab(offsite=False).splitlines()[5].split("koprogo ", 1)[1]
+    command = line.replace(str(layout.PROGRAM), str(program)).replace(str(layout.BACKUP_LOG), str(log))
+    subprocess.run(["sh", "-c", command], check=False)
+    assert (tmp_path / "backup").exists()
+    assert not log.exists()
+    log.parent.mkdir()
+    subprocess.run(["sh", "-c", command], check=True)
+    assert log.read_text() == "backup is done\n"
 
 
 def test_folders_and_logs_have_their_owners_and_modes() -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from koprogo import log
 from koprogo.problem import Problem
-from koprogo.state import Entry, Outcome, State
+from koprogo.state import Entry, Outcome, State, write_durably
 
 if TYPE_CHECKING:
     from koprogo.alerts.channels import Channels, Message
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 30
 """Seconds that sending may take, all ways at once."""
+WAYS = "alert-ways.json"
+"""In the state directory: the ways that do not work."""
 
 
 def channels(config: Config) -> Channels | None:
@@ -59,11 +61,33 @@ def tell(config: Config, messages: Iterable[Message]) -> bool:
         if there is None:
             return True
         results = send(there, message)
+        _remember(config, results)
         for way, trouble in results.items():
             if trouble is not None:
                 log.complain(f"“{message.title}” was not sent: {way}: {trouble}.")
         arrived = arrived and (not results or None in results.values())
     return arrived
+
+
+def broken(config: Config) -> dict[str, str]:
+    """Return the ways that did not take the last message, which another way took, and what was wrong with them."""
+    try:
+        there = channels(config)
+        found = json.loads((config.state_dir / WAYS).read_bytes())
+        return {str(way): str(trouble) for way, trouble in found.items() if there is not None and way in there.ways}
+    except (Problem, OSError, ValueError, AttributeError):
+        return {}
+
+
+def _remember(config: Config, results: Mapping[str, str | None]) -> None:
+    """Note the ways that do not work. Nothing is learned where none does: then it is as likely this server."""
+    failed = {way: trouble for way, trouble in results.items() if trouble is not None}
+    if len(failed) == len(results) or failed == broken(config):
+        return
+    try:
+        write_durably(config.state_dir / WAYS, json.dumps(failed).encode(), 0o640)
+    except Problem as problem:
+        log.complain(str(problem))
 
 
 def send(there: Channels, message: Message) -> dict[str, str | None]:
@@ -98,6 +122,7 @@ def test(config: Config) -> int:
         raise Problem("No alerts are set up. Put ALERT_EMAIL, ALERT_WEBHOOK_URL or ALERT_HEARTBEAT_URL into .env.")
     text = f"Somebody tried whether alerts of {there.server} arrive. They do."
     results = send(there, Message("this is a test", text, good=True, at=time.time()))
+    _remember(config, results)
     if there.heartbeat:
         try:
             beat(there)

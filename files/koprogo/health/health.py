@@ -15,6 +15,7 @@ from typing import Any
 
 from koprogo import lock, log, report
 from koprogo.alerts import notify, outbox
+from koprogo.backups import offsite
 from koprogo.config import Config
 from koprogo.health import flapping, machine, metrics, troubles, watch
 from koprogo.health.flapping import Counted
@@ -74,7 +75,8 @@ def _check(config: Config, *, as_json: bool) -> int:
     grown = seen.out_of_memory > before.out_of_memory >= 0
     at = now if grown else min(before.out_of_memory_at, now)
     wrong = troubles.of_application(found, config.limits)
-    wrong += troubles.of_backups(found, offsite=config.offsite_file is not None)
+    wrong += troubles.of_backups(found, offsite.since(config))
+    wrong += troubles.of_alerts(notify.broken(config))
     counted = flapping.noted(before.counted, found.containers, now)
     wrong += troubles.of_machine(seen, now, at) + flapping.troubles(counted, found.containers)
     keys = [*(t.key for t in wrong), *(alarm.key for alarm in before.watch.alarms)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from koprogo import log
@@ -17,6 +18,8 @@ BACKUP_HOURS = 26
 """One night's backup and two hours."""
 DRILL_DAYS = 8
 """One week's drill and a day."""
+COPY_DAYS = 2
+"""The copies of two nights."""
 HOLD_HOURS = 24
 """After which a pause has been forgotten rather than meant."""
 CHECK_MINUTES = 15
@@ -121,19 +124,23 @@ def _disk(found: Report, percent: int) -> list[Trouble]:
     return [Trouble("disk", text)]
 
 
-def of_backups(found: Report, *, offsite: bool) -> list[Trouble]:
-    """Return what is wrong with what was done with the backups: made, restored in a drill, stored elsewhere."""
-    since, runs = found.state.first_deployed, found.runs
+def of_backups(found: Report, offsite_since: float | None) -> list[Trouble]:
+    """Return what is wrong with what was done with the backups: made, restored in a drill, stored elsewhere.
+
+    `offsite_since` is since when copies can be stored elsewhere; None where none are wanted.
+    """
+    since, runs, now = found.state.first_deployed, found.runs, found.now
     if since is None:
         return []
     wrong = [_failed("backup", "the last backup failed", runs.backup), _failed("drill", "the drill failed", runs.drill)]
-    wrong.append(_late("drill", "no backup was restored in a drill", runs.good_drill, since, found.now))
-    if offsite:
+    wrong.append(_late("drill", "no backup was restored in a drill", now, _last(runs.good_drill, since)))
+    if offsite_since is not None:
+        ready = max(since, offsite_since)
         wrong.append(_failed("upload", "no copy elsewhere", runs.upload))
+        wrong.append(_late("upload", "nothing was stored elsewhere", now, _last(runs.good_upload, ready), COPY_DAYS))
         wrong.append(_failed("offsite", "the copies elsewhere", runs.offsite_check))
-        wrong.append(
-            _late("offsite", "the copies elsewhere were not checked", runs.good_offsite_check, since, found.now)
-        )
+        checked = _last(runs.good_offsite_check, ready)
+        wrong.append(_late("offsite", "the copies elsewhere were not checked", now, checked))
     return [trouble for trouble in wrong if trouble is not None]
 
 
@@ -141,9 +148,22 @@ def _failed(key: str, what: str, run: Run | None) -> Trouble | None:
     return Trouble(f"{key} run", f"{what}: {run.problem}") if run is not None and run.problem else None
 
 
-def _late(key: str, what: str, good: Run | None, since: float, now: float) -> Trouble | None:
-    last = good.at if good is not None else since
-    return Trouble(f"{key} age", f"{what} since {log.stamp(last)}") if now - last > DRILL_DAYS * 86400 else None
+def _last(good: Run | None, since: float) -> float:
+    return good.at if good is not None else since
+
+
+def _late(key: str, what: str, now: float, last: float, days: int = DRILL_DAYS) -> Trouble | None:
+    return Trouble(f"{key} age", f"{what} since {log.stamp(last)}") if now - last > days * 86400 else None
+
+
+def of_alerts(broken: Mapping[str, str]) -> list[Trouble]:
+    """Return what is wrong with the ways by which somebody is told."""
+    return [
+        Trouble(
+            f"alerts {way}", f"alerts do not arrive by {way}: {trouble.rstrip('.')}; see `koprogo health --test-alert`"
+        )
+        for way, trouble in broken.items()
+    ]
 
 
 def of_machine(seen: Machine, now: float, out_of_memory_at: float) -> list[Trouble]:
