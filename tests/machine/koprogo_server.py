@@ -194,6 +194,7 @@ def bad(done: subprocess.CompletedProcess[str]) -> str:
     """What a command complained about that did not."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    assert "PROBLEM" in done.stderr
     return done.stderr
 
 

@@ -16,7 +16,7 @@ from typing import Self
 import koprogo_server
 import pytest
 import small_world
-from koprogo_server import Server
+from koprogo_server import Server, bad, good
 
 from sandbox.world import wait_for
 
@@ -86,18 +86,6 @@ def server() -> Iterator[Server]:
 def compose(server: Server) -> str:
     """The compose file of a version that is well."""
     return server.in_clone(f"cat {COMPOSE}") + "\n"
-
-
-def good(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def bad(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert "PROBLEM" in done.stderr
-    return done.stderr
 
 
 def quiet(done: subprocess.CompletedProcess[str]) -> None:
@@ -189,7 +177,7 @@ def test_a_registry_that_breaks_off_or_falls_silent_inside_a_layer(server: Serve
     before = what_runs(server)
     first = server.push("3", "Two at once")
     commit = server.push("heavy", "Two at once")
-    code = f"{koprogo_server.LIBRARY}/docker/compose.py"
+    code = f"{koprogo_server.LIBRARY}/docker/engine.py"
     with Line(server) as line:
         line.limit = 10 * MB
         said = bad(check(server))

@@ -159,7 +159,7 @@ def test_a_disk_that_fills_stops_a_deploy_and_leaves_what_runs(server: Server) -
 
 def test_a_registry_that_hangs_or_dies_is_given_up_and_what_runs_goes_on(server: Server) -> None:
     commit = server.push(server.other_version())
-    code = f"{koprogo_server.LIBRARY}/docker/compose.py"
+    code = f"{koprogo_server.LIBRARY}/docker/engine.py"
     server.sh(f"sed -i 's/^PULL_TIMEOUT = .*/PULL_TIMEOUT = 5/' {code}; grep -q '^PULL_TIMEOUT = 5$' {code}")
     server.internet.run(["systemctl", "kill", "--signal=STOP", "docker-registry"])
     try:

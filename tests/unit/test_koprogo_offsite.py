@@ -50,6 +50,12 @@ def nights(config: Config, count: int) -> list[str]:
     return [dump.stem(write(config.backup_dir, printing(WHOLE), NIGHT + night * DAY).name) for night in range(count)]
 
 
+def lose(config: Config) -> None:
+    """Let this be a new server in the place of the one that stored the sets."""
+    for file in (*config.backup_dir.iterdir(), config.state_dir / "offsite.json", config.state_dir / "state.json"):
+        file.unlink()
+
+
 def calls(store: Path, command: str) -> list[str]:
     found = (store.parent / "calls").read_text().splitlines()
     return [line for line in found if f" {command} " in f" {line} "]
@@ -197,9 +203,7 @@ def test_copies_of_somebody_else_are_left_alone(config: Config, store: Path) -> 
 def test_what_a_new_server_gets_stays_the_same(config: Config, store: Path) -> None:
     nights(config, 2)
     offsite_upload.upload(config)
-    for file in (*config.backup_dir.iterdir(), config.state_dir / "offsite.json"):
-        file.unlink()
-    (config.state_dir / "state.json").unlink()
+    lose(config)
     assert recovery.recover(config, "20261122_020005") == 0
     assert [path.name for path in sets.dumps(config.backup_dir)] == ["postgres_20261122_020005.sql.zst"]
     # cut off, and run again without a name
@@ -213,15 +217,13 @@ def test_what_a_new_server_gets_stays_the_same(config: Config, store: Path) -> N
 def test_a_damaged_copy_does_not_keep_a_lost_server_from_the_one_before(config: Config, store: Path) -> None:
     nights(config, 2)
     offsite_upload.upload(config)
-    for file in (*config.backup_dir.iterdir(), config.state_dir / "offsite.json"):
-        file.unlink()
-    (config.state_dir / "state.json").unlink()
+    lose(config)
     (copy,) = store.glob("snapshot-000/*.zst")
     copy.write_bytes(copy.read_bytes()[:-1])
     with pytest.raises(Problem) as caught:
         recovery.recover(config, "")
     assert str(caught.value) == (
-        "postgres_20261123_020005 cannot be had from the store. What is stored is not what its manifest describes. "
+        "postgres_20261123_020005 was not fetched. What is stored is not what its manifest describes. "
         "The one before it has to be named: postgres_20261122_020005 (make restore SET=postgres_20261122_020005)"
     )
     assert recovery.recover(config, "postgres_20261122_020005") == 0
@@ -229,7 +231,7 @@ def test_a_damaged_copy_does_not_keep_a_lost_server_from_the_one_before(config: 
     assert [path.name for path in sets.dumps(config.backup_dir)] == ["postgres_20261122_020005.sql.zst"]
     path = config.state_dir / "recovery.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"done": 1.0}))
-    with pytest.raises(Problem, match=r"has the data of postgres_20261122_020005\. To replace them"):
+    with pytest.raises(Problem, match="has data of its own"):
         recovery.recover(config, "20261123_020005")
 
 

@@ -83,7 +83,7 @@ def fetch(config: Config, name: str) -> str:
         except Problem as problem:
             older = max((each for each in stored if each < wanted), default="")
             hint = f" The one before it has to be named: {older} (make restore SET={older})" if older else ""
-            raise Problem(f"{wanted} cannot be had from the store. {problem}{hint}") from None
+            raise Problem(f"{wanted} was not fetched. {problem}{hint}") from None
     log.say(f"{found.described()} is here and whole.")
     return found.name
 

@@ -24,12 +24,9 @@ def recover(config: Config, name: str) -> int:
     Problem where the server has data of its own.
     """
     found = pending(config)
-    if found is None and (config.state_dir / STATE).exists():
-        raise Problem("This server has data of its own. To replace them: koprogo restore --from-offsite")
-    other = found is not None and name and f"postgres_{offsite.bare(name)}" != found["set"]
-    if found is not None and other and "done" in found:
-        raise Problem(f"This server has the data of {found['set']}. To replace them: koprogo restore --from-offsite")
-    if found is None or other:
+    if found is None or (name and f"postgres_{offsite.bare(name)}" != found["set"]):
+        if (config.state_dir / STATE).exists() if found is None else "done" in found:
+            raise Problem("This server has data of its own. To replace them: koprogo restore --from-offsite")
         with offsite.alone(config) as store:
             chosen = offsite.choose(offsite.stored_sets(store), name)
         found = {"set": chosen, "begun": time.time()}
