@@ -21,7 +21,9 @@ WHOLE = """--
 --
 
 CREATE ROLE koprogo;
+-- Database "template1" dump
 \\connect template1
+-- Database "koprogo_db" dump
 \\connect koprogo_db
 COPY public.buildings (id, name) FROM stdin;
 1\tRésidence du Parc
@@ -73,7 +75,7 @@ def test_the_restrict_lines_of_newer_minors_do_no_harm(tmp_path: Path) -> None:
         (printing(WHOLE) + "echo 'role \"postgres\" does not exist' >&2; exit 1", 'exit code 1.: role "postgres"'),
         ("exit 0", "it is empty"),
         (printing(WHOLE[:-60]), "closing line is missing"),
-        (printing(WHOLE.replace("\\connect", "-- connect")), "holds no database"),
+        (printing(WHOLE.replace("-- Database", "-- The database")), "holds no database"),
         (printing("SELECT 1;\n" * 2000 + WHOLE), "does not begin like a dump"),
         (printing(WHOLE) + "kill -9 $$", "exit code -9"),
         (printing(WHOLE.replace("complete\n--", "complete\nERROR: disk full")), "closing line is missing"),

@@ -207,9 +207,9 @@ def work(config: Config) -> Work:
 def test_a_plan_says_what_goes_and_what_stays(server: Config, tmp_path: Path) -> None:
     found = with_files(tmp_path / "sets")
     assert restore.plan(work(server), found, files=False) == [
-        f"Set postgres_20261122_020005 of {found.created} ({found.size / 1e6:.1f} MB, 6 rows)",
+        f"Set postgres_20261122_020005 of {found.created} ({found.size / 1e6:.1f} MB, 9 rows)",
         "  PostgreSQL 15.18",
-        "  koprogo_db: 5 rows in 3 tables",
+        "  koprogo_db: 8 rows in 5 tables",
         "  it's two: 1 rows in 1 tables",
         "~ the database: all of it becomes what it was then; what came after is in the last dump only",
         "  .env, uploads stay as they are (--with-files)",

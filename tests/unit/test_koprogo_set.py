@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from koprogo.backups import backup, backup_folder, backup_state, dump, packing, parts, sets
 from koprogo.backups.backup_state import BackupState, Run
-from koprogo.backups.content import Content, database_name
+from koprogo.backups.content import Content
 from koprogo.backups.dump import Other
 from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config
@@ -49,6 +49,9 @@ CREATE DATABASE koprogo_db WITH TEMPLATE = template0 ENCODING = 'UTF8';
 
 CREATE FUNCTION public.fill() RETURNS void AS $$
 COPY public.buildings (id) FROM stdin;
+
+\\connect elsewhere
+
 $$ LANGUAGE sql;
 
 --
@@ -79,6 +82,31 @@ COPY public."Odd (one)" ("A ""b""") FROM stdin;
 \\N
 \\.
 
+
+--
+-- Data for Name: Two FROM stdin; lines; Type: TABLE DATA; Schema: public; Owner: koprogo
+--
+
+COPY public."Two FROM stdin;
+lines" (id, "and (another FROM stdin;
+column") FROM stdin;
+1\t2
+\\.
+
+
+--
+-- Data for Name: bare; Type: TABLE DATA; Schema: public; Owner: koprogo
+--
+
+COPY public.bare  FROM stdin;
+
+
+\\.
+
+--
+-- Database "it's two" dump
+--
+
 \\connect -reuse-previous=on "dbname='it\\'s two'"
 
 --
@@ -96,7 +124,13 @@ COPY public.buildings (id) FROM stdin;
 '''
 ROWS = {
     "template1": {},
-    "koprogo_db": {"public.buildings": 3, "public.empty": 0, 'public."Odd (one)"': 2},
+    "koprogo_db": {
+        "public.buildings": 3,
+        "public.empty": 0,
+        'public."Odd (one)"': 2,
+        'public."Two FROM stdin;\nlines"': 1,
+        "public.bare": 2,
+    },
     "it's two": {"public.buildings": 1},
 }
 
@@ -126,19 +160,6 @@ def test_a_line_is_a_row(values: list[str], size: int) -> None:
 def test_rows_that_do_not_end_are_no_dump() -> None:
     text = REAL.replace("7\n\\.\n", "7\n")
     assert read(text.encode(), 100).trouble() == "the rows of public.buildings do not end"
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("koprogo_db", "koprogo_db"),
-        ('"Upper"', "Upper"),
-        ("\"dbname='with a blank'\"", "with a blank"),
-        ('"dbname=\'a ""b"" \\\'c\\\' \\\\d\'"', "a \"b\" 'c' \\d"),
-    ],
-)
-def test_names_of_databases(text: str, name: str) -> None:
-    assert database_name(text) == name
 
 
 def write(folder: Path, text: str = REAL, now: float = NIGHT, others: tuple[Other, ...] = ()) -> sets.Set:
@@ -174,7 +195,7 @@ def test_a_set_says_what_is_in_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [part.kind for part in found.parts] == ["dump", "env", "volume"]
     assert found.parts[1].sha256 == hashlib.sha256(b"A=1\n").hexdigest()
-    assert (found.postgres, found.user, found.commit, found.total_rows) == ("15.18", "koprogo", "a" * 40, 6)
+    assert (found.postgres, found.user, found.commit, found.total_rows) == ("15.18", "koprogo", "a" * 40, 9)
     assert found.rows == ROWS
     assert sets.verify(found) == found
     (backed_up,) = verified(tmp_path)

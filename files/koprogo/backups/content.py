@@ -16,10 +16,10 @@ EDGE = 4096
 LONGEST = 1 << 20
 """Bytes that the line which begins the rows of a table may have."""
 
-_PLACE = re.compile(rb"\n(?:-- Data for Name: [^\n]*\n--\n\n(?:--[^\n]*\n)*COPY |\\connect )")
-_CONNECT = re.compile(rb"\\connect (?:-reuse-previous=on )?(.*)\n")
-_FROM = b" FROM stdin;\n"
-_NAME = re.compile(rb'(?:"(?:[^"]|"")*"|[^"\s(])+')
+# A database begins with the comment of pg_dumpall, and not with `\connect`, which may be in the text of a function.
+_PLACE = re.compile(rb"\n(?:-- Data for Name: [^\n]*\n--\n\n(?:--[^\n]*\n)*COPY |-- Database \"(.*)\" dump\n)")
+_ROWS = re.compile(rb'((?:"(?:[^"]|"")*"|[^"\s(])+) (?:\((?:"(?:[^"]|"")*"|[^")])*\))? ?FROM stdin;\n')
+"""What follows COPY: a table, its columns, if it has any. Names between quotes may have anything in them."""
 _OVER = b"\n\\.\n"
 
 
@@ -90,37 +90,22 @@ class Content:
             position = found
 
     def _begin(self, data: bytes, place: re.Match[bytes]) -> int | None:
-        """Understand a line that names a database or a table; returns where it ends, None if it is not complete."""
-        if place.group().endswith(b"COPY "):
-            end = data.find(_FROM, place.end())
-            if end < 0:
-                return None
-            name = _NAME.match(data, place.end())
-            self._table = _text(name.group()) if name else "?"
-            self._count(0)
-            return end + len(_FROM) - 1
-        line = _CONNECT.match(data, place.start() + 1)
-        if line is None:
+        """Understand what names a database or a table; returns where it ends, None if it is not complete."""
+        if place[1] is not None:
+            self._database = _text(place[1])
+            self.rows.setdefault(self._database, {})
+            return place.end() - 1
+        rows = _ROWS.match(data, place.end())
+        if rows is None:
             return None
-        self._database = database_name(_text(line.group(1)))
-        self.rows.setdefault(self._database, {})
-        return line.end() - 1
+        self._table = _text(rows[1])
+        self._count(0)
+        return rows.end() - 1
 
     def _count(self, lines: int) -> None:
         tables = self.rows.setdefault(self._database, {})
         table = self._table or "?"
         tables[table] = tables.get(table, 0) + lines
-
-
-def database_name(text: str) -> str:
-    """Read a name as `\\connect` has it: `koprogo_db`, `"Upper"`, or `"dbname='with a blank'"`."""
-    if text.startswith('"') and text.endswith('"'):
-        text = text[1:-1].replace('""', '"')
-        if text.startswith("dbname="):
-            text = text.removeprefix("dbname=")
-            if text.startswith("'"):
-                text = re.sub(r"\\(.)", r"\1", text[1:-1])
-    return text
 
 
 def _text(name: bytes) -> str:
