@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from koprogo.backups import backup, dump, packing
+from koprogo.backups import backup, dump, packing, sets
 from koprogo.backups.dump import Origin
 from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config, parse
@@ -301,6 +301,23 @@ def test_an_old_backup_that_cannot_be_deleted_does_not_make_the_new_one_bad(serv
     made = verified(server.backup_dir)[-1].path
     assert unpacked(made) == WHOLE
     assert str(caught.value) == f"Backup {made} is good, but an old one could not be deleted: {old}: Is a directory."
+
+
+def test_a_set_of_a_clock_that_was_wrong_does_not_push_out_what_was_just_made(server: Config) -> None:
+    server.backup_dir.mkdir()
+    future = write(server.backup_dir, printing(WHOLE), NIGHT + 5000 * 86400)
+    assert backup.run(server) == 0
+    made, old = verified(server.backup_dir)
+    assert old.path == future
+    assert unpacked(made.path) == WHOLE
+
+
+def test_a_foreign_file_is_never_the_newest_set(server: Config) -> None:
+    assert backup.run(server) == 0
+    (made,) = verified(server.backup_dir)
+    (server.backup_dir / "postgres_before_the_move.sql.gz").write_bytes(b"mine")
+    assert sets.find(server.backup_dir, "") == made.path
+    assert sets.newest_good(server.backup_dir)[1] == []
 
 
 def test_a_backup_that_fails_says_so(server: Config, tmp_path: Path) -> None:

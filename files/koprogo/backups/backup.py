@@ -83,4 +83,4 @@ def _rotate(config: Config, newest: Path) -> int:
     backups = verified(config.backup_dir)
     old = expired(backups, config.backup_days, config.backup_weeks, config.backup_months)
     backup_folder.remove(old, newest)
-    return len(backups) - len(old)
+    return len(verified(config.backup_dir))

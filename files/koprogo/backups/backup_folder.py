@@ -43,8 +43,8 @@ def clear(directory: Path) -> None:
 
 
 def remove(old: Iterable[Backup], newest: Path) -> None:
-    """Delete sets, now that `newest` is good."""
-    for backup in old:
+    """Delete sets, now that `newest` is good: never that one, which a clock that was wrong may have made the oldest."""
+    for backup in (one for one in old if one.path != newest):
         try:
             # The dump first: without it the rest is no set, and the next run clears it away.
             for path in (backup.path, dump.manifest_of(backup.path), *backup.others):

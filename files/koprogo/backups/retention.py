@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,8 +9,6 @@ from pathlib import Path
 
 from koprogo.backups import sets
 from koprogo.problem import Problem
-
-NAME = re.compile(r"postgres_(\d{8})_\d{6}\.sql\.(?:zst|gz)")
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,7 @@ def verified(directory: Path) -> list[Backup]:
     What has no manifest, or a part that has not the size which the manifest says, is not ours to count nor to delete.
     """
     found = []
-    for path in sorted(directory.glob("postgres_*.sql.*")):
-        match = NAME.fullmatch(path.name)
-        if match is None:
-            continue
+    for path in reversed([*sets.dumps(directory)]):
         try:
             parts = sets.read(path).parts
             sizes = [part.path.stat().st_size for part in parts]
@@ -48,7 +42,7 @@ def verified(directory: Path) -> list[Backup]:
             continue
         if sizes == [part.size for part in parts]:
             others = tuple(part.path for part in parts if part.path != path)
-            found.append(Backup(path, match.group(1), sum(sizes), modified, others))
+            found.append(Backup(path, path.name.split("_")[1], sum(sizes), modified, others))
     return found
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from koprogo.backups import packing
-from koprogo.backups.dump import SUFFIXES, inspect, manifest_of, stem
+from koprogo.backups.dump import inspect, manifest_of, stem
 from koprogo.problem import Problem
 
 FOLDERS = ("", "before-deploys", "before-restores")
 """Inside the folder of the backups: those of every night, and those that are made before something is changed."""
+NAME = re.compile(r"postgres_(\d{8})_\d{6}\.sql\.(?:zst|gz)")
+"""Of a dump."""
 NAMED = 8
 """How many sets to name to somebody who asked for one that there is not."""
 
@@ -95,8 +98,8 @@ def read(dump: Path) -> Set:
 
 
 def dumps(directory: Path) -> Iterator[Path]:
-    """Yield the dumps of a folder, the newest first."""
-    found = [path for suffix in SUFFIXES for path in directory.glob(f"postgres_*{suffix}")]
+    """Yield the dumps of a folder, the newest first; what somebody else put there is none."""
+    found = [path for path in directory.glob("postgres_*.sql.*") if NAME.fullmatch(path.name)]
     yield from sorted(found, key=lambda path: path.name, reverse=True)
 
 
