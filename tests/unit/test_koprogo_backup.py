@@ -254,7 +254,8 @@ def test_the_database_is_asked_for_nothing_but_its_user_and_its_dump(
     assert (tmp_path / "calls").read_text().splitlines() == [
         "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=production",
         "container inspect 0123",
-        "ps --all --no-trunc --filter label=com.docker.compose.project=production --format {{.ID}} {{.Image}}",
+        "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=production",
+        "container inspect 0123",
         "exec 0123 printenv POSTGRES_USER",
         "exec 0123 pg_dumpall --version",
         "exec 0123 bash -c command -v zstd",

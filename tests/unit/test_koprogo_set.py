@@ -335,11 +335,9 @@ def test_the_newest_set_never_goes(ages: list[int], daily: int, weeks: int, mont
 
 _DOCKER = """#!/bin/sh
 case "$*" in
-'ps --all --quiet'*) echo 0123 ;;
-ps*) echo 0123 postgres:15; echo 4567 docker.io/library/traefik:v3 ;;
-*inspect*0123) cat {inspected} ;;
-*inspect*4567) echo '[{{"Config": {{"Labels": {{"com.docker.compose.service": "proxy"}}}}, "Mounts": [
-  {{"Type": "bind", "Source": "/var/run/docker.sock"}}, {{"Type": "volume", "Name": "production_acme"}}]}}]' ;;
+ps*) echo 0123 4567 ;;
+*inspect*0123*) cat {inspected} ;;
+*inspect*4567) cat {proxy} ;;
 'volume ls'*volume=uploads) echo production_uploads ;;
 'volume ls'*volume=acme) echo production_acme ;;
 'volume ls'*) ;;
@@ -357,7 +355,14 @@ esac
 
 def docker(folder: Path, tar: str) -> None:
     """Let `docker` be a server with Traefik; `tar` is what copying a volume does."""
-    text = _DOCKER.format(inspected=folder / "inspected", dump=folder / "dump", tar=tar)
+    mounts = [{"Type": "bind", "Source": "/var/run/docker.sock"}, {"Type": "volume", "Name": "production_acme"}]
+    database = json.loads((folder / "inspected").read_text())[0]
+    of = {"Image": "docker.io/library/traefik:v3", "Labels": {"com.docker.compose.service": "proxy"}}
+    proxy = {**database, "Id": "4567", "Name": "/traefik", "Config": of, "Mounts": mounts}
+    (folder / "proxy").write_text(json.dumps([proxy]))
+    (folder / "inspected").write_text(json.dumps([database, proxy]))
+    files = {name: folder / name for name in ("inspected", "dump", "proxy")}
+    text = _DOCKER.format(tar=tar, **files)
     (folder / "docker").write_text(text)
 
 
@@ -401,12 +406,17 @@ def test_a_volume_that_is_not_there_is_no_backup(server: Config, tmp_path: Path)
     assert state.backup.problem.startswith("No backup was made; the older ones are untouched. There is no volume")
 
 
+MANY = 'echo x; for n in $(seq 500); do echo "tar: ./documents/$n.pdf: file changed as we read it" >&2; done; '
+
+
 @pytest.mark.parametrize(
     ("tar", "good"),
     [
         ("echo x; echo 'tar: ./a: file changed as we read it' >&2; exit 1", True),
         ("echo x; printf 'tar: ./a: File removed before we read it\\ntar: ./b: file changed as we read it' >&2;"
          " exit 1", True),
+        (MANY + "exit 1", True),
+        (MANY + "echo 'tar: ./a: Cannot open: Permission denied' >&2; exit 1", False),
         ("echo x; echo 'tar: ./a: Cannot open: Permission denied' >&2; exit 1", False),
         ("echo x; echo 'tar: ./a: file changed as we read it' >&2; exit 2", False),
         ("echo x; exit 1", False),

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -36,12 +36,12 @@ def pack(
     limit: float,
     *,
     packed: bool = False,
-    tolerated: Callable[[int, str], bool] | None = None,
+    tolerated: Callable[[int, Iterable[str]], bool] | None = None,
 ) -> None:
     """Run `argv`, and keep what it prints, compressed, in `target`: on the disk, 0600.
 
     It may take `limit` seconds. `packed`: it prints what zstd made already. `tolerated` says of an exit code and of
-    what was complained about whether it is good all the same. Raises Problem when anything is wrong.
+    the lines that were complained whether it is good all the same. Raises Problem when anything is wrong.
     """
     name = _called(argv)
     # A program that a killed run had started may still write to the file of that name.
@@ -66,7 +66,7 @@ def pack(
         words = last(said, "it says nothing")
         if code != 0 and "no space left on device" in words.lower():
             raise Problem(f"{target.parent}: No space left on device.")
-        if code != 0 and not (tolerated and tolerated(code, words)):
+        if code != 0 and not (tolerated and tolerated(code, _lines(said))):
             raise Problem(f"{name} failed (exit code {code}): {words}.")
         os.fsync(file.fileno())
 
@@ -166,6 +166,12 @@ def last(stream: IO[bytes], otherwise: str) -> str:
     stream.seek(0)
     lines = [line.strip() for line in stream.read(4000).decode("utf-8", "replace").splitlines() if line.strip()]
     return one_line(" ".join(lines)).rstrip(". ") or otherwise
+
+
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    stream.seek(0)
+    for line in stream:
+        yield line.decode("utf-8", "replace")
 
 
 def _called(argv: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from koprogo.backups.dump import Other
 from koprogo.config import Config
 from koprogo.docker.complaints import complaint
 from koprogo.docker.containers import SERVICE_LABEL
-from koprogo.docker.engine import repository_name
+from koprogo.docker.engine import Docker, repository_name
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 
@@ -90,12 +90,9 @@ def mounts(runner: Runner, containers: Sequence[str]) -> list[Mapping[str, Any]]
 
 
 def _of_traefik(runner: Runner, project: str) -> list[Volume]:
-    label = f"label=com.docker.compose.project={project}"
-    listed = runner.run(["docker", "ps", "--all", "--no-trunc", "--filter", label, "--format", "{{.ID}} {{.Image}}"])
-    if not listed.ok:
-        raise Problem(f"docker ps: {complaint(listed)}.")
-    lines = [line.split() for line in listed.out.splitlines()]
-    ids = [words[0] for words in lines if repository_name(words[-1]).rpartition("/")[2] == "traefik"]
+    # By the name that it was made from: `docker ps` shows another once a newer image has taken that over.
+    found = Docker(runner).containers(project)
+    ids = [one.id for one in found if repository_name(one.image_ref).rpartition("/")[2] == "traefik"]
     return [
         Volume(_compose_name(runner, mount["Name"]), mount["Name"], item["Config"]["Labels"].get(SERVICE_LABEL, ""))
         for item in mounts(runner, ids)
@@ -119,10 +116,10 @@ def _tar(volume: Volume, image: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _only_changed(code: int, words: str) -> bool:
-    """Whether tar only noticed that somebody wrote to a file meanwhile, as users do."""
-    said = [part for part in re.split(r"(?=tar: )", words) if part.strip()]
-    return code == 1 and bool(said) and all(_CHANGED.search(part) for part in said)
+def _only_changed(code: int, said: Iterable[str]) -> bool:
+    """Whether tar only noticed that somebody wrote to a file meanwhile, as users do, however many there are."""
+    found = [_CHANGED.search(line) is not None for line in said if line.strip()]
+    return code == 1 and bool(found) and all(found)
 
 
 def _copy(source: Path, target: Path) -> None:
