@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from koprogo import journal
-from koprogo.backups import exchange, restore, restoring, sets, throwaway
+from koprogo.backups import dump, exchange, restore, restoring, sets, throwaway
 from koprogo.backups.content import Content
 from koprogo.backups.throwaway import Recipe
 from koprogo.config import Config
@@ -19,7 +19,7 @@ from koprogo.runner import Runner
 from koprogo.state import Attempt
 from koprogo.state import Step as StepOfDeploy
 from koprogo_bench import Bench
-from test_koprogo_backup import server
+from test_koprogo_backup import NIGHT, ORIGIN, server
 from test_koprogo_set import REAL, with_files, write
 
 __all__ = ["server"]  # a fixture
@@ -33,7 +33,7 @@ NOTE = Journal(
 
 
 @pytest.mark.parametrize(
-    ("dump", "here", "words"),
+    ("of", "here", "words"),
     [
         ("15.18 (Debian 15.18-0+deb12u1)", "15.18 (Debian 15.18-0+deb12u1)", ""),
         ("15.1", "15.18", ""),
@@ -44,8 +44,8 @@ NOTE = Journal(
         ("", "15.18", ""),
     ],
 )
-def test_which_versions_fit(tmp_path: Path, dump: str, here: str, words: str) -> None:
-    found = dataclasses.replace(write(tmp_path), postgres=dump)
+def test_which_versions_fit(tmp_path: Path, of: str, here: str, words: str) -> None:
+    found = dataclasses.replace(write(tmp_path), postgres=of)
     if not words:
         throwaway.refuse_version(found, here)
         return
@@ -78,6 +78,45 @@ def test_a_dump_goes_in_without_that_line_and_else_as_it_is(tmp_path: Path) -> N
         fed(other)
 
 
+def test_a_role_after_many_others_is_found(tmp_path: Path) -> None:
+    many = "".join(f"CREATE ROLE a{number};\n" for number in range(40000))
+    (tmp_path / "dump").write_text(text := REAL.replace("CREATE ROLE koprogo", many + "CREATE ROLE koprogo"))
+    found = sets.read(dump.write(dump.Source(["cat", str(tmp_path / "dump")], ORIGIN), tmp_path, NIGHT))
+    assert fed(found) == text.replace("CREATE ROLE koprogo;\n", "\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("counted", "trouble"),
+    [
+        ("3|f\n0|f\n", ""),
+        ("4|f\n0|f\n", "koprogo_db: public.it's has 4 rows, and the dump had 3."),
+        ("2|f\n0|f\n", "koprogo_db: public.it's has 2 rows, and the dump had 3."),
+        # An extension brings rows of its own, which no dump has.
+        ("3|f\n8500|t\n", ""),
+        ("2|t\n0|f\n", "koprogo_db: public.it's has 2 rows, and the dump had 3."),
+    ],
+)
+def test_every_table_has_the_rows_of_the_dump(monkeypatch: pytest.MonkeyPatch, counted: str, trouble: str) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def sql(_: throwaway.Throwaway, database: str, text: str, limit: float) -> str:
+        asked.append((database, text))
+        return counted
+
+    monkeypatch.setattr(throwaway.Throwaway, "sql", sql)
+    database = throwaway.Throwaway(Runner(), "x", "koprogo", Path("/pipe"))
+    rows: dict[str, dict[str, int]] = {"template1": {}, "koprogo_db": {"public.it's": 3, "public.refs": 0}}
+    if trouble:
+        with pytest.raises(Problem, match=f"^{trouble}$"):
+            database.compare(rows)
+    else:
+        database.compare(rows)
+    ((of, text),) = asked
+    assert of == "koprogo_db"
+    assert text.count("FROM ONLY public.") == 2
+    assert "'public.it''s'" in text
+
+
 def test_what_a_database_like_the_one_that_runs_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docker").write_text("#!/bin/sh\necho '[\"docker-entrypoint.sh\"]'\n")
     (tmp_path / "docker").chmod(0o755)
@@ -86,14 +125,19 @@ def test_what_a_database_like_the_one_that_runs_is_made_of(tmp_path: Path, monke
     container = {
         "Image": "sha256:1",
         "Config": {
-            "Env": ["POSTGRES_PASSWORD=a=b", "POSTGRES_INITDB_ARGS=--locale=C", "PGDATA=/var/lib/postgresql/data/pg"],
+            "Env": [
+                "POSTGRES_PASSWORD=a=b",
+                "POSTGRES_INITDB_ARGS=--locale=C",
+                "POSTGRES_HOST_AUTH_METHOD=md5",
+                "PGDATA=/var/lib/postgresql/data/pg",
+            ],
             "Cmd": ["postgres", "-cwork_mem=5MB", "-c", "shared_preload_libraries=pg_stat_statements"],
         },
         "Mounts": [{"Type": "bind", "Source": "/etc/x", "Destination": "/etc/x"}, volume],
     }
     assert throwaway.recipe(Runner(), container) == Recipe(
         "sha256:1", ("docker-entrypoint.sh",), "pg_stat_statements", "--locale=C", "a=b", "/var/lib/postgresql/data/pg",
-        volume,
+        volume, "md5",
     )  # fmt: skip
 
 
