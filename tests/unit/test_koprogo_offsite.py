@@ -1,15 +1,18 @@
 """Copies elsewhere: which sets are stored, what counts as stored, what comes home, and who opens them."""
 
+import fcntl
 import io
 import json
 import os
 import re
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import small_restic
+from koprogo import lock
 from koprogo.backups import backup_state, dump, offsite, offsite_store, offsite_upload, recovery, sets
 from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
@@ -121,7 +124,7 @@ def test_a_store_that_does_not_answer_is_given_up(config: Config, store: Path, m
     nights(config, 1)
     faults(store, snapshots=30)
     monkeypatch.setattr(offsite_store, "QUICK", 0.5)
-    monkeypatch.setattr(offsite_store.Store.run, "__kwdefaults__", {"limit": 0.5, "folder": None})
+    monkeypatch.setattr(offsite_store.Store.run, "__kwdefaults__", {"limit": 0.5, "folder": None, "given": ()})
     with pytest.raises(Problem, match="did not answer restic snapshots within 0 s"):
         offsite_upload.upload(config)
 
@@ -159,6 +162,61 @@ def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Pat
     assert list(config.backup_dir.iterdir()) == []
 
 
+def test_what_comes_without_end_fills_neither_the_memory_nor_the_disk(
+    config: Config, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights(config, 1)
+    offsite_upload.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    (copy,) = store.glob("snapshot-000/*.zst")
+    whole, written = copy.read_bytes(), list[int]()
+    copy.write_bytes(whole + bytes(3_000_000))
+    unlink = Path.unlink
+
+    def measured(path: Path, missing_ok: bool = False) -> None:
+        if path.exists():
+            written.append(path.stat().st_size)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", measured)
+    with pytest.raises(Problem, match="What is stored is not what its manifest describes"):
+        offsite.fetch(config, "")
+    assert max(written) <= len(whole)
+    monkeypatch.setattr(offsite, "MANIFEST_LIMIT", 10)
+    with pytest.raises(Problem, match=r"\.json, as it is stored, is no manifest"):
+        offsite.fetch(config, "")
+
+
+def test_what_comes_home_is_on_the_disk_before_it_has_its_name(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    (name,) = nights(config, 1)
+    offsite_upload.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    done: list[str] = []
+    brought, replace_by = os.fsync, Path.replace
+
+    def fsync(handle: int) -> None:
+        done.append(f"fsync {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        brought(handle)
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append(f"{path.name} is {target.name}")
+        return replace_by(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", rename)
+    offsite.fetch(config, name)
+    assert done == [
+        "fsync .postgres.sql.zst.partial",
+        f"fsync .{name}.json.partial",
+        f".{name}.json.partial is {name}.json",
+        "fsync backups",
+        f".postgres.sql.zst.partial is {name}.sql.zst",
+        "fsync backups",
+    ]
+
+
 @pytest.mark.parametrize(
     "name", ["../../../etc/cron.d/evil", "/etc/passwd", "postgres_20261122_020005/../x", "postgres_20991231_235959.env"]
 )
@@ -177,6 +235,21 @@ def test_a_new_repository_has_two_keys(config: Config, store: Path) -> None:
         "recovery": "c9ea6f42c8efcb14ad78fe636f776ba7963dcf0d3407b359b7a7209f46794b20",
     }
     assert not [file for file in config.state_dir.iterdir() if "r" * 64 in file.read_text()]
+
+
+def test_the_recovery_key_is_in_no_file_of_the_server_not_even_of_one_that_is_cut_off(
+    config: Config, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offsite_store.Store, "run", lambda *_, **__: os.abort())
+    if (child := os.fork()) == 0:
+        offsite_store.Store(config, Place(str(store))).add_key("s" * 64)
+    os.waitpid(child, 0)
+    assert not [file for file in config.state_dir.iterdir() if "s" * 64 in file.read_text()]
+
+
+def test_no_recovery_key_is_none(config: Config) -> None:
+    with pytest.raises(Problem, match=r"Standard input has to be"):
+        setup(config, "")
 
 
 def test_keys_that_open_it_are_not_added_again(config: Config, store: Path) -> None:
@@ -279,6 +352,17 @@ def test_copies_are_of_when_the_set_was_made_and_a_second_one_of_a_second_later(
         [("postgres_20261123_020005", "2026-11-23 02:00:06")],
         [("postgres_20261122_020005", "2026-11-22 02:00:05")],
     ]
+
+
+def test_a_check_waits_for_an_upload_and_does_not_call_what_is_stored_damaged(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lock.exclusive(config.state_dir / offsite.LOCK, wait=False) as held:
+        threading.Timer(0.5, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        assert offsite.check(config) == 0
+    assert "Another run is at work with the off-site copies; waiting for it to end." in capsys.readouterr().out
+    found = backup_state.load(config.state_dir)
+    assert found.offsite_check == found.good_offsite_check != None  # noqa: E711
 
 
 def test_since_when_copies_are_possible(config: Config, server: Config) -> None:

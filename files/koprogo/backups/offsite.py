@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import time
@@ -38,6 +39,7 @@ SHARES = 8
 WEEK = 7 * 86400
 MANIFEST_LIMIT = 1 << 24
 
+_OTHERWISE = "What is stored is not what its manifest describes."
 _SET = re.compile(r"postgres_\d{8}_\d{6}")
 
 
@@ -51,7 +53,7 @@ def check(config: Config) -> int:
         backup_state.note_if_possible(config.state_dir, "offsite_check", run)
 
     try:
-        with alone(config) as store:
+        with alone(config, wait=True) as store:
             store.unlock()
             store.run("check", f"--read-data-subset={share}/{SHARES}", limit=CHECK_LIMIT)
     except Problem as problem:
@@ -94,7 +96,8 @@ def setup(config: Config) -> int:
     It is made where there is none. Standard input has {"recovery": the recovery key}, which is not kept here.
     """
     try:
-        recovery = str(json.load(sys.stdin)["recovery"])
+        if not (recovery := str(json.load(sys.stdin)["recovery"])):
+            raise ValueError
     except (ValueError, KeyError, TypeError):
         raise Problem('Standard input has to be {"recovery": "…"}; deploy.py does this.') from None
     with alone(config) as own:
@@ -167,7 +170,7 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
             except Problem as problem:
                 log.complain(f"{name} is here, and damaged; taking the stored one. {problem}")
     with store.read(snapshot, f"{name}.json", PATIENCE) as pieces:
-        text = b"".join(pieces)[:MANIFEST_LIMIT]
+        text = b"".join(_bounded(pieces, MANIFEST_LIMIT, f"{name}.json, as it is stored, is no manifest."))
     hashes = _files(name, text)
     _require_room(directory, sum(size for size, _ in hashes.values()))
     partial = {file: directory / dump.PARTIAL.format(file.removeprefix(name)) for file in hashes}
@@ -175,7 +178,7 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
         directory.mkdir(mode=0o700, exist_ok=True)
         for file, (size, digest) in hashes.items():
             with store.read(snapshot, file, limit(size)) as pieces:
-                _write(pieces, partial[file], digest)
+                _write(_bounded(pieces, size, _OTHERWISE), partial[file], digest)
         # The dump gets its name last, which makes a set.
         first, *others = hashes
         for file in others:
@@ -216,8 +219,19 @@ def _write(pieces: Iterator[bytes], target: Path, digest: str) -> None:
         for piece in pieces:
             seen.update(piece)
             file.write(piece)
-    if digest and seen.hexdigest() != digest:
-        raise Problem("What is stored is not what its manifest describes.")
+        if digest and seen.hexdigest() != digest:
+            raise Problem(_OTHERWISE)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _bounded(pieces: Iterator[bytes], most: int, otherwise: str) -> Iterator[bytes]:
+    """Yield these pieces; raises Problem, which says `otherwise`, before there are more than `most` bytes."""
+    for piece in pieces:
+        most -= len(piece)
+        if most < 0:
+            raise Problem(otherwise)
+        yield piece
 
 
 def _require_room(directory: Path, size: int) -> None:
@@ -231,13 +245,16 @@ def _require_room(directory: Path, size: int) -> None:
 
 
 @contextmanager
-def alone(config: Config) -> Iterator[Store]:
-    """The store, for one run at a time. Raises Problem where none is set, or another run is at it."""
+def alone(config: Config, *, wait: bool = False) -> Iterator[Store]:
+    """The store, for one run at a time. Raises Problem where none is set; or, not to `wait`, another run is at it."""
     there = offsite_store.place(config)
     if there is None:
         raise Problem("No copies are kept off-site: BACKUP_OFFSITE_REPOSITORY in .env says where to, and deploy.py.")
+    path = config.state_dir / LOCK
+    if wait and lock.held(path):
+        log.say("Another run is at work with the off-site copies; waiting for it to end.")
     try:
-        with lock.exclusive(config.state_dir / LOCK, wait=False):
+        with lock.exclusive(path, wait=wait):
             yield Store(config, there)
     except lock.Busy:
         raise Problem("Another run is at work with the off-site copies; nothing was done.") from None

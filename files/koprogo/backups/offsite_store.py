@@ -102,11 +102,11 @@ class Store:
         self.run("init", *(["--repository-version", "1"] if knows else []), limit=QUICK)
 
     def add_key(self, password: str) -> None:
-        """Let another key open it too."""
-        with tempfile.NamedTemporaryFile("w", dir=self._config.state_dir, prefix=".new-key-") as file:
+        """Let another key open it too; that key is in memory alone, whatever cuts this off."""
+        with os.fdopen(os.memfd_create("key"), "w") as file:
             file.write(password)
             file.flush()
-            self.run("key", "add", "--new-password-file", file.name)
+            self.run("key", "add", "--new-password-file", f"/dev/fd/{file.fileno()}", given=(file.fileno(),))
 
     def unlock(self) -> None:
         """Take away the locks of runs that were cut off; those of runs that go on stay."""
@@ -141,11 +141,14 @@ class Store:
             if late.is_set() or code != 0:
                 raise _explained("dump", code, _words(said), limit if late.is_set() else 0)
 
-    def run(self, *arguments: str, limit: float = QUICK, folder: Path | None = None) -> str:
-        """Run restic for at most `limit` seconds and return what it prints. Raises Problem."""
+    def run(self, *arguments: str, limit: float = QUICK, folder: Path | None = None, given: Sequence[int] = ()) -> str:
+        """Run restic, with the open files that it is `given`, for at most `limit` seconds; returns what it prints.
+
+        Raises Problem.
+        """
         command = next(word for word in arguments if not word.startswith("-"))
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
-            with self._start(arguments, out, said, folder) as child, packing.limited(limit, child) as late:
+            with self._start(arguments, out, said, folder, given) as child, packing.limited(limit, child) as late:
                 code = child.wait()
             if late.is_set() or code != 0:
                 raise _explained(command, code, _words(said), limit if late.is_set() else 0)
@@ -154,10 +157,16 @@ class Store:
 
     @contextmanager
     def _start(
-        self, arguments: Sequence[str], out: int | IO[bytes], said: IO[bytes], folder: Path | None = None
+        self,
+        arguments: Sequence[str],
+        out: int | IO[bytes],
+        said: IO[bytes],
+        folder: Path | None = None,
+        given: Sequence[int] = (),
     ) -> Iterator[subprocess.Popen[bytes]]:
         argv = ["nice", "-n", "10", "restic", "--option", "s3.connections=2", *self._by_ssh(), *arguments]
-        with packing.start(argv, stdout=out, stderr=said, env=self._environment(), cwd=folder or "/") as child:
+        more: dict[str, Any] = {"env": self._environment(), "cwd": folder or "/", "pass_fds": given}
+        with packing.start(argv, stdout=out, stderr=said, **more) as child:
             yield child
 
     def _environment(self) -> dict[str, str]:
