@@ -20,7 +20,9 @@ REPAIRS = (0, 16)
 
 def commands(settings: Offsite, version: tuple[int, int]) -> list[list[str]]:
     """What restic is asked to do, in order."""
-    keep = {"daily": settings.days, "weekly": settings.weeks, "monthly": settings.months}
+    # All of the last days, and not the last of each: whoever took the server over may add copies of any time, and what
+    # he adds must not push out those of before.
+    keep = {"within": f"{settings.days}d", "weekly": settings.weeks, "monthly": settings.months}
     kept = [f"--keep-{period}={count}" for period, count in keep.items() if count]
     repair = [["repair", "index"], ["repair", "snapshots", "--forget"]] if version >= REPAIRS else [["rebuild-index"]]
     # Lock files of runs that were cut off, first.

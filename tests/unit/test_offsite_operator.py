@@ -175,7 +175,7 @@ def test_tidying_mends_before_it_deletes(folder: Path) -> None:
         ["unlock"],
         ["repair", "index"],
         ["repair", "snapshots", "--forget"],
-        ["forget", "--group-by=host", "--keep-daily=30", "--keep-weekly=12", "--prune"],
+        ["forget", "--group-by=host", "--keep-within=30d", "--keep-weekly=12", "--prune"],
         ["check"],
     ]
     assert tidy.commands(settings, (0, 12))[1] == ["rebuild-index"]
@@ -204,10 +204,10 @@ def test_the_steps_of_a_restore_are_the_operators_own_commands() -> None:
     assert restore.steps("koprogo", yes=False)[0][1][1:] == ["provision.py", "apply"]
 
 
-def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None) -> dict[str, str]:
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None, **more: float) -> dict[str, str]:
     """What root's copy of the secrets has, once a new server was given those of a set with this .env."""
     name = "postgres_20261122_020005"
-    (tmp_path / "recovery.json").write_text(json.dumps({"set": name}))
+    (tmp_path / "recovery.json").write_text(json.dumps({"set": name, **more}))
     if env is not None:
         (tmp_path / f"{name}.env").write_text(env)
     order = {"recovery": f"{tmp_path}/recovery.json", "backups": str(tmp_path), "master": f"{tmp_path}/secrets.json"}
@@ -222,6 +222,16 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None) -> di
 def test_a_new_server_gets_the_secrets_of_the_lost_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env = "# written\nACME_EMAIL=a@b.c\nPOSTGRES_PASSWORD=p4ss\nJWT_SECRET='j'\n"
     assert kept(monkeypatch, tmp_path, env) == {"POSTGRES_PASSWORD": "p4ss", "JWT_SECRET": "j"}
+
+
+def test_a_server_that_has_its_data_keeps_the_secrets_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secrets.json").write_text('{"JWT_SECRET": "of later"}')
+    assert kept(monkeypatch, tmp_path, "JWT_SECRET=j\n", done=1.0) == {"JWT_SECRET": "of later"}
+    (tmp_path / "postgres_20261122_020005.env").unlink()
+    kept(monkeypatch, tmp_path, None, done=1.0)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_set_without_settings_is_said(
