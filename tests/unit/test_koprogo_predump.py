@@ -178,6 +178,19 @@ def test_no_dump_that_would_fill_the_disk(server: Server, first: bool, monkeypat
     assert len(server.dumps()) == 2
 
 
+def test_a_database_that_grew_since_the_last_deploy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.make()
+    for path in server.folder.iterdir():
+        (server.config.backup_dir / path.name).write_bytes(path.read_bytes())
+    (grown,) = server.config.backup_dir.glob("*.sql.zst")
+    grown.write_bytes(bytes(9_000_000))
+    manifest = grown.with_name(grown.name.replace(".sql.zst", ".json"))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"size": 9_000_000}))
+    monkeypatch.setattr(space, "look", lambda path: space.Room(path, 20_000_000_000, 1_001_000_000, 0, 0))
+    with pytest.raises(Problem, match=r"the last set has 9\.0 MB"):
+        server.make()
+
+
 def test_a_dump_that_hangs_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predump, "LIMIT", 0.5)
     server.dump("exec /bin/sleep 60")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from koprogo import journal
-from koprogo.backups import dump, exchange, restore, restoring, sets, throwaway
+from koprogo.backups import drill, dump, exchange, restore, restoring, sets, throwaway
 from koprogo.backups.content import Content
 from koprogo.backups.throwaway import Recipe
 from koprogo.config import Config
@@ -149,6 +149,44 @@ def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatc
     assert throwaway.memory() == 236 * 2**20
     monkeypatch.setattr(throwaway, "available_memory", lambda: 4000 * 2**20)
     assert throwaway.memory() == 512 * 2**20
+
+
+def test_what_volumes_take_is_asked_for_where_they_are_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = with_files(tmp_path)
+    monkeypatch.setattr(drill.Docker, "root", lambda _: tmp_path)
+    free = found.uncompressed_size * drill.GROWTH + 500_000 + found.parts[2].size - 1
+    monkeypatch.setattr(drill.space, "look", lambda path: drill.space.Room(path, 10_000_000, free, 0, 0))
+    drill.require_room(Runner(), found)
+    with pytest.raises(Problem, match=r"has 1 MB free, and restoring postgres_20261122_020005 wants 1 MB\."):
+        drill.require_room(Runner(), found, files=True)
+
+
+@pytest.mark.parametrize("trouble", ["", "Nothing was restored."])
+def test_what_cannot_be_noted_hides_nothing(
+    server: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trouble: str
+) -> None:
+    def step(*_: object) -> None:
+        if trouble:
+            raise Problem(trouble)
+
+    def full(*_: object) -> None:
+        raise Problem("/var/lib/koprogo/backup.json: No space left on device.")
+
+    found, made_of = write(tmp_path / "sets"), Recipe("", (), "", "", "", "", {})
+    monkeypatch.setattr(restoring, "run", step)
+    monkeypatch.setattr(drill, "_drill", step)
+    monkeypatch.setattr(drill.sets, "find", lambda *_: found.dump)
+    monkeypatch.setattr("koprogo.backups.backup_state.write_durably", full)
+    if trouble:
+        with pytest.raises(Problem, match=f"^{trouble}$"):
+            restore._finish(work(server), NOTE, found, made_of, 0.0)
+        with pytest.raises(Problem, match=f"^The drill failed: {trouble}$"):
+            drill.run(server)
+    else:
+        assert restore._finish(work(server), NOTE, found, made_of, 0.0) == drill.run(server) == 0
+    assert capsys.readouterr().err.count("No space left on device") == 2
 
 
 # ── volumes that change places ──
@@ -312,6 +350,21 @@ def test_settings_are_restored_only_where_a_deploy_could_apply_them(
     with pytest.raises(Problem, match="README"):
         restoring.begin(work(bench.config), found, files=True)
     assert journal.load(bench.config.state_dir) is None
+
+
+def test_a_database_that_cannot_be_dumped_is_no_dead_end(server: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*_: object) -> None:
+        raise Problem("pg_dumpall failed (exit code 1): invalid page in block 7.")
+
+    monkeypatch.setattr(restoring.dump, "write", unreadable)
+    server.backup_dir.mkdir()
+    note = dataclasses.replace(NOTE, running=())
+    with pytest.raises(Problem) as caught:
+        restoring._stop(work(server), note)
+    assert str(caught.value) == (
+        "No dump could be made of what is there: pg_dumpall failed (exit code 1): invalid page in block 7. To restore "
+        "without one, which keeps its files as they are: docker stop koprogo-postgres, and again"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ _LEFT = re.compile(r"(postgres_\d{8}_\d{6})\..+")
 def require_room(directory: Path, like: Path | None = None) -> None:
     """Raise Problem where a set of the size of the last one would fill the disk, which the database is on as well.
 
-    Where `directory` has none so far, the dump of the last set in `like` is what it is compared with.
+    The last dump in `like` counts, too: the last set in `directory` may be of long ago.
     """
     last, other = verified(directory)[-1:], verified(like)[-1:] if like else []
-    size = last[0].size if last else sum(one.path.stat().st_size for one in other)
+    size = max([0, *(one.size for one in last), *(one.path.stat().st_size for one in other)])
     room = space.look(directory)
     reserve = min(space.FLOOR, room.size * space.SHARE)
     if room.free < size + reserve:

@@ -40,10 +40,12 @@ def run(config: Config) -> int:
     return 0
 
 
-def require_room(runner: Runner, found: Set) -> None:
-    """Raise Problem where a database of the size of this set would fill Docker's disk."""
+def require_room(runner: Runner, found: Set, *, files: bool = False) -> None:
+    """Raise Problem where a database of the size of this set would fill Docker's disk; with `files`, its volumes."""
     room = space.look(Docker(runner).root())
-    wanted = found.uncompressed_size * GROWTH + min(space.FLOOR, room.size * space.SHARE)
+    # What users upload is packed already, as a rule.
+    volumes = sum(part.size for part in found.parts if part.kind == "volume") if files else 0
+    wanted = found.uncompressed_size * GROWTH + volumes + min(space.FLOOR, room.size * space.SHARE)
     if room.free < wanted:
         raise Problem(
             f"{room.path} has {room.free / 1e6:.0f} MB free, and restoring {found.name} wants {wanted / 1e6:.0f} MB."
@@ -64,5 +66,5 @@ def _drill(config: Config, found: Set, held: int) -> None:
 
 def _note(config: Config, began: float, name: str, problem: str) -> float:
     seconds = time.monotonic() - began
-    backup_state.note(config.state_dir, "drill", Run(time.time(), seconds, name, problem))
+    backup_state.note_if_possible(config.state_dir, "drill", Run(time.time(), seconds, name, problem))
     return seconds

@@ -37,7 +37,7 @@ def run(config: Config, name: str, *, files: bool, yes: bool) -> int:
     # Nobody is kept from deploying while somebody reads and thinks.
     shown = Work(config, Runner(), asked=True)
     found = restoring.look(shown, name)
-    drill.require_room(shown.runner, found)
+    drill.require_room(shown.runner, found, files=files)
     print("\n".join(plan(shown, found, files=files)))
     _ask(found.name.removeprefix("postgres_"), f"Type the set's name, {found.name}, to restore it: ", yes=yes)
     with session.alone(config, asked=True) as work, _no_backup(config):
@@ -65,10 +65,11 @@ def _finish(work: Work, note: journal.Journal, found: Set, made_of: throwaway.Re
     try:
         restoring.run(work, note, found, made_of)
     except Problem as problem:
-        backup_state.note(state_dir, "restore", Run(time.time(), time.monotonic() - began, found.name, str(problem)))
+        run = Run(time.time(), time.monotonic() - began, found.name, str(problem))
+        backup_state.note_if_possible(state_dir, "restore", run)
         raise
     seconds = time.monotonic() - began
-    backup_state.note(state_dir, "restore", Run(time.time(), seconds, found.name))
+    backup_state.note_if_possible(state_dir, "restore", Run(time.time(), seconds, found.name))
     kept = ", ".join(one.fresh for one in note.exchanges)
     log.say(
         f"Restored {found.described()} in {seconds:.0f} s. The data of before are kept in {kept}, until: "

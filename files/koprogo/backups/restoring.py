@@ -246,7 +246,10 @@ def _stop(work: Work, note: Journal) -> Journal:
     except OSError as error:
         raise Problem(f"{directory}: {error.strerror}.") from None
     except Problem as problem:
-        raise Problem(f"No dump could be made of what is there: {problem}") from None
+        raise Problem(
+            f"No dump could be made of what is there: {problem} To restore without one, which keeps its files as they "
+            f"are: docker stop {note.database}, and again"
+        ) from None
     log.say(f"Dumped what is there to {path}.")
     return _reached(work, dataclasses.replace(note, last_dump=str(path)), Step.DUMPED)
 
