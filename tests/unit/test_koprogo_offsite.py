@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 import small_restic
 from koprogo import lock
-from koprogo.backups import backup_state, dump, offsite, offsite_store, offsite_upload, recovery, sets
+from koprogo.backups import (
+    backup,
+    backup_folder,
+    backup_state,
+    dump,
+    offsite,
+    offsite_store,
+    offsite_upload,
+    recovery,
+    sets,
+)
 from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -84,6 +94,24 @@ def test_the_newest_set_is_stored_first_and_those_that_are_missing_after_it(conf
     found = backup_state.load(config.state_dir)
     assert found.good_upload is not None
     assert found.good_upload.set == "postgres_20261124_020005"
+
+
+def test_an_old_set_that_stays_keeps_no_new_one_from_being_stored(
+    config: Config, server: Config, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def stays(*_: object) -> None:
+        raise Problem("an old one could not be deleted.")
+
+    monkeypatch.setattr(backup_folder, "remove", stays)
+    with pytest.raises(Problem, match="an old one could not be deleted"):
+        backup.run(config)
+    (made,) = sets.dumps(config.backup_dir)
+    assert stored(store) == [dump.stem(made.name)]
+    found = backup_state.load(config.state_dir)
+    assert found.backup is not None
+    assert found.backup.problem == "an old one could not be deleted."
 
 
 def test_what_is_stored_and_was_read_back_is_not_read_again(config: Config, store: Path) -> None:

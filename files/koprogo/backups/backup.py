@@ -31,13 +31,15 @@ def run(config: Config, *, offsite: bool = True) -> int:
         raise Problem("Another backup is at work; nothing was done.") from None
     except Problem as problem:
         _note(config, began, path, str(problem))
+        if path is not None and offsite:
+            # It is good, whatever an old one did.
+            _elsewhere(config)
         raise
     _note(config, began, path, "")
     size = sets.read(path).size / 1e6
     log.say(f"Backup {path} ({size:.1f} MB) written and verified; {left} kept.")
-    if offsite and config.offsite_file is not None:
-        # After the lock: a slow store must not keep anybody from restoring.
-        offsite_upload.upload(config)
+    if offsite:
+        _elsewhere(config)
     return 0
 
 
@@ -52,6 +54,12 @@ def verify(config: Config, name: str) -> int:
 def _note(config: Config, began: float, path: Path | None, problem: str) -> None:
     run = Run(time.time(), time.monotonic() - began, dump.stem(path.name) if path else "", problem)
     backup_state.note_if_possible(config.state_dir, "backup", run)
+
+
+def _elsewhere(config: Config) -> None:
+    """Store a copy, after the lock: a slow store must not keep anybody from restoring."""
+    if config.offsite_file is not None:
+        offsite_upload.upload(config)
 
 
 def _make(config: Config) -> Path:
