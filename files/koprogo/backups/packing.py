@@ -23,6 +23,7 @@ from koprogo.runner import end_group
 
 CHUNK = 1 << 18
 GZIP = 16 + zlib.MAX_WBITS
+TAR_ENDS = bytes(1024)
 OPTIONS = ("-1", "--single-thread", "--quiet", "--stdout", "--check")
 """In one thread it takes a quarter of the memory, and there is one processor as a rule. The lowest level takes half of
 the third one's time, and packs better than gzip still."""
@@ -78,6 +79,15 @@ def unpack(path: Path) -> Iterator[bytes]:
             yield from _gunzip(path, file) if path.suffix == ".gz" else _unzstd(path, file)
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}.") from None
+
+
+def require_tar(path: Path) -> None:
+    """Raise Problem where a compressed archive of tar's is damaged, or ends before its end."""
+    last = b""
+    for piece in unpack(path):
+        last = (last + piece)[-len(TAR_ENDS) :]
+    if last != TAR_ENDS:
+        raise Problem(f"{path.name} is no whole archive: its end is missing.")
 
 
 def digest(path: Path) -> str:

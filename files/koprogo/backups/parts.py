@@ -46,6 +46,7 @@ def others(config: Config, runner: Runner, project: str, image: str) -> list[Oth
 
         def write(path: Path, volume: Volume = volume) -> None:
             packing.pack(_tar(volume, image), path, LIMIT, tolerated=_only_changed)
+            packing.require_tar(path)
 
         found.append(Other(f".{volume.name}.tar.zst", "volume", write, volume.name, volume.service))
     return found

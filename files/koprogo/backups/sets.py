@@ -152,8 +152,7 @@ def verify(found: Set) -> Set:
     require_unchanged(found)
     for part in found.parts:
         if part.kind == "volume":
-            for _ in packing.unpack(part.path):
-                pass
+            packing.require_tar(part.path)
     content = inspect(found.dump)
     trouble = content.trouble()
     if trouble is None and found.rows is not None and content.rows != found.rows:
