@@ -22,12 +22,14 @@ from koprogo.backups import (
     offsite_store,
     offsite_upload,
     recovery,
+    restore,
     sets,
 )
 from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
 from koprogo.problem import Problem
 from test_koprogo_backup import NIGHT, WHOLE, printing, server, write
+from test_koprogo_set import with_files
 
 __all__ = ["server"]  # a fixture
 
@@ -313,6 +315,25 @@ def test_what_a_new_server_gets_stays_the_same(config: Config, store: Path) -> N
     nights(config, 4)
     offsite_upload.upload(config)
     assert len(calls(store, "backup")) == 2
+
+
+def test_a_new_server_keeps_its_own_settings(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The secrets of the set are in them already; its names may be others, as in a trial.
+    found, seen = with_files(tmp_path / "sets"), list[tuple[list[str], bool]]()
+
+    def begin(_: object, found: sets.Set, *, files: bool) -> None:
+        seen.append(([part.kind for part in found.parts], files))
+        raise Problem("Enough.")
+
+    monkeypatch.setattr(restore.restoring, "look", lambda *_: found)
+    monkeypatch.setattr(restore.restoring, "begin", begin)
+    monkeypatch.setattr(restore.drill, "require_room", lambda *_, **__: None)
+    (config.state_dir / "recovery.json").write_text(json.dumps({"set": found.name, "begun": 1.0}))
+    with pytest.raises(Problem, match="Enough"):
+        recovery.finish(config)
+    with pytest.raises(Problem, match="Enough"):
+        restore.run(config, "", files=True, yes=True)
+    assert seen == [(["dump", "volume"], True), (["dump", "env", "volume"], True)]
 
 
 def test_a_damaged_copy_does_not_keep_a_lost_server_from_the_one_before(config: Config, store: Path) -> None:

@@ -50,7 +50,8 @@ def finish(config: Config) -> int:
         log.say(f"This server has the data of {name} already.")
         return 0
     if not (last and last.set == name and last.at > found["begun"]):
-        restore.run(config, name, files=True, yes=True)
+        # Its .env is this server's own: deploy.py wrote it, with the secrets of the set in it, and names of its own.
+        restore.run(config, name, files=True, env=False, yes=True)
     write_durably(config.state_dir / RECOVERY, json.dumps({**found, "done": time.time()}).encode(), 0o640)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
@@ -32,11 +33,16 @@ from koprogo.runner import Runner
 SCRATCH = "koprogo-scratch"
 
 
-def run(config: Config, name: str, *, files: bool, yes: bool) -> int:
-    """Put a set into place, the newest that is whole if none is named; returns the exit code, as all of these."""
+def run(config: Config, name: str, *, files: bool, yes: bool, env: bool = True) -> int:
+    """Put a set into place, the newest that is whole if none is named; returns the exit code, as all of these.
+
+    `files`: its volumes too, and its .env, unless `env` is false.
+    """
     # Nobody is kept from deploying while somebody reads and thinks.
     shown = Work(config, Runner(), asked=True)
     found = restoring.look(shown, name)
+    if not env:
+        found = dataclasses.replace(found, parts=tuple(part for part in found.parts if part.kind != "env"))
     drill.require_room(shown.runner, found, files=files)
     print("\n".join(plan(shown, found, files=files)))
     _ask(found.name.removeprefix("postgres_"), f"Type the set's name, {found.name}, to restore it: ", yes=yes)
