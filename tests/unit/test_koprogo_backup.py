@@ -292,6 +292,11 @@ def test_what_a_full_disk_or_a_kill_left_is_cleared_away(server: Config, capsys:
     assert capsys.readouterr().out.endswith("written and verified; 1 kept.\n")
 
 
+def test_the_folder_is_its_owners_alone(server: Config) -> None:
+    assert backup.run(server) == 0
+    assert server.backup_dir.stat().st_mode & 0o777 == 0o700
+
+
 def test_an_old_backup_that_cannot_be_deleted_does_not_make_the_new_one_bad(server: Config) -> None:
     server.backup_dir.mkdir()
     old = server.backup_dir / "postgres_20261101_020000.sql.gz"

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import time
 import tomllib
 from pathlib import Path
@@ -203,6 +204,74 @@ def test_a_set_says_what_is_in_it(tmp_path: Path) -> None:
     (backed_up,) = verified(tmp_path)
     assert (backed_up.path, backed_up.size, len(backed_up.others)) == (found.dump, found.size, 2)
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_each_part_is_on_the_disk_before_it_has_its_name_and_the_dump_gets_its_own_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    brought, replace_by = os.fsync, Path.replace
+
+    def fsync(handle: int) -> None:
+        done.append(f"fsync {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        brought(handle)
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append(f"{path.name} is {target.name}")
+        return replace_by(path, target)
+
+    env = tmp_path / "settings"
+    env.write_text("A=1\n")
+    others = (
+        Other(".env", "env", lambda path: parts._copy(env, path)),
+        Other(".up.tar.zst", "volume", lambda path: packing.pack(["head", "-c1024", "/dev/zero"], path, 60), "up"),
+    )
+    folder = tmp_path / "sets"
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", rename)
+    name = write(folder, others=others).name
+    assert done == [
+        "fsync .postgres.sql.zst.partial",
+        "fsync .postgres.env.partial",
+        "fsync .postgres.up.tar.zst.partial",
+        f".postgres.env.partial is {name}.env",
+        f".postgres.up.tar.zst.partial is {name}.up.tar.zst",
+        f"fsync .{name}.json.partial",
+        f".{name}.json.partial is {name}.json",
+        "fsync sets",
+        f".postgres.sql.zst.partial is {name}.sql.zst",
+        "fsync sets",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("files", [1, 2, 3])
+def test_a_set_that_is_removed_in_part_is_cleared_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    with_files(tmp_path)
+    newest = write(tmp_path, now=NIGHT + 86400)
+    (old, _), left, unlink = verified(tmp_path), [files], Path.unlink
+
+    def cut(path: Path, missing_ok: bool = False) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "unlink", cut)
+        backup_folder.remove([old], newest.dump)
+    backup_folder.clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{newest.name}.json", f"{newest.name}.sql.zst"]
+
+
+def test_days_weeks_and_months_are_kept_as_the_settings_say(server: Config) -> None:
+    # Three weeks in two months.
+    made = [write(server.backup_dir, now=NIGHT - days * 86400) for days in (40, 14, 7, 0)]
+    config = Config(**{**server.__dict__, "backup_days": 1, "backup_weeks": 2, "backup_months": 3})
+    assert backup._rotate(config, made[-1].dump) == 3
+    assert [each.path for each in verified(server.backup_dir)] == [made[0].dump, made[2].dump, made[3].dump]
 
 
 def flip(path: Path) -> None:
