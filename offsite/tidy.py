@@ -5,9 +5,12 @@ Runs restic on this machine.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import settings as variables
 from cloud.trouble import CloudError
@@ -41,6 +44,17 @@ def environment(settings: Offsite) -> dict[str, str]:
     return found
 
 
+def by_ssh(settings: Offsite, folder: Path) -> list[str]:
+    """The options with which restic gets in by SFTP: as the server does, by its key, to the host that is pinned."""
+    match = re.match(r"sftp:(?://)?([^@/]+)@([^:/]+)(?::(\d+)(?=/))?", settings.repository)
+    if match is None:
+        return []
+    (folder / "known_hosts").write_text(f"copies {settings.host_key}\n")
+    trust = f"-o UserKnownHostsFile={folder}/known_hosts -o HostKeyAlias=copies -o StrictHostKeyChecking=yes"
+    key = f"-i {shlex.quote(str(settings.ssh_key))} -o IdentitiesOnly=yes -o BatchMode=yes"
+    return ["--option", f"sftp.command=ssh {key} {trust} -p {match[3] or 22} {match[1]}@{match[2]} -s sftp"]
+
+
 def tidy() -> int:
     """Do it; returns the exit status. Raises SettingsError or CloudError."""
     settings = variables.load().offsite
@@ -49,9 +63,12 @@ def tidy() -> int:
     if shutil.which("restic") is None:
         raise CloudError("restic is not on this machine: sudo apt-get install restic; nothing was done.")
     given = os.environ | environment(settings)
-    for command in commands(settings, _version(given)):
-        if subprocess.run(["restic", *command], env=given, check=False).returncode:
-            raise CloudError(f"restic {command[0]} failed, and its lines above say why. Copies that are whole stay so.")
+    with tempfile.TemporaryDirectory() as folder:
+        options = by_ssh(settings, Path(folder))
+        for command in commands(settings, _version(given)):
+            if subprocess.run(["restic", *options, *command], env=given, check=False).returncode:
+                said = f"restic {command[0]} failed, and its lines above say why."
+                raise CloudError(f"{said} Copies that are whole stay so.")
     return 0
 
 

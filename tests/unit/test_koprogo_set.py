@@ -391,6 +391,8 @@ def test_weeks_and_months_keep_the_last_of_each() -> None:
         left = [b for b in left if b not in expired(left, 2, weeks=3, months=2)]
     assert [b.day for b in left] == kept
     assert expired(days("20250101"), 1, weeks=5, months=5) == []
+    # One week, in two years.
+    assert [b.day for b in expired(days("20261228", "20261231", "20270102"), 1, weeks=2)] == ["20261228", "20261231"]
 
 
 @given(st.lists(st.integers(0, 900), max_size=40), st.integers(1, 9), st.integers(0, 9), st.integers(0, 9))

@@ -68,6 +68,24 @@ def test_sftp(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "port"), [("sftp:backup@nas.example.org:/koprogo", 22), ("sftp://backup@nas.example.org:2222//k", 2222)]
+)
+def test_tidying_by_sftp_goes_in_as_the_server_does(folder: Path, address: str, port: int) -> None:
+    private_key(folder / "my key")
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
+    lines = f"BACKUP_OFFSITE_SSH_KEY='my key'\nBACKUP_OFFSITE_HOST_KEY='{key}'\n"
+    settings = load(folder, f"BACKUP_OFFSITE_REPOSITORY={address}\n{lines}").offsite
+    option, command = tidy.by_ssh(settings, folder)
+    assert (option, (folder / "known_hosts").read_text()) == ("--option", f"copies {key}\n")
+    assert command == (
+        f"sftp.command=ssh -i '{folder}/my key' -o IdentitiesOnly=yes -o BatchMode=yes "
+        f"-o UserKnownHostsFile={folder}/known_hosts -o HostKeyAlias=copies -o StrictHostKeyChecking=yes "
+        f"-p {port} backup@nas.example.org -s sftp"
+    )
+    assert tidy.by_ssh(load(folder, LINES).offsite, folder) == []
+
+
+@pytest.mark.parametrize(
     ("line", "mistake"),
     [
         ("BACKUP_OFFSITE_REPOSITORY=https://s3.example.org/b", "is no s3:https://HOST/BUCKET/FOLDER nor sftp:"),
