@@ -257,6 +257,24 @@ def test_a_manifest_from_a_foreign_hand_names_no_other_file(name: str) -> None:
         offsite._files("postgres_20261122_020005", json.dumps(manifest | {"parts": [evil]}).encode())
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"file": "a", "sha256": "", "size": 1e999}', '{"parts": 3}']
+)
+def test_what_is_no_manifest_is_a_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Problem, match="is no manifest"):
+        offsite._files("postgres_20261122_020005", text.encode())
+    (tmp_path / "postgres_20261122_020005.json").write_text(text)
+    with pytest.raises(Problem, match="is damaged"):
+        sets.read(tmp_path / "postgres_20261122_020005.sql.zst")
+
+
+def test_restics_last_words_may_be_cut_off() -> None:
+    said = io.BytesIO(b'Stat: 503\n{"message_type":"exit_error","code":1,"mess')
+    assert offsite_store._words(said) == '{"message_type":"exit_error","code":1,"mess'
+    said = io.BytesIO(b'{"message_type":"exit_error","code":1,"message":"Fatal: no\\nmore"}\n')
+    assert offsite_store._words(said) == "no"
+
+
 def test_a_new_repository_has_two_keys(config: Config, store: Path) -> None:
     own = (config.state_dir / "offsite-password").read_text().strip()
     assert sorted(file.name for file in (store / "keys").iterdir()) == sorted([own, "r" * 64])

@@ -296,6 +296,12 @@ def test_damage_of_any_part_is_seen(tmp_path: Path) -> None:
         sets.verify(found)
 
 
+def test_an_archive_without_its_end_is_seen(tmp_path: Path) -> None:
+    cut = Other(".a.tar.zst", "volume", lambda path: packing.pack(["head", "-c1023", "/dev/zero"], path, 60), "a")
+    with pytest.raises(Problem, match=r"a\.tar\.zst is no whole archive: its end is missing\."):
+        sets.verify(write(tmp_path, others=(cut,)))
+
+
 def test_a_manifest_that_counts_other_rows_is_seen(tmp_path: Path) -> None:
     found = write(tmp_path)
     path = dump.manifest_of(found.dump)

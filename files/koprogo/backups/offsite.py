@@ -199,7 +199,7 @@ def _files(name: str, manifest: bytes) -> dict[str, tuple[int, str]]:
     try:
         data = json.loads(manifest)
         found = {str(each["file"]): (int(each["size"]), str(each["sha256"])) for each in (data, *data.get("parts", ()))}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Problem(f"{name}.json, as it is stored, is no manifest.") from None
     for file in found:
         if not re.fullmatch(re.escape(name) + r"\.[\w.-]+", file):

@@ -12,7 +12,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -210,7 +210,8 @@ def _words(stream: IO[bytes]) -> str:
     lines = [line.strip() for line in stream.read(1 << 20).decode("utf-8", "replace").splitlines() if line.strip()]
     for line in reversed(lines):
         if line.startswith('{"message_type":"exit_error"'):
-            return str(json.loads(line).get("message", "")).partition("\n")[0].removeprefix("Fatal: ")
+            with suppress(ValueError):
+                return str(json.loads(line).get("message", "")).partition("\n")[0].removeprefix("Fatal: ")
         if line.startswith("Fatal: "):
             return line.removeprefix("Fatal: ")
     return lines[-1] if lines else "it says nothing"

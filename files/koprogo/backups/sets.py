@@ -93,7 +93,7 @@ def read(dump: Path) -> Set:
         )
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Problem(f"{path} is damaged.") from None
 
 
