@@ -1,9 +1,11 @@
 """Sets: what is counted of a dump, what belongs to one, which are found, what damage is seen, what is remembered."""
 
+import fcntl
 import gzip
 import hashlib
 import json
 import os
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -12,12 +14,14 @@ import koprogo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from koprogo.backups import backup, backup_folder, backup_state, dump, packing, parts, sets
+from koprogo import lock
+from koprogo.backups import backup, backup_folder, backup_state, dump, packing, parts, restoring, sets
 from koprogo.backups.backup_state import BackupState, Run
 from koprogo.backups.content import Content
 from koprogo.backups.dump import Other
 from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config
+from koprogo.deploys.work import Work
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 from test_koprogo_backup import NIGHT, ORIGIN, WHOLE, printing, server
@@ -371,6 +375,31 @@ def test_which_set_is_meant(tmp_path: Path) -> None:
         sets.find(tmp_path / "nothing", "")
 
 
+def test_a_dump_of_before_a_change_is_never_the_newest_set(tmp_path: Path) -> None:
+    write(tmp_path / "before-deploys")
+    with pytest.raises(Problem, match=r"There is no set\. There is:\n  before-deploys/postgres_20261122_020005"):
+        sets.find(tmp_path, "")
+
+
+@pytest.mark.parametrize("name", ["../state.json", "/etc/passwd", "x/../../y"])
+def test_a_part_is_in_the_folder_of_its_set(tmp_path: Path, name: str) -> None:
+    found = with_files(tmp_path)
+    path = dump.manifest_of(found.dump)
+    data = json.loads(path.read_text())
+    data["parts"][0]["file"] = name
+    path.write_text(json.dumps(data))
+    assert {part.path.parent for part in sets.read(found.dump).parts} == {tmp_path}
+
+
+def test_a_set_that_is_named_is_read_before_anything_is_done(server: Config) -> None:
+    found = write(server.backup_dir)
+    work = Work(server, Runner(), asked=True)
+    assert restoring.look(work, found.name) == found
+    flip(found.dump)
+    with pytest.raises(Problem, match="its SHA-256 is another"):
+        restoring.look(work, found.name)
+
+
 def test_a_damaged_newest_set_does_not_hide_the_one_before(tmp_path: Path) -> None:
     good, bad = write(tmp_path), write(tmp_path, now=NIGHT + 86400)
     flip(bad.dump)
@@ -539,6 +568,18 @@ def test_what_is_remembered_survives_damage_and_newer_programs(tmp_path: Path) -
     for text in ("", "[]", '{"backup": 1}', '{"backup": {"at": "x", "seconds": 1}}', '{"backup": {}}'):
         path.write_text(text)
         assert backup_state.load(tmp_path) == BackupState()
+
+
+def test_two_who_remember_at_once_forget_nothing(tmp_path: Path) -> None:
+    good = Run(1.0, 2.0, "one")
+    with lock.exclusive(tmp_path / "backup.json.lock", wait=False) as held:
+        drilled = threading.Thread(target=backup_state.note, args=(tmp_path, "drill", good))
+        drilled.start()
+        drilled.join(0.3)
+        assert backup_state.load(tmp_path) == BackupState()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        drilled.join()
+    assert backup_state.load(tmp_path).drill == good
 
 
 def test_one_version_of_the_program() -> None:
