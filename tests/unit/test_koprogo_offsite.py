@@ -432,6 +432,15 @@ def test_a_check_waits_for_an_upload_and_does_not_call_what_is_stored_damaged(
     assert found.offsite_check == found.good_offsite_check != None  # noqa: E711
 
 
+def test_eight_weeks_read_all_that_is_stored(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(offsite_store.Store, "run", lambda _, *words, **__: asked.extend(words[1:]))
+    for week in range(8):
+        monkeypatch.setattr(offsite.time, "time", lambda week=week: NIGHT + week * 7 * DAY)
+        offsite.check(config)
+    assert sorted(asked) == [f"--read-data-subset={share}/8" for share in range(1, 9)]
+
+
 def test_since_when_copies_are_possible(config: Config, server: Config) -> None:
     assert offsite.since(server) is None
     os.utime(config.state_dir / "offsite-ready.json", (5, 7))

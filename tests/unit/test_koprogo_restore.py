@@ -1,5 +1,6 @@
 """Restores: versions, the role that is there already, volumes that change places, the note, what is asked."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -7,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from koprogo import journal
+from koprogo import journal, lock
 from koprogo.backups import drill, dump, exchange, restore, restoring, sets, throwaway
 from koprogo.backups.content import Content
 from koprogo.backups.throwaway import Recipe
@@ -20,7 +21,7 @@ from koprogo.state import Attempt
 from koprogo.state import Step as StepOfDeploy
 from koprogo_bench import Bench
 from test_koprogo_backup import NIGHT, ORIGIN, server
-from test_koprogo_set import REAL, with_files, write
+from test_koprogo_set import REAL, flip, with_files, write
 
 __all__ = ["server"]  # a fixture
 
@@ -187,6 +188,55 @@ def test_what_cannot_be_noted_hides_nothing(
     else:
         assert restore._finish(work(server), NOTE, found, made_of, 0.0) == drill.run(server) == 0
     assert capsys.readouterr().err.count("No space left on device") == 2
+
+
+class Miscounting:
+    """A throw-away database in which a row is missing."""
+
+    def restore(self, found: sets.Set) -> Content:
+        content = Content()
+        content.rows = {"koprogo_db": {"public.buildings": found.total_rows}}
+        return content
+
+    def compare(self, rows: dict[str, dict[str, int]]) -> None:
+        raise Problem(f"a row of {rows['koprogo_db']['public.buildings']} is missing.")
+
+
+def test_rows_are_counted_before_a_restore_and_a_drill_go_on(
+    server: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, made_of = write(server.backup_dir), Recipe("", (), "", "", "", "", {})
+    monkeypatch.setattr(throwaway, "remove", lambda *_: None)
+    monkeypatch.setattr(throwaway, "recipe", lambda *_: made_of)
+    monkeypatch.setattr(throwaway, "version", lambda *_: "15.18")
+    monkeypatch.setattr(throwaway, "running", lambda *_: contextlib.nullcontext(Miscounting()))
+    monkeypatch.setattr(restoring.exchange, "create", lambda *_: None)
+    monkeypatch.setattr(restoring.exchange, "remove", lambda *_: None)
+    monkeypatch.setattr(restoring.exchange, "root_of", lambda *_: NOTE.root)
+    note = dataclasses.replace(NOTE, step=Step.BEGUN, files=False, running=())
+    with pytest.raises(
+        Problem, match=r"^a row of 9 is missing\. Nothing was restored: the data of before are in place"
+    ):
+        restoring.run(work(server), note, found, made_of)
+    monkeypatch.setattr(drill, "require_room", lambda *_: None)
+    with pytest.raises(Problem, match=r"^The drill failed: a row of 9 is missing\."):
+        drill.run(server)
+
+
+def test_a_drill_wants_room_and_a_set_that_is_whole(server: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = write(server.backup_dir)
+    monkeypatch.setattr(throwaway, "remove", lambda *_: None)
+    monkeypatch.setattr(throwaway, "recipe", lambda *_: Recipe("", (), "", "", "", "", {}))
+    monkeypatch.setattr(throwaway, "version", lambda *_: "15.18")
+    monkeypatch.setattr(drill.Docker, "root", lambda _: server.backup_dir)
+    monkeypatch.setattr(drill.space, "look", lambda path: drill.space.Room(path, 10_000_000, 1, 0, 0))
+    with pytest.raises(Problem, match="has 0 MB free, and restoring"):
+        drill.run(server)
+    with lock.exclusive(server.state_dir / "drill.lock", wait=False), pytest.raises(Problem, match="Another drill"):
+        drill.run(server)
+    flip(found.dump)
+    with pytest.raises(Problem, match="its SHA-256 is another"):
+        drill.run(server)
 
 
 # ── volumes that change places ──
