@@ -354,6 +354,24 @@ def test_a_new_server_keeps_its_own_settings(config: Config, tmp_path: Path, mon
     assert seen == [(["dump", "volume"], True), (["dump", "env", "volume"], True)]
 
 
+def test_while_a_backup_is_at_work_nothing_is_fetched_restored_or_made(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights(config, 1)
+    monkeypatch.setattr(restore.drill, "require_room", lambda *_, **__: None)
+    before = sorted(config.backup_dir.iterdir())
+    with lock.exclusive(config.state_dir / "backup.lock", wait=False):
+        for run in (
+            lambda: offsite.fetch(config, ""),
+            lambda: restore.run(config, "", files=False, yes=True),
+            lambda: restore.resume(config),
+            lambda: backup.run(config),
+        ):
+            with pytest.raises(Problem, match=r"(A backup is at work\. Try again|Another backup is at work)"):
+                run()
+    assert sorted(config.backup_dir.iterdir()) == before
+
+
 def test_a_damaged_copy_does_not_keep_a_lost_server_from_the_one_before(config: Config, store: Path) -> None:
     nights(config, 2)
     offsite_upload.upload(config)
