@@ -192,6 +192,17 @@ def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Pat
     assert list(config.backup_dir.iterdir()) == []
 
 
+def test_a_manifest_that_comes_home_and_counts_other_rows_is_seen(config: Config, store: Path) -> None:
+    nights(config, 1)
+    offsite_upload.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    (manifest,) = store.glob("snapshot-000/*.json")
+    manifest.write_text(manifest.read_text().replace('"uncompressed_size"', '"x"').replace('"koprogo_db"', '"other"'))
+    with pytest.raises(Problem, match="its rows are not those of its manifest"):
+        offsite.fetch(config, "")
+
+
 def test_what_comes_without_end_fills_neither_the_memory_nor_the_disk(
     config: Config, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from koprogo import journal, lock
-from koprogo.backups import drill, dump, exchange, restore, restoring, sets, throwaway
+from koprogo.backups import drill, dump, exchange, packing, restore, restoring, sets, throwaway
 from koprogo.backups.content import Content
 from koprogo.backups.throwaway import Recipe
 from koprogo.config import Config
@@ -237,6 +237,49 @@ def test_a_drill_wants_room_and_a_set_that_is_whole(server: Config, monkeypatch:
     flip(found.dump)
     with pytest.raises(Problem, match="its SHA-256 is another"):
         drill.run(server)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("cat > $OUT", ""),
+        ("cat > $OUT; echo 'tar: Unexpected EOF in archive' >&2; exit 2", "unpacked: tar: Unexpected EOF in archive"),
+        (
+            "echo 'No such image' >&2; exit 125",
+            "postgres_20261122_020005.uploads.tar.zst cannot be unpacked: No such image",
+        ),
+    ],
+)
+def test_a_volume_that_cannot_be_unpacked_is_a_failure(
+    server: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    part = with_files(tmp_path / "sets").parts[2]
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    if not words:
+        restoring._untar(work(server), "sha256:1", part, "fresh")
+        assert (tmp_path / "out").read_bytes() == b"".join(packing.unpack(part.path))
+        return
+    with pytest.raises(Problem, match=f"{words}\\."):
+        restoring._untar(work(server), "sha256:1", part, "fresh")
+
+
+def test_settings_of_before_come_back_however_often_it_was_cut_off(
+    server: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = tmp_path / ".env"
+    env.write_text("B=now\n")
+    at = work(dataclasses.replace(server, env_file=env))
+    found = with_files(tmp_path / "sets")
+    monkeypatch.setattr(restoring, "_docker", lambda *_, **__: None)
+    monkeypatch.setattr(restoring.exchange, "forth", lambda *_: None)
+    for _ in range(2):
+        restoring._exchange(at, NOTE, found)
+        assert env.read_text() == "A=1\n"
+    restoring._settings_back(at, NOTE)
+    assert (env.read_text(), env.stat().st_mode & 0o777) == ("B=now\n", 0o600)
+    restoring._settings_back(at, NOTE)
+    assert env.read_text() == "B=now\n"
 
 
 # ── volumes that change places ──
