@@ -201,6 +201,8 @@ def test_a_manifest_that_comes_home_and_counts_other_rows_is_seen(config: Config
     manifest.write_text(manifest.read_text().replace('"uncompressed_size"', '"x"').replace('"koprogo_db"', '"other"'))
     with pytest.raises(Problem, match="its rows are not those of its manifest"):
         offsite.fetch(config, "")
+    # By its size it would count as a good one.
+    assert list(config.backup_dir.iterdir()) == []
 
 
 def test_what_comes_without_end_fills_neither_the_memory_nor_the_disk(

@@ -191,7 +191,13 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
-    return sets.verify(sets.read(directory / first))
+    try:
+        return sets.verify(sets.read(directory / first))
+    except Problem:
+        # Else it would count: it has the sizes that its manifest says.
+        (directory / first).unlink(missing_ok=True)
+        backup_folder.clear(directory)
+        raise
 
 
 def _files(name: str, manifest: bytes) -> dict[str, tuple[int, str]]:
