@@ -47,7 +47,7 @@ if not (keys / os.environ["RESTIC_PASSWORD"]).exists():
     end(12, "Fatal: wrong password or no key found")
 snapshots = sorted(there.glob("snapshot-*"))
 if plain[:2] == ["key", "add"]:
-    (keys / Path(value("--new-password-file")).read_text()).touch()
+    faults.get("forget") or (keys / Path(value("--new-password-file")).read_text()).touch()
 elif plain[0] == "snapshots":
     print(json.dumps([json.loads((each / "about").read_text()) for each in snapshots]))
 elif plain[0] == "backup":

@@ -192,6 +192,19 @@ def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Pat
     assert list(config.backup_dir.iterdir()) == []
 
 
+def test_a_set_that_would_fill_the_disk_is_not_fetched(
+    config: Config, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights(config, 1)
+    offsite_upload.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    monkeypatch.setattr(offsite.space, "look", lambda path: offsite.space.Room(path, 10_000_000, 500_000, 0, 0))
+    with pytest.raises(Problem, match=r"has 0\.5 MB free; the set has 0\.0 MB, and 0\.5 MB have to stay free"):
+        offsite.fetch(config, "")
+    assert list(config.backup_dir.iterdir()) == []
+
+
 def test_a_manifest_that_comes_home_and_counts_other_rows_is_seen(config: Config, store: Path) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
@@ -306,6 +319,16 @@ def test_the_recovery_key_is_in_no_file_of_the_server_not_even_of_one_that_is_cu
         offsite_store.Store(config, Place(str(store))).add_key("s" * 64)
     os.waitpid(child, 0)
     assert not [file for file in config.state_dir.iterdir() if "s" * 64 in file.read_text()]
+
+
+def test_a_store_that_forgets_a_key_is_found_out(config: Config, store: Path) -> None:
+    ready = config.state_dir / "offsite-ready.json"
+    ready.unlink()
+    (store / "keys" / ("r" * 64)).unlink()
+    faults(store, forget=True)
+    with pytest.raises(Problem, match=r"The store said that it had saved a key, and does not have it\."):
+        setup(config)
+    assert not ready.exists()
 
 
 def test_no_recovery_key_is_none(config: Config) -> None:

@@ -296,7 +296,9 @@ def volumes(folder: Path) -> Path:
 def rename(folder: Path, script: str, renames: int = 99) -> bool:
     """Run the script; it is killed before so many renames and one more. Returns whether it came to its end."""
     cut = f'count=0; mv() {{ [ $count -lt {renames} ] || kill -9 $$; count=$((count + 1)); command mv "$@"; }}\n'
-    text = cut + script.replace("/volumes", str(folder)).replace("\nsync\n", "\n")
+    # All of it is on the disk before the note says so.
+    assert script.endswith("\ndone\nsync\n")
+    text = cut + script.replace("/volumes", str(folder)).removesuffix("sync\n")
     return subprocess.run(["sh", "-ec", text, "sh", "a=x", "b=y"], check=False).returncode == 0
 
 
@@ -432,6 +434,35 @@ def test_what_was_cut_off_is_undone_before_anything_else(
         "start writing",
     ]  # fmt: skip
     assert "To begin again: koprogo restore postgres_20261122_020005" in capsys.readouterr().out
+
+
+def test_a_restore_that_was_cut_off_is_undone_before_the_next_begins(
+    server: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    found = write(server.backup_dir)
+    journal.save(server.state_dir, dataclasses.replace(NOTE, step=Step.EXCHANGING))
+    monkeypatch.setattr(restoring, "undo", lambda _, note: done.append(f"undo {note.step.value}"))
+
+    def begin(*_: object, **__: object) -> tuple[Journal, None]:
+        done.append("begin")
+        return NOTE, None
+
+    monkeypatch.setattr(restoring, "begin", begin)
+    monkeypatch.setattr(drill, "require_room", lambda *_, **__: None)
+    monkeypatch.setattr(restore, "_finish", lambda *_: 0)
+    assert restore.run(server, found.name, files=False, yes=True) == 0
+    assert done == ["undo exchanging", "begin"]
+
+
+def test_a_set_that_was_damaged_meanwhile_is_not_gone_on_with(server: Config) -> None:
+    found = write(server.backup_dir)
+    note = dataclasses.replace(NOTE, step=Step.RESTORED, dump=str(found.dump))
+    journal.save(server.state_dir, note)
+    flip(found.dump)
+    with pytest.raises(Problem, match="its SHA-256 is another"):
+        restore.resume(server)
+    assert journal.load(server.state_dir) == note
 
 
 def test_settings_are_restored_only_where_a_deploy_could_apply_them(
