@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -190,6 +191,29 @@ def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Pat
     with pytest.raises(Problem, match="What is stored is not what its manifest describes"):
         offsite.fetch(config, "")
     assert list(config.backup_dir.iterdir()) == []
+
+
+def test_of_several_copies_the_last_one_comes_home(config: Config, store: Path) -> None:
+    (name,) = nights(config, 1)
+    offsite_upload.upload(config)
+    for file in config.backup_dir.iterdir():
+        file.unlink()
+    earlier = store / "snapshot-001"
+    shutil.copytree(store / "snapshot-000", earlier)
+    about = {"id": "snapshot-001", "time": "2026-11-22T02:00:04Z", "tags": [name]}
+    (earlier / "about").write_text(json.dumps(about))
+    for file in earlier.glob("postgres_*"):
+        file.write_bytes(b"")
+    assert offsite.fetch(config, "") == name
+
+
+def test_what_is_read_back_comes_from_the_store_and_its_failure_is_said(config: Config, store: Path) -> None:
+    nights(config, 1)
+    faults(store, dump=["Fatal: load blob: ciphertext verification failed"])
+    with pytest.raises(Problem, match=r"restic dump failed \(exit code 1\): load blob: ciphertext verification failed"):
+        offsite_upload.upload(config)
+    (call,) = calls(store, "dump")
+    assert " --no-cache --no-lock dump " in call
 
 
 def test_a_set_that_would_fill_the_disk_is_not_fetched(

@@ -142,6 +142,15 @@ def test_what_a_database_like_the_one_that_runs_is_made_of(tmp_path: Path, monke
     )  # fmt: skip
 
 
+def test_a_throwaway_database_has_no_network_and_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throwaway, "available_memory", lambda: 4000 * 2**20)
+    made_of = Recipe("sha256:1", ("docker-entrypoint.sh",), "", "", "hidden", "/data", {})
+    options = throwaway._options(made_of, "koprogo-drill", "koprogo", Path("/pipe"))
+    assert " --network none --memory 536870912 " in " ".join(options)
+    assert not [word for word in options if "hidden" in word]
+    assert throwaway._environment(made_of)["POSTGRES_PASSWORD"] == "hidden"
+
+
 def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throwaway, "available_memory", lambda: 200 * 2**20)
     with pytest.raises(Problem, match=r"136 MB of memory can be had, and a throw-away database wants 160 MB\."):
