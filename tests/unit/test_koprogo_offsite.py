@@ -127,6 +127,14 @@ def test_what_is_stored_and_was_read_back_is_not_read_again(config: Config, stor
     assert len(calls(store, "backup")) == 1
 
 
+def test_what_is_gone_from_the_store_is_stored_again(config: Config, store: Path) -> None:
+    nights(config, 1)
+    offsite_upload.upload(config)
+    shutil.rmtree(store / "snapshot-000")
+    offsite_upload.upload(config)
+    assert stored(store) == ["postgres_20261122_020005"]
+
+
 def test_a_forgotten_note_costs_reading_and_no_second_copy(config: Config, store: Path) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
