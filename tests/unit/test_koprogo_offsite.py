@@ -26,6 +26,7 @@ from koprogo.backups import (
     restore,
     sets,
 )
+from koprogo.backups.backup_state import Run
 from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
 from koprogo.problem import Problem
@@ -401,6 +402,21 @@ def test_what_a_new_server_gets_stays_the_same(config: Config, store: Path) -> N
     nights(config, 4)
     offsite_upload.upload(config)
     assert len(calls(store, "backup")) == 2
+
+
+def test_a_new_server_gets_its_data_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(restore, "run", lambda _, name, **__: done.append(name))
+    path = config.state_dir / "recovery.json"
+    # A restore of that set from before it began is none of it; one after it was cut off before it was noted.
+    for at, expected in ((50.0, ["x"]), (150.0, [])):
+        backup_state.note(config.state_dir, "restore", Run(at, 1.0, "x"))
+        path.write_text(json.dumps({"set": "x", "begun": 100.0}))
+        assert recovery.finish(config) == 0
+        assert recovery.finish(config) == 0
+        assert done == expected
+        assert "done" in json.loads(path.read_text())
+        done.clear()
 
 
 def test_a_new_server_keeps_its_own_settings(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
