@@ -222,6 +222,31 @@ def test_the_steps_of_a_restore_are_the_operators_own_commands() -> None:
     assert restore.steps("koprogo", yes=False)[0][1][1:] == ["provision.py", "apply"]
 
 
+def test_a_restore_ends_with_the_first_step_that_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load(folder, LINES)
+    monkeypatch.setattr(restore.variables, "load", lambda: settings)
+    with pytest.raises(CloudError, match="nothing else opens the copies"):
+        restore.restore(wanted="", yes=True)
+    (folder / "offsite-recovery.key").write_text("key\n")
+    say = f'echo "$RESTORE_SET" >> {folder}/said; '
+    for code in (0, 3):
+        steps = [("A server", ["sh", "-c", say]), ("The backup", ["sh", "-c", f"{say} exit {code}"])]
+        monkeypatch.setattr(
+            restore, "steps", lambda *_, steps=steps, **__: [*steps, ("Its data", ["touch", f"{folder}/restored"])]
+        )
+        if code:
+            with pytest.raises(CloudError, match=r"^The backup: that failed, .* To go on from there: make restore$"):
+                restore.restore(wanted="20261122_020005", yes=True)
+        else:
+            assert restore.restore(wanted="20261122_020005", yes=True) == 0
+        assert (folder / "restored").exists() == (code == 0)
+        (folder / "restored").unlink(missing_ok=True)
+    assert (folder / "said").read_text() == "20261122_020005\n" * 4
+    assert "answers with the data of the backup after 0.0 min: a server 0 s" in capsys.readouterr().out
+
+
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None, **more: float) -> dict[str, str]:
     """What root's copy of the secrets has, once a new server was given those of a set with this .env."""
     name = "postgres_20261122_020005"
@@ -240,6 +265,9 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None, **mor
 def test_a_new_server_gets_the_secrets_of_the_lost_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env = "# written\nACME_EMAIL=a@b.c\nPOSTGRES_PASSWORD=p4ss\nJWT_SECRET='j'\n"
     assert kept(monkeypatch, tmp_path, env) == {"POSTGRES_PASSWORD": "p4ss", "JWT_SECRET": "j"}
+    # also where it was cut off after it had made its own
+    (tmp_path / "secrets.json").write_text('{"JWT_SECRET": "own", "S3_SECRET_KEY": "s3"}')
+    assert kept(monkeypatch, tmp_path, "JWT_SECRET=j\n") == {"JWT_SECRET": "j", "S3_SECRET_KEY": "s3"}
 
 
 def test_a_server_that_has_its_data_keeps_the_secrets_that_it_has(
