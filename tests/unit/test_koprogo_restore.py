@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -109,13 +110,51 @@ def test_every_table_has_the_rows_of_the_dump(monkeypatch: pytest.MonkeyPatch, c
     rows: dict[str, dict[str, int]] = {"template1": {}, "koprogo_db": {"public.it's": 3, "public.refs": 0}}
     if trouble:
         with pytest.raises(Problem, match=f"^{trouble}$"):
-            database.compare(rows)
+            database._compare(rows)
     else:
-        database.compare(rows)
+        database._compare(rows)
     ((of, text),) = asked
     assert of == "koprogo_db"
     assert text.count("FROM ONLY public.") == 2
     assert "'public.it''s'" in text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "counted", "words"),
+    [
+        ({"template1": {}, "koprogo_db": {"public.buildings": 3, "public.empty": 0}}, "3|f\n0|f", ""),
+        (
+            {"template1": {}, "koprogo_db": {"public.buildings": 4, "public.empty": 0}},
+            "3|f\n0|f",
+            "its rows are not those of its manifest",
+        ),
+        (None, "2|f\n0|f", r"koprogo_db: public\.buildings has 2 rows, and the dump had 3"),
+    ],
+)
+def test_what_was_read_is_held_against_the_manifest_and_the_database(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: dict[str, dict[str, int]] | None,
+    counted: str,
+    words: str,
+) -> None:
+    text = (
+        REAL[: REAL.index("--\n-- Data for Name: Odd")]
+        + REAL[REAL.index("--\n-- PostgreSQL database cluster dump c") :]
+    )
+    found = dataclasses.replace(write(tmp_path, text), rows=recorded)
+    # psql: it reads all of a file, or answers with so many rows.
+    pipe = tmp_path / "sql"
+    os.mkfifo(pipe)
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncase $* in *' -f '*) cat {pipe};; *) echo '{counted}';; esac\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    database = throwaway.Throwaway(Runner(), "koprogo-drill", "koprogo", tmp_path)
+    if not words:
+        database.restore(found)
+        return
+    with pytest.raises(Problem, match=words):
+        database.restore(found)
 
 
 def test_what_a_database_like_the_one_that_runs_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,13 +241,8 @@ def test_what_cannot_be_noted_hides_nothing(
 class Miscounting:
     """A throw-away database in which a row is missing."""
 
-    def restore(self, found: sets.Set) -> Content:
-        content = Content()
-        content.rows = {"koprogo_db": {"public.buildings": found.total_rows}}
-        return content
-
-    def compare(self, rows: dict[str, dict[str, int]]) -> None:
-        raise Problem(f"a row of {rows['koprogo_db']['public.buildings']} is missing.")
+    def restore(self, found: sets.Set) -> None:
+        raise Problem(f"a row of {found.total_rows} is missing.")
 
 
 def test_rows_are_counted_before_a_restore_and_a_drill_go_on(

@@ -55,13 +55,14 @@ def require_room(runner: Runner, found: Set, *, files: bool = False) -> None:
 def _drill(config: Config, found: Set, held: int) -> None:
     runner = Runner(held=[held])
     throwaway.remove(runner, NAME)
-    sets.verify(found)
+    # What the dump holds is looked at while it is read into the database: nothing depends on it before.
+    sets.require_unchanged(found)
     container = running_database.find(config, Docker(runner), Store(config.state_dir).load())
     made_of = throwaway.recipe(runner, parts.mounts(runner, [container.id])[0])
     throwaway.refuse_version(found, throwaway.version(runner, made_of.image))
     require_room(runner, found)
     with throwaway.running(runner, made_of, NAME, found.user) as database:
-        database.compare(database.restore(found).rows)
+        database.restore(found)
 
 
 def _note(config: Config, began: float, name: str, problem: str) -> float:

@@ -125,7 +125,7 @@ def into_scratch(config: Config, name: str) -> int:
         partial = f"{SCRATCH}-partial"
         try:
             with throwaway.scratch(runner, made_of, partial, found.user) as database:
-                database.compare(database.restore(found).rows)
+                database.restore(found)
             work.docker.rename(partial, SCRATCH)
         except Problem:
             throwaway.remove(runner, partial)

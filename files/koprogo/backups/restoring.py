@@ -173,7 +173,7 @@ def _fill(work: Work, note: Journal, found: Set, made_of: Recipe) -> None:
             raise Problem(f"Docker keeps new volumes elsewhere than in {note.root}")
     password = _password(work, found) if note.files else made_of.password
     with throwaway.running(work.runner, made_of, NAME, found.user, note.exchanges[0].fresh) as database:
-        database.compare(database.restore(found).rows)
+        database.restore(found)
         if password:
             database.set_password(password)
     for one, part in zip(note.exchanges[1:], volumes(found), strict=False):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koprogo.backups import packing
+from koprogo.backups.content import Content
 from koprogo.backups.dump import inspect, manifest_of, stem
 from koprogo.problem import Problem
 
@@ -153,10 +154,14 @@ def verify(found: Set) -> Set:
     for part in found.parts:
         if part.kind == "volume":
             packing.require_tar(part.path)
-    content = inspect(found.dump)
+    require_whole(found, inspect(found.dump))
+    return found
+
+
+def require_whole(found: Set, content: Content) -> None:
+    """Raise Problem when `content`, all that a dump has, is no whole dump, or not what its manifest counted."""
     trouble = content.trouble()
     if trouble is None and found.rows is not None and content.rows != found.rows:
         trouble = "its rows are not those of its manifest"
     if trouble is not None:
         raise Problem(f"{found.dump.name} is not usable: {trouble}.")
-    return found

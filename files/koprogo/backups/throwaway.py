@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from koprogo.backups import packing
+from koprogo.backups import packing, sets
 from koprogo.backups.content import Content
 from koprogo.backups.sets import Set
 from koprogo.deploys.wanted import available_memory
@@ -56,6 +56,8 @@ _QUICK = {
     "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "wal_level": "minimal",
     "max_wal_senders": "0", "archive_mode": "off", "autovacuum": "off", "checkpoint_timeout": "1h",
     "max_wal_size": "1GB", "shared_buffers": "96MB", "maintenance_work_mem": "96MB", "max_connections": "5",
+    # Where there is one processor, workers for an index cost more than they bring.
+    "max_parallel_maintenance_workers": "0",
     # Only the server that stays listens there: what the image starts while it makes the cluster does not.
     "listen_addresses": "127.0.0.1", "logging_collector": "off", "jit": "off",
 }  # fmt: skip
@@ -129,8 +131,14 @@ class Throwaway:
         self.name = name
         self.user = user
 
-    def restore(self, found: Set) -> Content:
-        """Read a set into it, and return what went by; raises Problem when a statement of it fails."""
+    def restore(self, found: Set) -> None:
+        """Read a set into it, and count its rows; raises Problem when a statement of it fails, or a row is missing."""
+        content = self._read(found)
+        sets.require_whole(found, content)
+        self._compare(content.rows)
+
+    def _read(self, found: Set) -> Content:
+        """Return what went by."""
         content = Content()
         with ExitStack() as stack:
             said = stack.enter_context(tempfile.TemporaryFile())
@@ -146,7 +154,7 @@ class Throwaway:
                 raise Problem(f"{found.name} cannot be restored: {_complaint(said, code)}.")
         return content
 
-    def compare(self, rows: Mapping[str, Mapping[str, int]]) -> None:
+    def _compare(self, rows: Mapping[str, Mapping[str, int]]) -> None:
         """Count the rows of all these tables, by database; raises Problem where the number is another."""
         for database, tables in rows.items():
             if not tables:
