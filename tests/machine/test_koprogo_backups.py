@@ -165,6 +165,22 @@ def test_settings_certificates_and_uploads_come_back_when_asked_for(server: Serv
     nothing_is_left(server)
 
 
+def test_settings_that_ask_for_images_which_are_nowhere_stop_nothing(server: Server) -> None:
+    containers = server.containers()
+    secrets = server.sh(f"cat {ENV_FILE}").stdout
+    server.sh(f"sed -i s,gilmry/koprogo,gilmry/nowhere, {ENV_FILE}")
+    try:
+        good(server.koprogo("backup"))
+    finally:
+        server.sh(f"cat > {ENV_FILE}", input=secrets)
+    said = bad(server.koprogo("restore", newest(server), "--with-files", "--yes"))
+    assert "asks for ghcr.io/gilmry/nowhere/backend:main-" in said
+    assert "Nothing was restored: the data of before are in place." in said
+    assert (server.containers(), server.sh(f"cat {ENV_FILE}").stdout) == (containers, secrets)
+    nothing_is_left(server)
+    server.sh(f"rm {BACKUPS}/{newest(server)}.*")
+
+
 def _volume(server: Server, name: str, script: str) -> str:
     command = f"docker run --rm -v production_{name}:/v --entrypoint sh postgres:15 -c '{script}'"
     return server.sh(command).stdout
@@ -246,7 +262,9 @@ def test_a_restore_that_fails_leaves_everything(server: Server) -> None:
     text = server.sh(f"cat {manifest}").stdout
     for version, words in (("16.1", "is of PostgreSQL 16, and this is PostgreSQL 15"), ("15.99", "newer than the 15.")):
         server.sh(f"cat > {manifest}", input=json.dumps(json.loads(text) | {"postgres": version}))
-        assert words in bad(server.koprogo("restore", newest(server), "--yes"))
+        refused = server.koprogo("restore", newest(server), "--yes")
+        assert words in bad(refused)
+        assert not refused.stdout, "a plan was shown, and then refused"
     # an older minor's fits
     server.sh(f"cat > {manifest}", input=json.dumps(json.loads(text) | {"postgres": "15.1"}))
     good(server.koprogo("restore", "--into-scratch"))

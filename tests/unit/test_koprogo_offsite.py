@@ -423,12 +423,12 @@ def test_a_new_server_keeps_its_own_settings(config: Config, tmp_path: Path, mon
     # The secrets of the set are in them already; its names may be others, as in a trial.
     found, seen = with_files(tmp_path / "sets"), list[tuple[list[str], bool]]()
 
-    def begin(_: object, found: sets.Set, *, files: bool) -> None:
+    def ready(_: object, found: sets.Set, *, files: bool) -> None:
         seen.append(([part.kind for part in found.parts], files))
         raise Problem("Enough.")
 
     monkeypatch.setattr(restore.restoring, "look", lambda *_: found)
-    monkeypatch.setattr(restore.restoring, "begin", begin)
+    monkeypatch.setattr(restore.restoring, "ready", ready)
     monkeypatch.setattr(restore.drill, "require_room", lambda *_, **__: None)
     (config.state_dir / "recovery.json").write_text(json.dumps({"set": found.name, "begun": 1.0}))
     with pytest.raises(Problem, match="Enough"):
@@ -443,6 +443,7 @@ def test_while_a_backup_is_at_work_nothing_is_fetched_restored_or_made(
 ) -> None:
     nights(config, 1)
     monkeypatch.setattr(restore.drill, "require_room", lambda *_, **__: None)
+    monkeypatch.setattr(restore.restoring, "ready", lambda *_, **__: None)
     before = sorted(config.backup_dir.iterdir())
     with lock.exclusive(config.state_dir / "backup.lock", wait=False):
         for run in (

@@ -492,6 +492,7 @@ def test_a_restore_that_was_cut_off_is_undone_before_the_next_begins(
         return NOTE, None
 
     monkeypatch.setattr(restoring, "begin", begin)
+    monkeypatch.setattr(restoring, "ready", lambda *_, **__: None)
     monkeypatch.setattr(drill, "require_room", lambda *_, **__: None)
     monkeypatch.setattr(restore, "_finish", lambda *_: 0)
     assert restore.run(server, found.name, files=False, yes=True) == 0
@@ -557,7 +558,7 @@ def test_an_application_whose_settings_are_refused_is_started_as_it_was(
     journal.save(bench.config.state_dir, note)
     said = (
         "The data and the .env of postgres_20261122_020005 are in place, and the containers were started with the .env "
-        "of before: the registry is down. Then: koprogo deploy"
+        "of before: the registry is down. When that is mended: koprogo deploy"
     )
     with pytest.raises(Problem) as caught:
         restoring._start_all(work(bench.config), note)

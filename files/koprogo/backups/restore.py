@@ -44,6 +44,8 @@ def run(config: Config, name: str, *, files: bool, yes: bool, env: bool = True) 
     if not env:
         found = dataclasses.replace(found, parts=tuple(part for part in found.parts if part.kind != "env"))
     drill.require_room(shown.runner, found, files=files)
+    # Nobody is shown, and asked about, what is then refused.
+    restoring.ready(shown, found, files=files)
     print("\n".join(plan(shown, found, files=files)))
     _ask(found.name.removeprefix("postgres_"), f"Type the set's name, {found.name}, to restore it: ", yes=yes)
     with session.alone(config, asked=True) as work, _no_backup(config):

@@ -41,7 +41,14 @@ DATABASE_GRACE = 120
 
 
 def begin(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
-    """Look at everything that a restore needs, and note that it begins. Raises Problem; nothing was touched then."""
+    """Note that a restore begins. Raises Problem where something that it needs is missing; nothing was touched then."""
+    note, made_of = ready(work, found, files=files)
+    journal.save(work.config.state_dir, note)
+    return note, made_of
+
+
+def ready(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
+    """Look at everything that a restore needs, and return what it is going to note. Raises Problem."""
     deployed = deployed_version(work)
     if files:
         refuse_surprises(work, deployed.commit)
@@ -70,7 +77,6 @@ def begin(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
         exchanges=tuple(exchanges),
         files=files,
     )
-    journal.save(work.config.state_dir, note)
     return note, made_of
 
 
@@ -171,7 +177,7 @@ def _fill(work: Work, note: Journal, found: Set, made_of: Recipe) -> None:
         exchange.create(work.runner, one.fresh)
         if exchange.root_of(work.runner, one.fresh) != note.root:
             raise Problem(f"Docker keeps new volumes elsewhere than in {note.root}")
-    password = _password(work, found) if note.files else made_of.password
+    password = _with_settings(work, found) if note.files else made_of.password
     with throwaway.running(work.runner, made_of, NAME, found.user, note.exchanges[0].fresh) as database:
         database.restore(found)
         if password:
@@ -182,11 +188,18 @@ def _fill(work: Work, note: Journal, found: Set, made_of: Recipe) -> None:
     log.say(f"Read {found.name} into a new volume and counted its rows ({time.monotonic() - began:.0f} s).")
 
 
-def _password(work: Work, found: Set) -> str:
-    """Return the database's password by the .env of the set; "" where the compose file does not name it."""
+def _with_settings(work: Work, found: Set) -> str:
+    """Read the compose file with the .env of the set, and bring the images here that it names then.
+
+    Returns the database's password by it; "" where the compose file does not name that. Raises Problem.
+    """
     part = settings(found)
     config = dataclasses.replace(work.config, env_file=part.path) if part else work.config
     project = Compose(config, work.runner, deployed_version(work).tag).project()
+    # Not when the application has been stopped already, and waits for it.
+    for ref in sorted(set(project.images.values())):
+        if work.docker.image_id(ref) is None and (trouble := work.docker.pull(ref)) is not None:
+            raise Problem(f"The .env of {found.name} asks for {ref}, which cannot be pulled: {trouble}")
     environment = project.services[work.config.database_service].get("environment") or {}
     return str(environment.get("POSTGRES_PASSWORD") or "")
 
@@ -316,7 +329,7 @@ def _apply_settings(work: Work, note: Journal, deployed: Deployed) -> None:
         _start(work, (note.database, *note.running))
         raise Problem(
             f"The data and the .env of {dump.stem(Path(note.dump).name)} are in place, and the containers were started "
-            f"with the .env of before: {problem} Then: koprogo deploy"
+            f"with the .env of before: {problem} When that is mended: koprogo deploy"
         ) from None
     finally:
         # A deploy that was begun is brought to its end by the next check, without this note.
