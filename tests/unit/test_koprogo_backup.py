@@ -1,12 +1,14 @@
 """Dumps: what counts as one, what is left of one that does not, and which may go."""
 
+import dataclasses
 import hashlib
 import json
 import time
 from pathlib import Path
 
 import pytest
-from koprogo.backups import backup, dump, packing, sets
+from koprogo.backups import backup, backup_state, dump, packing, sets
+from koprogo.backups.backup_state import Run
 from koprogo.backups.dump import Origin
 from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config, parse
@@ -324,6 +326,22 @@ def test_a_foreign_file_is_never_the_newest_set(server: Config) -> None:
     (server.backup_dir / "postgres_before_the_move.sql.gz").write_bytes(b"mine")
     assert sets.find(server.backup_dir, "") == made.path
     assert sets.newest_good(server.backup_dir)[1] == []
+
+
+def test_the_last_set_that_a_drill_restored_stays_until_another_was(server: Config) -> None:
+    server.backup_dir.mkdir()
+    for day in ("20261101", "20261102", "20261103"):
+        old = server.backup_dir / f"postgres_{day}_020000.sql.zst"
+        old.touch()
+        dump.manifest_of(old).write_text(json.dumps({"size": 0}))
+    backup_state.note(server.state_dir, "drill", Run(1.0, 2.0, "postgres_20261102_020000"))
+    backup_state.note(server.state_dir, "drill", Run(1.0, 2.0, "postgres_20261103_020000", "ERROR: nonsense"))
+    assert backup.run(dataclasses.replace(server, backup_days=1)) == 0
+    kept = verified(server.backup_dir)
+    assert [one.path.name for one in kept[:-1]] == ["postgres_20261102_020000.sql.zst"]
+    backup_state.note(server.state_dir, "drill", Run(1.0, 2.0, dump.stem(kept[-1].path.name)))
+    assert backup.run(dataclasses.replace(server, backup_days=1)) == 0
+    assert kept[0] not in verified(server.backup_dir)
 
 
 def test_a_backup_that_fails_says_so(server: Config, tmp_path: Path) -> None:

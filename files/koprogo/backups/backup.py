@@ -89,6 +89,8 @@ def _set(config: Config) -> Path:
 def _rotate(config: Config, newest: Path) -> int:
     """Delete what is older than it has to be, now that `newest` is good; returns how many sets are left."""
     backups = verified(config.backup_dir)
-    old = expired(backups, config.backup_days, config.backup_weeks, config.backup_months)
+    drill = backup_state.load(config.state_dir).good_drill
+    restored = drill.set if drill else ""
+    old = expired(backups, config.backup_days, config.backup_weeks, config.backup_months, restored)
     backup_folder.remove(old, newest)
     return len(verified(config.backup_dir))

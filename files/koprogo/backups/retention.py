@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koprogo.backups import sets
+from koprogo.backups.dump import stem
 from koprogo.problem import Problem
 
 
@@ -46,16 +47,21 @@ def verified(directory: Path) -> list[Backup]:
     return found
 
 
-def expired(backups: Iterable[Backup], days: int, weeks: int = 0, months: int = 0) -> list[Backup]:
+def expired(backups: Iterable[Backup], days: int, weeks: int = 0, months: int = 0, restored: str = "") -> list[Backup]:
     """Return the sets that may be deleted, of all those that count, oldest first.
 
     Kept are all of the newest `days` days that have one, and the last of each of the newest weeks and months that have
-    one. Time without a good set does not count: after a week of failures, the last good one is still there.
+    one. Time without a good set does not count: after a week of failures, the last good one is still there. So is the
+    set of the name `restored`, the last that a drill restored: whole dumps can be such that no server takes them.
     """
     everything = list(backups)
     kept = {backup.day for backup in everything if backup.day in _newest(everything, lambda day: day, max(days, 1))}
     last = [*_newest(everything, _week, weeks).values(), *_newest(everything, _month, months).values()]
-    return [backup for backup in everything if backup.day not in kept and backup not in last]
+    return [
+        backup
+        for backup in everything
+        if backup.day not in kept and backup not in last and stem(backup.path.name) != restored
+    ]
 
 
 def _newest(backups: Iterable[Backup], period: Callable[[str], str], count: int) -> dict[str, Backup]:
