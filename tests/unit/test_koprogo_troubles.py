@@ -50,6 +50,13 @@ def test_a_reboot_may_wait_for_two_weeks() -> None:
     assert troubles.of_machine(replace(WELL, reboot_since=NOW - 13 * 86400), NOW, 0) == []
 
 
+def test_the_unit_of_the_deploys_is_no_second_word_for_what_its_checks_say() -> None:
+    ours = replace(WELL, failed_units=("koprogo-gitops.service",))
+    assert troubles.of_machine(ours, NOW, 0) == []
+    (text,) = texts(troubles.of_machine(replace(ours, failed_units=(*ours.failed_units, "a.service")), NOW, 0))
+    assert text == "failed: a.service; see `systemctl status a.service`"
+
+
 def test_what_is_wrong_with_backups() -> None:
     good, bad = Run(NOW - 86400, 5.0, "postgres_1"), Run(NOW - 60, 5.0, "postgres_2", "pg_dumpall failed")
     well = BackupState(backup=good, good_backup=good, drill=good, good_drill=good)

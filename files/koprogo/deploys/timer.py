@@ -8,7 +8,7 @@ import time
 from koprogo.problem import Problem
 from koprogo.runner import Runner
 
-UNIT = "koprogo-gitops.timer"
+UNIT, SERVICE = "koprogo-gitops.timer", "koprogo-gitops.service"
 _PROPERTIES = "LoadState,ActiveState,NextElapseUSecMonotonic"
 _UNITS = {
     "us": 1e-6,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from koprogo import log
 from koprogo.backups.backup_state import Run
 from koprogo.config import Limits
+from koprogo.deploys import timer
 from koprogo.docker.containers import judge
 from koprogo.health.machine import Machine
 from koprogo.report import Report
@@ -179,9 +180,9 @@ def of_machine(seen: Machine, now: float, out_of_memory_at: float) -> list[Troub
         wrong.append(Trouble("load", f"the load is {seen.load:.0f} for each processor; see `top`"))
     if 0 < now - out_of_memory_at < OUT_OF_MEMORY_HOURS * 3600 or out_of_memory_at == now:
         wrong.append(Trouble("oom", "the kernel ended a program for want of memory; see `journalctl -k -g oom`"))
-    if seen.failed_units:
-        names = ", ".join(seen.failed_units[:5])
-        wrong.append(Trouble("units", f"failed: {names}; see `systemctl status {seen.failed_units[0]}`"))
+    units = [unit for unit in seen.failed_units if unit != timer.SERVICE]  # its checks are told of: see _deploys
+    if units:
+        wrong.append(Trouble("units", f"failed: {', '.join(units[:5])}; see `systemctl status {units[0]}`"))
     if seen.reboot_since is not None and now - seen.reboot_since > REBOOT_DAYS * 86400:
         wrong.append(Trouble("reboot", f"updates wait for a reboot since {log.stamp(seen.reboot_since)}"))
     if seen.clock_adrift:
