@@ -40,7 +40,7 @@ from koprogo.backups.backup_state import BackupState
 from koprogo.config import Config
 from koprogo.deploys import decide, diff, work
 from koprogo.docker.containers import Container, judge
-from koprogo.health import health
+from koprogo.health import health, memory
 from koprogo.page import page_server
 from koprogo.problem import Problem
 from koprogo.report import Report
@@ -60,7 +60,7 @@ def run(config: Config, *, as_json: bool) -> int:
     except Problem:
         environment = None
     data = facts(found, decide.settings_applied(found.state, environment, config.image_tag))
-    data["alerts"] = health.alerts(health.load(config).watch)
+    data["alerts"] = health.alerts(memory.load(config.state_dir).watch)
     data["alerts_trouble"] = notify.nobody(config) or None
     data["status_page"] = page_server.served(Runner())
     print(json.dumps(data, indent=1) if as_json else screen(found, data))

@@ -114,6 +114,20 @@ def test_an_outage_is_one_down_and_one_up_and_a_blip_is_nothing(server: Server) 
     assert check(server, 4) == ["[koprogo.test] 2 things are over"]
 
 
+def test_a_git_server_that_is_away_for_a_while_is_nobodys_business(server: Server) -> None:
+    log = "/var/log/koprogo-gitops.log"
+    server.sh(f"install -o koprogo -g adm -m 0640 /dev/null {log}; cat > {layout.SERVICE}", input=gitops.service())
+    server.sh("systemctl daemon-reload")
+    away = "https://git.sandbox.test/nobody/none.git"
+    server.configure(alerts_file="/etc/koprogo/alerts.json", repository=away)
+    assert server.sh("systemctl start koprogo-gitops.service", check=False).returncode == 1
+    try:
+        assert check(server, 4) == []
+    finally:
+        server.configure(alerts_file="/etc/koprogo/alerts.json")
+        server.sh("systemctl start koprogo-gitops.service")
+
+
 def test_a_disk_that_fills_and_what_comes_of_it_is_one_message(server: Server) -> None:
     server.sh("mount -t tmpfs -o size=20m,uid=koprogo,gid=koprogo,mode=0700 tmpfs /home/koprogo/backups")
     try:
@@ -253,6 +267,22 @@ def test_a_disk_without_a_byte_for_the_program_itself_is_told_once(server: Serve
         assert [str(mail["Subject"])[:20] for mail in mails(server)[before + 1 :]] == ["[koprogo.test] over: "[:20]]
     finally:
         server.sh("umount /var/lib/koprogo; rm -rf /root/state")
+
+
+def test_a_disk_that_became_read_only_is_told_once(server: Server) -> None:
+    assert check(server, 3) == []
+    before = len(mails(server))
+    server.sh("mount --bind /var/lib/koprogo /var/lib/koprogo && mount -o remount,ro,bind /var/lib/koprogo")
+    try:
+        for _ in range(5):
+            assert server.koprogo("health").returncode == 1
+    finally:
+        server.sh("umount /var/lib/koprogo")
+    (mail,) = mails(server)[before:]
+    assert mail["Subject"] == (
+        "[koprogo.test] nothing can be written to /var/lib/koprogo: Read-only file system; see `dmesg`"
+    )
+    assert [subject[:20] for subject in check(server, 3)] == ["[koprogo.test] over: "[:20]]
 
 
 def test_a_container_that_flaps_is_told_although_it_runs_at_each_check(server: Server) -> None:

@@ -1,19 +1,23 @@
 """Messages that nobody took, and health checks that have a hard time: what is remembered, and what is told."""
 
+import errno
 import json
+import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import report
+from koprogo import lock, report
 from koprogo.alerts import notify, outbox
 from koprogo.alerts.channels import Message
 from koprogo.config import Config, Limits
-from koprogo.health import health, machine
+from koprogo.health import health, machine, memory
 from koprogo.health.flapping import Counted
-from koprogo.health.health import Memory
 from koprogo.health.machine import Machine
+from koprogo.health.memory import Memory
 from koprogo.health.watch import Alarm, News, Watch
 from koprogo.problem import Problem
 from koprogo.report import Report
@@ -27,7 +31,8 @@ MACHINE = Machine(memory_free=0.5, swap_used=0.1, inodes_used=0.2, load=0.3, out
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Config:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setattr(memory, "SPARE", tmp_path / "spare")
     return config(tmp_path, json.dumps({"server": "koprogo.test"}))
 
 
@@ -102,13 +107,13 @@ def full(*_: Any) -> None:
     raise Problem("x: No space left on device.")
 
 
-def checks(server: Config, monkeypatch: pytest.MonkeyPatch, found: list[Report | str]) -> None:
+def checks(server: Config, monkeypatch: pytest.MonkeyPatch, found: list[Report | str], first: float = NOW) -> None:
     """Health checks five minutes apart; a text is why one cannot look."""
     monkeypatch.setattr(machine, "look", lambda *_: MACHINE)
     for number, one in enumerate(found):
 
         def collect(
-            _config: Config, *, public: bool, one: Report | str = one, at: float = NOW + 300 * number
+            _config: Config, *, public: bool, one: Report | str = one, at: float = first + 300 * number
         ) -> Report:
             assert public
             if isinstance(one, str):
@@ -116,7 +121,7 @@ def checks(server: Config, monkeypatch: pytest.MonkeyPatch, found: list[Report |
             return replace(one, now=at)
 
         monkeypatch.setattr(report, "collect", collect)
-        monkeypatch.setattr("time.time", lambda at=NOW + 300 * number: at)
+        monkeypatch.setattr("time.time", lambda at=first + 300 * number: at)
         assert health.run(server) == 1
 
 
@@ -125,10 +130,56 @@ def test_a_full_disk_is_told_once_although_nothing_new_can_be_written(
 ) -> None:
     checks(server, monkeypatch, [replace(BAD, disk_used=0.5)] * 3)
     sent.clear()
-    monkeypatch.setattr(health, "write_durably", full)
+    monkeypatch.setattr(memory, "write_durably", full)
     checks(server, monkeypatch, [BAD] * 6)
     assert sent == ["a disk is 97% full (1.0 GB free); see `df -h`"]
     assert (server.state_dir / "health.json").stat().st_size == 32768
+
+
+def where_it_can_be(do: Callable[..., Any]) -> Callable[..., Any]:
+    """Do it in the folder in memory alone."""
+
+    def attempt(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.parent.name != "spare":
+            raise Problem(f"{path}: Read-only file system.")
+        return do(path, *arguments, **more)
+
+    return attempt
+
+
+def refused(**_: Any) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize("lock_too", [False, True])
+def test_a_disk_that_became_read_only_is_told_once_and_is_over_once(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], lock_too: bool
+) -> None:
+    checks(server, monkeypatch, [replace(BAD, disk_used=0.5)] * 3)
+    sent.clear()
+    known = (server.state_dir / "health.json").read_bytes()
+    with monkeypatch.context() as broken:
+        broken.setattr(tempfile, "TemporaryFile", refused)
+        broken.setattr(memory, "write_durably", where_it_can_be(memory.write_durably))
+        broken.setattr(memory, "_written_over", lambda *_: False)
+        if lock_too:
+            broken.setattr(lock, "exclusive", where_it_can_be(lock.exclusive))
+        checks(server, broken, [replace(BAD, disk_used=0.5)] * 6, NOW + 900)
+    assert [title.partition(":")[0] for title in sent] == [f"nothing can be written to {server.state_dir}"]
+    assert (server.state_dir / "health.json").read_bytes() == known
+    checks(server, monkeypatch, [replace(BAD, disk_used=0.5)] * 3, NOW + 2700)
+    assert [title.partition(":")[0] for title in sent[1:]] == ["over"]
+    assert list(memory.SPARE.glob("*.json")) == []
+
+
+def test_a_folder_in_memory_that_is_somebody_elses_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 1000, 1000)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("theirs", "link"):
+        monkeypatch.setattr(memory, "SPARE", tmp_path / name)
+        with pytest.raises(Problem, match="is not this user's"):
+            memory.spare()
 
 
 def test_a_check_that_cannot_look_is_told_and_forgets_nothing(
@@ -151,21 +202,21 @@ def test_a_damaged_memory_is_begun_anew(
     server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], text: str
 ) -> None:
     (server.state_dir / "health.json").write_text(text, encoding="latin-1")
-    assert health.load(server) == Memory()
+    assert memory.load(server.state_dir) == Memory()
     checks(server, monkeypatch, [BAD, BAD])
     assert sent == ["3 things are wrong"]
 
 
 def test_what_is_remembered_survives_the_file(server: Config) -> None:
-    memory = Memory(
+    made = Memory(
         Watch((Alarm("disk", "a disk is full", 1.0, 3, 0, 2.0),), 2.0),
         (News("t", ("a", "b"), good=True),),
         7,
         5.0,
         (Counted(3.0, {"1a2b3c4d5e6f": 2}),),
     )
-    health._save(server, memory)
-    assert health.load(server) == memory
+    memory.save(server.state_dir, made)
+    assert memory.load(server.state_dir) == made
 
 
 def test_without_a_way_a_check_says_that_nobody_is_told(

@@ -7,65 +7,49 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 from koprogo import lock, log, report
 from koprogo.alerts import notify, outbox
 from koprogo.backups import offsite
 from koprogo.config import Config
-from koprogo.health import flapping, machine, metrics, troubles, watch
-from koprogo.health.flapping import Counted
+from koprogo.health import flapping, machine, memory, metrics, troubles, watch
 from koprogo.health.machine import Machine
+from koprogo.health.memory import Memory
 from koprogo.health.troubles import Trouble
-from koprogo.health.watch import Alarm, News, Patience, Watch
+from koprogo.health.watch import News, Patience, Watch
 from koprogo.page import page
 from koprogo.problem import Problem
 from koprogo.report import Report
 from koprogo.runner import Runner
-from koprogo.state import write_durably
 
 LOCK = "health.lock"
-FILE = "health.json"
 
 DEPLOY_MINUTES = 60
 """For how long a deploy that goes on is what the site's troubles are put down to."""
 UNSENT = 20
 """How many messages wait at most for a way out."""
-ROOM = 32768
-"""Bytes that the file has in any case: on a disk that is full it is written over, which needs no more of it."""
 BLIND = "health"
 """The key of a check that could not look."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What is remembered from one check to the next."""
-
-    watch: Watch = field(default_factory=Watch)
-    unsent: tuple[News, ...] = ()
-    out_of_memory: int = -1
-    """How many programs the kernel had ended; -1 where nobody knows."""
-    out_of_memory_at: float = 0
-    """When that number grew last."""
-    counted: tuple[Counted, ...] = ()
-    """How often containers had restarted, by the checks of the last hour."""
 
 
 def run(config: Config, *, as_json: bool = False) -> int:
     """Look at everything, write down what is wrong, and tell somebody of what stays so; returns the exit code."""
     try:
-        with lock.exclusive(config.state_dir / LOCK, wait=False):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock.exclusive(config.state_dir / LOCK, wait=False))
+            except Problem:  # a disk that has become read-only: somebody has to be told
+                stack.enter_context(lock.exclusive(memory.spare() / LOCK, wait=False))
             return _check(config, as_json=as_json)
     except lock.Busy:
         raise Problem("Another health check is at work; see its lines.") from None
 
 
 def _check(config: Config, *, as_json: bool) -> int:
-    before = load(config)
+    before = memory.load(config.state_dir)
     try:
         found = report.collect(config, public=True)
     except Problem as problem:
@@ -76,6 +60,8 @@ def _check(config: Config, *, as_json: bool) -> int:
     at = now if grown else min(before.out_of_memory_at, now)
     wrong = troubles.of_application(found, config.limits)
     wrong += troubles.of_backups(found, offsite.since(config))
+    unwritable = memory.unwritable(config.state_dir)
+    wrong += troubles.of_memory(unwritable)
     wrong += troubles.of_alerts(notify.broken(config))
     counted = flapping.noted(before.counted, found.containers, now)
     wrong += troubles.of_machine(seen, now, at) + flapping.troubles(counted, found.containers)
@@ -84,8 +70,9 @@ def _check(config: Config, *, as_json: bool) -> int:
     shown = {t.key: t.text for t in wrong if not t.told}
     noted, news = watch.step(before.watch, shown, muted, now, _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
-    _save(config, Memory(noted, unsent, seen.out_of_memory, at, counted))
-    outbox.send_again(config)
+    memory.save(config.state_dir, Memory(noted, unsent, seen.out_of_memory, at, counted))
+    if unwritable is None:  # else what was sent would be sent at every check
+        outbox.send_again(config)
     nobody = notify.nobody(config)
     if as_json:
         print(json.dumps(facts(found, seen, wrong, noted), indent=1))
@@ -108,7 +95,7 @@ def _blind(config: Config, before: Memory, problem: str, *, as_json: bool) -> in
     others = [alarm.key for alarm in before.watch.alarms if alarm.key != BLIND]
     noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, time.time(), _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
-    _save(config, dataclasses.replace(before, watch=noted, unsent=unsent))
+    memory.save(config.state_dir, dataclasses.replace(before, watch=noted, unsent=unsent))
     if as_json:
         said = {"at": time.time(), "healthy": False, "troubles": [{"key": wrong.key, "text": wrong.text}]}
         print(json.dumps(said, indent=1))
@@ -148,43 +135,6 @@ def _beat(config: Config) -> None:
             beat(there)
     except Problem as problem:
         log.complain(f"heartbeat: {problem}")
-
-
-def load(config: Config) -> Memory:
-    """Return what is remembered; nothing, if that is damaged: what is wrong will be found again."""
-    try:
-        data = json.loads((config.state_dir / FILE).read_bytes())
-        alarms = tuple(Alarm(**alarm) for alarm in data["watch"]["alarms"])
-        news = tuple(News(one["title"], tuple(one["lines"]), bool(one["good"])) for one in data["unsent"])
-        noted = Watch(alarms, float(data["watch"]["said_at"]))
-        counted = flapping.decode(data.get("counted", ()))
-        return Memory(noted, news, int(data["out_of_memory"]), float(data["out_of_memory_at"]), counted)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Memory()
-
-
-def _save(config: Config, memory: Memory) -> None:
-    path, text = config.state_dir / FILE, json.dumps(dataclasses.asdict(memory), indent=1).encode() + b"\n"
-    try:
-        write_durably(path, text.ljust(ROOM), 0o640)
-    except Problem as problem:
-        if not _written_over(path, text):
-            log.complain(str(problem))
-
-
-def _written_over(path: Path, text: bytes) -> bool:
-    """Write into the file that is there, if it has the room. A power cut meanwhile leaves a damaged one: see `load`."""
-    try:
-        with path.open("r+b") as file:
-            room = path.stat().st_size
-            if len(text) > room:
-                return False
-            file.write(text.ljust(room))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        return False
-    return True
 
 
 def facts(found: Report, seen: Machine, wrong: list[Trouble], noted: Watch) -> dict[str, Any]:

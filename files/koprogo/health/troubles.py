@@ -157,6 +157,11 @@ def _late(key: str, what: str, now: float, last: float, days: int = DRILL_DAYS) 
     return Trouble(f"{key} age", f"{what} since {log.stamp(last)}") if now - last > days * 86400 else None
 
 
+def of_memory(unwritable: str | None) -> list[Trouble]:
+    """Return what is wrong where this program writes down what it does."""
+    return [Trouble("state", f"nothing can be written to {unwritable}; see `dmesg`")] if unwritable else []
+
+
 def of_alerts(broken: Mapping[str, str]) -> list[Trouble]:
     """Return what is wrong with the ways by which somebody is told."""
     return [
