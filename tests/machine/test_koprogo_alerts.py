@@ -170,7 +170,7 @@ def test_every_channel_is_tried_on_demand_and_a_check_is_a_sign_of_life(server: 
     done = server.koprogo("health", "--test-alert")
     assert done.returncode == 0
     assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == [
-        "mail by mail.sandbox.test: accepted.",
+        "mail to syndic@example.test by mail.sandbox.test: accepted.",
         "webhook at hooks.sandbox.test: accepted.",
         "heartbeat: accepted.",
     ]

@@ -2,15 +2,18 @@
 
 import json
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from koprogo.alerts import channels, notify
 from koprogo.alerts.channels import Channels, Message
 from koprogo.problem import Problem
+from test_koprogo_notify import config
 
 BAD = Message("1a2b3c4 failed & was undone", "backend: <unhealthy>\n@everyone", good=False, at=1_795_000_000.0)
 GOOD = Message("« été » is live", "Add a page", good=True, at=1_795_000_000.0)
@@ -112,7 +115,7 @@ def test_a_server_that_is_not_there_or_says_nonsense_is_a_trouble() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     there = Channels("koprogo.test", f"smtp://127.0.0.1:{port}", ("you@koprogo.test",), "k@koprogo.test")
-    assert notify.send(there, BAD) == {"mail by 127.0.0.1": "127.0.0.1: Connection refused"}
+    assert notify.send(there, BAD) == {"mail to you@koprogo.test by 127.0.0.1": "127.0.0.1: Connection refused"}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
@@ -126,15 +129,55 @@ def test_a_server_that_is_not_there_or_says_nonsense_is_a_trouble() -> None:
             channels.beat(Channels("koprogo.test", heartbeat=f"http://127.0.0.1:{port}/s3cret"))
 
 
+class Post(socketserver.StreamRequestHandler):
+    """A mail server of a few lines, which knows nobody called gone@ and does not know how to end."""
+
+    taken: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        """Talk with one client."""
+        self.wfile.write(b"220 hello\r\n")
+        for line in self.rfile:
+            command, _, rest = line.decode().partition(" ")
+            if command.strip().upper() == "DATA":
+                self.wfile.write(b"354 go on\r\n")
+                while self.rfile.readline() != b".\r\n":
+                    pass
+            if command.upper() == "RCPT" and "gone@" not in rest:
+                self.taken.append(rest.strip())
+            self.wfile.write(b"550 nobody of this name\r\n" if "gone@" in rest else b"250 ok\r\n")
+
+
+@pytest.fixture
+def post() -> Iterator[str]:
+    """The address of a mail server."""
+    Post.taken = []
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Post)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"smtp://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_mail_that_one_of_two_people_gets_has_arrived_and_is_not_sent_again(post: str, tmp_path: Path) -> None:
+    data = {"server": "k.test", "smtp": post, "recipients": ["you@k.test", "gone@k.test"], "sender": "k@k.test"}
+    there = config(tmp_path, json.dumps(data))
+    assert notify.tell(there, [BAD]) is True
+    assert Post.taken == ["TO:<you@k.test>"]
+    assert notify.broken(there) == {
+        "mail to gone@k.test by 127.0.0.1": "127.0.0.1 refuses gone@k.test: 550 nobody of this name"
+    }
+
+
 def test_a_mail_names_the_server_and_asks_for_no_automatic_answer() -> None:
     there = Channels("koprogo.test", "smtp://h", ("a@koprogo.test", "b@koprogo.test"), "koprogo@koprogo.test")
-    made = channels.mail(there, GOOD)
+    made = channels.mail(there, "a@koprogo.test", GOOD)
     assert made["Subject"] == "[koprogo.test] « été » is live"
-    assert (made["From"], made["To"]) == ("koprogo@koprogo.test", "a@koprogo.test, b@koprogo.test")
+    assert (made["From"], made["To"]) == ("koprogo@koprogo.test", "a@koprogo.test")
     long = Message("failed: " + "x" * 300, "", good=False, at=0.0)
-    raw = channels.mail(there, long).as_bytes()
+    raw = channels.mail(there, "a@koprogo.test", long).as_bytes()
     assert b"Subject: [koprogo.test] failed: " in raw
-    assert len(channels.mail(there, long)["Subject"]) == 150
+    assert len(channels.mail(there, "a@koprogo.test", long)["Subject"]) == 150
     assert made["Auto-Submitted"] == "auto-generated"
     assert made["Message-ID"].endswith("@koprogo.test>")
     assert made.get_content() == "Add a page\n"

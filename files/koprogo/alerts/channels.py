@@ -14,11 +14,13 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.header import Header
 from email.message import EmailMessage
 from email.policy import default
 from email.utils import format_datetime, localtime, make_msgid
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -63,10 +65,11 @@ class Channels:
     def ways(self) -> Mapping[str, Callable[[Message], None]]:
         """How a message is sent, by what to call it. Each raises Problem when it did not arrive there."""
         found: dict[str, Callable[[Message], None]] = {}
-        if self.smtp and self.recipients:
-            found[f"mail by {_host(self.smtp)}"] = lambda message: _mail(self, message)
+        for recipient in self.recipients if self.smtp else ():
+            # A mail each: what one of them does not get must not be sent to the others again.
+            found[f"mail to {recipient} by {_host(self.smtp)}"] = partial(_mail, self, recipient)
         if self.webhook:
-            found[f"webhook at {_host(self.webhook)}"] = lambda message: _webhook(self, message)
+            found[f"webhook at {_host(self.webhook)}"] = partial(_webhook, self)
         return found
 
 
@@ -80,26 +83,29 @@ def beat(channels: Channels) -> None:
     _request(urllib.request.Request(channels.heartbeat))  # noqa: S310 - https, as the settings made sure
 
 
-def _mail(channels: Channels, message: Message) -> None:
+def _mail(channels: Channels, recipient: str, message: Message) -> None:
     parts = urlsplit(channels.smtp)
     host, secure = parts.hostname or "", parts.scheme != "smtp"
     context = ssl.create_default_context() if secure else None
     try:
-        with _connection(parts, context) as connection:
+        with closing(_connection(parts, context)) as connection:
             if parts.scheme == "smtp+starttls":
                 connection.starttls(context=context)
             if parts.username:
                 connection.login(unquote(parts.username), unquote(parts.password or ""))
-            refused = connection.send_message(mail(channels, message))
+            connection.send_message(mail(channels, recipient, message))
+            with suppress(smtplib.SMTPException):  # it has the mail, whatever it says to this
+                connection.quit()
     except smtplib.SMTPResponseException as error:
-        said = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        raise Problem(f"{host} says {error.smtp_code} {one_line(said, 120)}") from None
+        raise Problem(f"{host} says {_answer(error.smtp_code, error.smtp_error)}") from None
     except smtplib.SMTPRecipientsRefused as error:
-        raise Problem(f"{host} refuses {', '.join(sorted(error.recipients))}") from None
+        raise Problem(f"{host} refuses {recipient}: {_answer(*next(iter(error.recipients.values())))}") from None
     except (smtplib.SMTPException, OSError, ValueError) as error:
         raise Problem(f"{host}: {_words(error)}") from None
-    if refused:
-        raise Problem(f"{host} refuses {', '.join(sorted(refused))}")
+
+
+def _answer(code: int, said: bytes | str) -> str:
+    return f"{code} {one_line(said.decode(errors='replace') if isinstance(said, bytes) else said, 120)}"
 
 
 def _connection(parts: SplitResult, context: ssl.SSLContext | None) -> smtplib.SMTP:
@@ -109,13 +115,13 @@ def _connection(parts: SplitResult, context: ssl.SSLContext | None) -> smtplib.S
     return smtplib.SMTP(host, parts.port or (587 if context else 25), timeout=TIMEOUT)
 
 
-def mail(channels: Channels, message: Message) -> EmailMessage:
+def mail(channels: Channels, recipient: str, message: Message) -> EmailMessage:
     """Return the mail that a message becomes."""
     # A subject that is folded comes with a blank before it in some programs.
     made = EmailMessage(default.clone(max_line_length=900))
     made["Subject"] = one_line(f"[{channels.server}] {message.title}", 150)
     made["From"] = channels.sender
-    made["To"] = ", ".join(channels.recipients)
+    made["To"] = recipient
     made["Date"] = format_datetime(localtime())
     made["Message-ID"] = make_msgid(domain=channels.server)
     made["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answer of the kind "I am away" is wanted
