@@ -90,6 +90,16 @@ def test_ntfy_gets_the_title_as_a_header_and_a_token_as_a_password(receiver: str
     assert sent("ntfy", f"http://{receiver}/200/topic", BAD)[2]["Priority"] == "high"
 
 
+def test_a_message_is_as_long_as_its_receiver_takes_and_its_title_is_one_line(receiver: str) -> None:
+    long = Message("a disk is full\nsee `df`", "é" * 9000, good=False, at=1_795_000_000.0)
+    _, _, headers, body = sent("ntfy", f"http://{receiver}/200/topic", long)
+    assert headers["Title"] == "koprogo.test: a disk is full see `df`"
+    # Beyond 4096 bytes it would become a file, and be refused where files are.
+    assert body.decode() == "é" * 2048
+    content = json.loads(sent("discord", f"http://{receiver}/200", long)[3])["content"]
+    assert (len(content), content[-1]) == (2000, "é")
+
+
 def test_matrix_gets_the_same_transaction_for_the_same_message(receiver: str) -> None:
     room = "200/_matrix/client/v3/rooms/!room:example.org/send/m.room.message"
     method, path, headers, body = sent("matrix", f"http://:syt_token@{receiver}/{room}", BAD)
@@ -100,6 +110,7 @@ def test_matrix_gets_the_same_transaction_for_the_same_message(receiver: str) ->
     assert json.loads(body) == {
         "msgtype": "m.text",
         "body": "⚠️ koprogo.test: 1a2b3c4 failed & was undone\nbackend: <unhealthy>\n@everyone",
+        "m.mentions": {},
     }
 
 
@@ -127,6 +138,19 @@ def test_a_server_that_is_not_there_or_says_nonsense_is_a_trouble() -> None:
         threading.Thread(target=nonsense, daemon=True).start()
         with pytest.raises(Problem, match=r"^127\.0\.0\.1: BadStatusLine$"):
             channels.beat(Channels("koprogo.test", heartbeat=f"http://127.0.0.1:{port}/s3cret"))
+
+
+def test_a_heartbeat_may_want_a_password_and_may_not_take_for_ever(
+    receiver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Channels("koprogo.test", heartbeat=f"http://me:s3cret%40@{receiver}/200/alive?key=1")
+    assert notify.beat(there) == {"heartbeat": None}
+    ((method, path, headers, _),) = Receiver.seen
+    assert (method, path, headers["Authorization"]) == ("GET", "/200/alive?key=1", "Basic bWU6czNjcmV0QA==")
+    assert notify.beat(Channels("koprogo.test")) == {}
+    monkeypatch.setattr(notify, "PATIENCE", 0.05)
+    monkeypatch.setattr(channels, "beat", lambda _there: threading.Event().wait(5))
+    assert notify.beat(there) == {"heartbeat": "no end within 0.05 s"}
 
 
 class Post(socketserver.StreamRequestHandler):

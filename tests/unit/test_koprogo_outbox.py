@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from koprogo import lock, report
+from koprogo import lock, log, report
 from koprogo.alerts import notify, outbox
 from koprogo.alerts.channels import Message
 from koprogo.config import Config, Limits
@@ -210,13 +210,56 @@ def test_a_damaged_memory_is_begun_anew(
 def test_what_is_remembered_survives_the_file(server: Config) -> None:
     made = Memory(
         Watch((Alarm("disk", "a disk is full", 1.0, 3, 0, 2.0),), 2.0),
-        (News("t", ("a", "b"), good=True),),
+        (News("t", ("a", "b"), good=True, at=4.0),),
         7,
         5.0,
         (Counted(3.0, {"1a2b3c4d5e6f": 2}),),
     )
     memory.save(server.state_dir, made)
     assert memory.load(server.state_dir) == made
+    assert memory.load(server.state_dir).unsent[0].at == 4.0
+
+
+@pytest.mark.parametrize(("checked", "titles"), [(4, ["3 things are wrong"]), (300, [])])
+def test_what_nobody_takes_stops_the_sign_of_life_comes_later_with_its_own_time_and_not_after_a_day(
+    server: Config, monkeypatch: pytest.MonkeyPatch, checked: int, titles: list[str]
+) -> None:
+    taken: list[Message] = []
+    beats: list[Config] = []
+    monkeypatch.setattr(health, "_beat", beats.append)
+    monkeypatch.setattr(notify, "tell", lambda *_: False)
+    patient = replace(server, limits=Limits(remind_hours=168))
+    checks(patient, monkeypatch, [BAD] * checked)
+    assert len(beats) == 1 + max(0, checked - 290)
+
+    def tell(_config: Config, messages: list[Message]) -> bool:
+        taken.extend(messages)
+        return True
+
+    monkeypatch.setattr(notify, "tell", tell)
+    checks(patient, monkeypatch, [BAD], NOW + 300 * checked)
+    assert [message.title for message in taken] == titles
+    assert [message.at for message in taken] == [NOW + 300] * len(titles)
+    assert all(f"Found at {log.minute(NOW + 300)}. On the server: sudo" in message.text for message in taken)
+    assert len(beats) == 2 + max(0, checked - 290)
+
+
+def test_one_message_that_is_never_taken_does_not_keep_the_others(
+    server: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def tell(_config: Config, messages: list[Message]) -> bool:
+        (one,) = messages
+        if one.title.startswith("never"):
+            return False
+        taken.append(one.title)
+        return True
+
+    monkeypatch.setattr(notify, "tell", tell)
+    waiting = tuple(News(title, ("x",), good=False, at=NOW) for title in ("never 1", "a", "b", "never 2", "c", "d"))
+    assert [one.title for one in health._send(server, waiting, NOW)] == ["never 1", "never 2", "c", "d"]
+    assert taken == ["a", "b"]
 
 
 def test_without_a_way_a_check_says_that_nobody_is_told(

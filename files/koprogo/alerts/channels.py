@@ -30,6 +30,8 @@ TIMEOUT = 10
 """Seconds for each answer of a server."""
 DISCORD_LIMIT = 2000
 """Characters of a message (https://docs.discord.com/developers/resources/webhook)."""
+NTFY_LIMIT = 4096
+"""Bytes of a message; a longer one becomes a file, where files are taken (https://docs.ntfy.sh/config/)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,11 @@ def parse(data: Mapping[str, Any]) -> Channels:
 
 def beat(channels: Channels) -> None:
     """Tell whoever waits for it that this server lives and looks after itself. Raises Problem."""
-    _request(urllib.request.Request(channels.heartbeat))  # noqa: S310 - https, as the settings made sure
+    parts, headers = urlsplit(channels.heartbeat), dict[str, str]()
+    if parts.password is not None:
+        headers["Authorization"] = _basic(unquote(parts.username or ""), unquote(parts.password))
+    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    _request(urllib.request.Request(address, headers=headers))  # noqa: S310 - https, as the settings made sure
 
 
 def _mail(channels: Channels, recipient: str, message: Message) -> None:
@@ -157,7 +163,11 @@ class Form:
         """Return the header that says who writes."""
         if self.bearer:
             return f"Bearer {password}"
-        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        return _basic(user, password)
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _json(data: object, **more: Any) -> Form:
@@ -165,7 +175,7 @@ def _json(data: object, **more: Any) -> Form:
 
 
 def _ntfy(server: str, message: Message) -> Form:
-    title = f"{server}: {message.title}"
+    title = one_line(f"{server}: {message.title}")
     headers = {
         # A header that is not ASCII goes as RFC 2047 says (https://docs.ntfy.sh/publish/).
         "Title": title if title.isascii() else Header(title, "utf-8", maxlinelen=10_000).encode(),
@@ -173,7 +183,7 @@ def _ntfy(server: str, message: Message) -> Form:
         "Tags": "white_check_mark" if message.good else "warning",
         "User-Agent": "koprogo",
     }
-    return Form(message.text.encode(), headers)
+    return Form(message.text.encode()[:NTFY_LIMIT].decode(errors="ignore").encode(), headers)
 
 
 def _slack(server: str, message: Message) -> Form:
@@ -190,7 +200,8 @@ def _discord(server: str, message: Message) -> Form:
 
 def _matrix(server: str, message: Message) -> Form:
     text = f"{_mark(message)} {server}: {message.title}\n{message.text}"
-    return _json({"msgtype": "m.text", "body": text}, method="PUT", bearer=True)
+    # Without this list a commit's message could call everybody in the room.
+    return _json({"msgtype": "m.text", "body": text, "m.mentions": {}}, method="PUT", bearer=True)
 
 
 def _plain(server: str, message: Message) -> Form:

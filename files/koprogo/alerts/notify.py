@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from koprogo import log
@@ -91,12 +92,24 @@ def _remember(config: Config, results: Mapping[str, str | None]) -> None:
 
 
 def send(there: Channels, message: Message) -> dict[str, str | None]:
-    """Send a message by all ways at once; returns what went wrong, or None, by way. It takes PATIENCE at most."""
-    results: dict[str, str | None] = dict.fromkeys(there.ways, f"no end within {PATIENCE} s")
+    """Send a message by all ways at once; returns what went wrong, or None, by way."""
+    return _at_once({way: partial(take, message) for way, take in there.ways.items()})
+
+
+def beat(there: Channels) -> dict[str, str | None]:
+    """Give a sign of life, where somebody waits for one; returns what went wrong with it, or None."""
+    from koprogo.alerts import channels as edge  # noqa: PLC0415 - as in channels
+
+    return _at_once({"heartbeat": partial(edge.beat, there)} if there.heartbeat else {})
+
+
+def _at_once(calls: Mapping[str, Callable[[], None]]) -> dict[str, str | None]:
+    """Make calls of others' servers; returns what went wrong, or None, by name. It takes PATIENCE at most."""
+    results: dict[str, str | None] = dict.fromkeys(calls, f"no end within {PATIENCE} s")
 
     def go(way: str) -> None:
         try:
-            there.ways[way](message)
+            calls[way]()
             results[way] = None
         except Problem as problem:
             results[way] = str(problem)
@@ -104,7 +117,7 @@ def send(there: Channels, message: Message) -> dict[str, str | None]:
             results[way] = type(error).__name__
 
     # Not waited for at the end of the program: a server that says a letter a second must not keep a deploy.
-    threads = [threading.Thread(target=go, args=(way,), daemon=True) for way in there.ways]
+    threads = [threading.Thread(target=go, args=(way,), daemon=True) for way in calls]
     for thread in threads:
         thread.start()
     ends = time.monotonic() + PATIENCE
@@ -115,7 +128,7 @@ def send(there: Channels, message: Message) -> dict[str, str | None]:
 
 def test(config: Config) -> int:
     """Send a message by every way, and say of each whether it arrived; returns the exit code."""
-    from koprogo.alerts.channels import Message, beat  # noqa: PLC0415 - as in channels
+    from koprogo.alerts.channels import Message  # noqa: PLC0415 - as in channels
 
     there = channels(config)
     if there is None:
@@ -123,12 +136,7 @@ def test(config: Config) -> int:
     text = f"Somebody tried whether alerts of {there.server} arrive. They do."
     results = send(there, Message("this is a test", text, good=True, at=time.time()))
     _remember(config, results)
-    if there.heartbeat:
-        try:
-            beat(there)
-            results["heartbeat"] = None
-        except Problem as problem:
-            results["heartbeat"] = str(problem)
+    results |= beat(there)
     for way, trouble in results.items():
         log.say(f"{way}: accepted.") if trouble is None else log.complain(f"{way}: {trouble}.")
     return 1 if any(results.values()) else 0

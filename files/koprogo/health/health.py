@@ -30,7 +30,9 @@ LOCK = "health.lock"
 DEPLOY_MINUTES = 60
 """For how long a deploy that goes on is what the site's troubles are put down to."""
 UNSENT = 20
-"""How many messages wait at most for a way out."""
+"""How many messages wait at most for a way out, the newest."""
+REFUSED = 2
+"""How many of them may not be taken until the others wait for the next check: one may be to blame itself."""
 BLIND = "health"
 """The key of a check that could not look."""
 
@@ -69,7 +71,7 @@ def _check(config: Config, *, as_json: bool) -> int:
     muted = [key for key in keys if troubles.by_deploy(key)] if deploying(found) else []
     shown = {t.key: t.text for t in wrong if not t.told}
     noted, news = watch.step(before.watch, shown, muted, now, _patience(config))
-    unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
+    unsent = _send(config, (*before.unsent, *news)[-UNSENT:], now)
     memory.save(config.state_dir, Memory(noted, unsent, seen.out_of_memory, at, counted))
     if unwritable is None:  # else what was sent would be sent at every check
         outbox.send_again(config)
@@ -85,7 +87,10 @@ def _check(config: Config, *, as_json: bool) -> int:
             log.say(summary(found, nobody))
     metrics.write(config, metrics.render(found, wrong, [alarm.key for alarm in noted.told]))
     page.update(config, page.sample(found, attention=bool(noted.told)))
-    _beat(config)
+    if unsent:
+        log.complain("No sign of life is given: what is wrong could not be told.")
+    else:
+        _beat(config)
     return 1 if wrong else 0
 
 
@@ -93,11 +98,12 @@ def _blind(config: Config, before: Memory, problem: str, *, as_json: bool) -> in
     """Go on with a check that could not look: that is wrong, and nothing is learned of the rest. No sign of life."""
     wrong = Trouble(BLIND, f"this server cannot look after itself: {problem.rstrip('.')}")
     others = [alarm.key for alarm in before.watch.alarms if alarm.key != BLIND]
-    noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, time.time(), _patience(config))
-    unsent = _send(config, (*before.unsent, *news)[-UNSENT:])
+    now = time.time()
+    noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, now, _patience(config))
+    unsent = _send(config, (*before.unsent, *news)[-UNSENT:], now)
     memory.save(config.state_dir, dataclasses.replace(before, watch=noted, unsent=unsent))
     if as_json:
-        said = {"at": time.time(), "healthy": False, "troubles": [{"key": wrong.key, "text": wrong.text}]}
+        said = {"at": now, "healthy": False, "troubles": [{"key": wrong.key, "text": wrong.text}]}
         print(json.dumps(said, indent=1))
     else:
         log.complain(wrong.text)
@@ -115,26 +121,27 @@ def _patience(config: Config) -> Patience:
     return Patience(config.limits.checks, config.limits.remind_hours * 3600)
 
 
-def _send(config: Config, news: tuple[News, ...]) -> tuple[News, ...]:
+def _send(config: Config, news: tuple[News, ...], now: float) -> tuple[News, ...]:
     """Send what there is to tell, oldest first; returns what did not arrive anywhere, for the next check."""
     from koprogo.alerts.channels import Message  # noqa: PLC0415 - mail and TLS: most checks have nothing to tell
 
-    for number, one in enumerate(news):
-        text = "\n".join([*one.lines, "", "On the server: sudo koprogo health; sudo koprogo status"])
-        if not notify.tell(config, [Message(one.title, text, good=one.good, at=time.time())]):
-            return news[number:]
-    return ()
+    left: list[News] = []
+    for one in (one for one in news if now - one.at <= outbox.PATIENCE):
+        where = f"Found at {log.minute(one.at)}. On the server: sudo koprogo health; sudo koprogo status"
+        message = Message(one.title, "\n".join([*one.lines, "", where]), good=one.good, at=one.at)
+        if len(left) >= REFUSED or not notify.tell(config, [message]):
+            left.append(one)
+    return tuple(left)
 
 
 def _beat(config: Config) -> None:
-    from koprogo.alerts.channels import beat  # noqa: PLC0415 - as in _send
-
     try:
         there = notify.channels(config)
-        if there is not None and there.heartbeat:
-            beat(there)
+        trouble = notify.beat(there).get("heartbeat") if there is not None else None
     except Problem as problem:
-        log.complain(f"heartbeat: {problem}")
+        trouble = str(problem).rstrip(".")
+    if trouble is not None:
+        log.complain(f"heartbeat: {trouble}.")
 
 
 def facts(found: Report, seen: Machine, wrong: list[Trouble], noted: Watch) -> dict[str, Any]:

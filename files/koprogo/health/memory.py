@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +52,10 @@ def _read(path: Path) -> Memory | None:
     try:
         data = json.loads(path.read_bytes())
         alarms = tuple(Alarm(**alarm) for alarm in data["watch"]["alarms"])
-        news = tuple(News(one["title"], tuple(one["lines"]), bool(one["good"])) for one in data["unsent"])
+        news = tuple(
+            News(one["title"], tuple(one["lines"]), bool(one["good"]), float(one.get("at", time.time())))
+            for one in data["unsent"]
+        )
         noted = Watch(alarms, float(data["watch"]["said_at"]))
         counted = flapping.decode(data.get("counted", ()))
         return Memory(noted, news, int(data["out_of_memory"]), float(data["out_of_memory_at"]), counted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 GOOD_AGAIN = 2
 """How many in a row must not find it before it is over: what comes and goes is still there."""
@@ -66,6 +66,8 @@ class News:
     title: str
     lines: tuple[str, ...]
     good: bool
+    at: float = field(default=0, compare=False)
+    """When that was found; it may take until it is sent."""
 
 
 def step(
@@ -88,7 +90,7 @@ def step(
     elif any(alarm.told for alarm in failing) and now - said_at >= patience.remind:
         news.append(_reminder([alarm for alarm in failing if alarm.told]))
         said_at = now
-    return Watch(tuple(alarms), said_at), news
+    return Watch(tuple(alarms), said_at), [dataclasses.replace(one, at=now) for one in news]
 
 
 def _seen(alarms: Sequence[Alarm], found: Mapping[str, str], muted: Sequence[str], now: float) -> list[Alarm]:
