@@ -61,7 +61,7 @@ def collect(config: Config, *, public: bool) -> Report:
     containers, docker_trouble = _containers(state)
     backups, backups_trouble = _backups(config)
     next_check, timer_trouble = (None, None) if public else timer.ask(Runner())
-    used, free = _disk(Path("/"), Path("/var/lib/docker"), config.state_dir, config.backup_dir)
+    used, free = _disk(*disks(config))
     return Report(
         now=time.time(),
         state=state,
@@ -112,12 +112,16 @@ def _backups(config: Config) -> tuple[tuple[Backup, ...], str | None]:
         return (), f"{config.backup_dir}: {error.strerror}"
 
 
+def disks(config: Config) -> list[Path]:
+    """Return folders of all file systems that must not fill."""
+    folders = Path("/"), Path("/var/lib/docker"), config.state_dir, config.backup_dir
+    return [folder for folder in folders if folder.exists()]
+
+
 def _disk(*paths: Path) -> tuple[float, int]:
     """Return the used share and the free bytes of the fullest file system below `paths`, as `df` counts."""
     worst = (0.0, 0)
     for path in paths:
-        if not path.exists():
-            continue
         facts = os.statvfs(path)
         taken = facts.f_blocks - facts.f_bfree
         used = taken / max(taken + facts.f_bavail, 1)

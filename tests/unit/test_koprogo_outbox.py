@@ -244,6 +244,44 @@ def test_what_nobody_takes_stops_the_sign_of_life_comes_later_with_its_own_time_
     assert len(beats) == 2 + max(0, checked - 290)
 
 
+def test_a_program_may_ask_as_often_as_it_likes(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks(server, monkeypatch, [BAD])
+    known = sorted((path.name, path.stat().st_mtime_ns) for path in server.state_dir.iterdir())
+    capsys.readouterr()
+    with lock.exclusive(server.state_dir / "health.lock", wait=False):
+        for _ in range(3):
+            assert health.run(server, as_json=True) == 1
+            said = json.loads(capsys.readouterr().out)
+            assert [trouble["key"] for trouble in said["troubles"]] == ["deployed", "checks", "disk"]
+
+    def cannot(*_: Any, **__: Any) -> None:
+        raise Problem("state.json is damaged.")
+
+    monkeypatch.setattr(report, "collect", cannot)
+    assert health.run(server, as_json=True) == 1
+    blind = json.loads(capsys.readouterr().out)
+    assert list(blind) == list(said)
+    assert [trouble["key"] for trouble in blind["troubles"]] == ["health"]
+    assert sent == []
+    assert known == sorted((path.name, path.stat().st_mtime_ns) for path in server.state_dir.iterdir())
+
+
+def test_what_the_kernel_ended_since_a_boot_counts_though_it_was_more_before(
+    server: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(killed: int, before: int) -> bool:
+        memory.save(server.state_dir, Memory(out_of_memory=before))
+        monkeypatch.setattr(machine, "look", lambda *_: replace(MACHINE, out_of_memory=killed))
+        assert health.run(server) == 1
+        return "the kernel ended a program" in capsys.readouterr().err
+
+    checks(server, monkeypatch, [BAD])
+    assert [ends(0, 3), ends(3, 3), ends(5, -1)] == [False] * 3
+    assert [ends(4, 3), ends(2, 3)] == [True] * 2
+
+
 def test_one_message_that_is_never_taken_does_not_keep_the_others(
     server: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

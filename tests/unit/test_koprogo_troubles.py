@@ -1,16 +1,20 @@
 """What is wrong with backups and with the machine."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from koprogo import report
 from koprogo.backups.backup_state import BackupState, Run
 from koprogo.health import health, machine, troubles
 from koprogo.health.machine import Machine
 from koprogo.report import Report
 from koprogo.runner import Result, Runner
 from koprogo.state import Attempt, State, Step
+from test_koprogo_notify import config
 
 NOW = 1_795_000_000.0
 WELL = Machine(memory_free=0.5, swap_used=0.1, inodes_used=0.2, load=0.3, out_of_memory=0)
@@ -95,6 +99,22 @@ def test_only_what_a_deploy_may_cause_is_put_down_to_it() -> None:
     assert not health.deploying(replace(at_work, now=NOW + 1))
     assert not health.deploying(replace(at_work, at_work=False))
     assert not health.deploying(replace(FOUND, at_work=True))
+
+
+def test_the_inodes_of_every_disk_count_where_a_file_system_has_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"/": (100, 5), "/var/lib/docker": (100, 2), "/btrfs": (0, 0)}
+
+    def statvfs(path: Path) -> SimpleNamespace:
+        files, free = counts.get(str(path), (100, 90))
+        return SimpleNamespace(f_files=files, f_favail=free)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    monkeypatch.setattr(Path, "exists", lambda path: path != machine.REBOOT)
+    monkeypatch.setattr(Runner, "run", lambda *_, **__: Result(0, "", ""))
+    assert machine.look(Runner(), report.disks(config(tmp_path, None)), tmp_path).inodes_used == 0.98
+    assert machine.look(Runner(), [Path("/btrfs")], tmp_path).inodes_used == 0
 
 
 def test_the_machine_as_the_kernel_and_systemd_tell_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

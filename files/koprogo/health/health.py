@@ -9,6 +9,7 @@ import dataclasses
 import json
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from koprogo import lock, log, report
@@ -37,54 +38,68 @@ BLIND = "health"
 """The key of a check that could not look."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a look at everything found."""
+
+    found: Report
+    machine: Machine
+    wrong: list[Trouble]
+    memory: Memory
+    """What was remembered, and what this look adds to it."""
+
+
 def run(config: Config, *, as_json: bool = False) -> int:
-    """Look at everything, write down what is wrong, and tell somebody of what stays so; returns the exit code."""
+    """Look at everything, write down what is wrong, and tell somebody of what stays so; returns the exit code.
+
+    `as_json`: for a program, which may ask as often as it likes: nothing is remembered of it, and nobody told.
+    """
+    if as_json:
+        return _answer(config)
     try:
         with ExitStack() as stack:
             try:
                 stack.enter_context(lock.exclusive(config.state_dir / LOCK, wait=False))
             except Problem:  # a disk that has become read-only: somebody has to be told
                 stack.enter_context(lock.exclusive(memory.spare() / LOCK, wait=False))
-            return _check(config, as_json=as_json)
+            return _check(config)
     except lock.Busy:
         raise Problem("Another health check is at work; see its lines.") from None
 
 
-def _check(config: Config, *, as_json: bool) -> int:
+def _answer(config: Config) -> int:
     before = memory.load(config.state_dir)
     try:
-        found = report.collect(config, public=True)
+        look = _look(config, before)
+        said = facts(look, before.watch)
     except Problem as problem:
-        return _blind(config, before, str(problem), as_json=as_json)
-    seen = machine.look(Runner(), [config.state_dir, config.backup_dir])
-    now = found.now
-    grown = seen.out_of_memory > before.out_of_memory >= 0
-    at = now if grown else min(before.out_of_memory_at, now)
-    wrong = troubles.of_application(found, config.limits)
-    wrong += troubles.of_backups(found, offsite.since(config))
-    unwritable = memory.unwritable(config.state_dir)
-    wrong += troubles.of_memory(unwritable)
-    wrong += troubles.of_alerts(notify.broken(config))
-    counted = flapping.noted(before.counted, found.containers, now)
-    wrong += troubles.of_machine(seen, now, at) + flapping.troubles(counted, found.containers)
+        said = facts_of(time.time(), [_blindness(problem)], before.watch)
+    print(json.dumps(said, indent=1))
+    return 0 if said["healthy"] else 1
+
+
+def _check(config: Config) -> int:
+    before = memory.load(config.state_dir)
+    try:
+        look = _look(config, before)
+    except Problem as problem:
+        return _blind(config, before, _blindness(problem))
+    found, wrong, now = look.found, look.wrong, look.found.now
     keys = [*(t.key for t in wrong), *(alarm.key for alarm in before.watch.alarms)]
     muted = [key for key in keys if troubles.by_deploy(key)] if deploying(found) else []
     shown = {t.key: t.text for t in wrong if not t.told}
     noted, news = watch.step(before.watch, shown, muted, now, _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:], now)
-    memory.save(config.state_dir, Memory(noted, unsent, seen.out_of_memory, at, counted))
-    if unwritable is None:  # else what was sent would be sent at every check
+    memory.save(config.state_dir, dataclasses.replace(look.memory, watch=noted, unsent=unsent))
+    if troubles.STATE not in shown:  # else what was sent would be sent at every check
         outbox.send_again(config)
     nobody = notify.nobody(config)
-    if as_json:
-        print(json.dumps(facts(found, seen, wrong, noted), indent=1))
-    else:
-        for trouble in wrong:
-            log.complain(trouble.text)
-        if wrong and nobody:
-            log.say(f"{nobody[0].upper() + nobody[1:]}.")
-        if not wrong:
-            log.say(summary(found, nobody))
+    for trouble in wrong:
+        log.complain(trouble.text)
+    if wrong and nobody:
+        log.say(f"{nobody[0].upper() + nobody[1:]}.")
+    if not wrong:
+        log.say(summary(found, nobody))
     metrics.write(config, metrics.render(found, wrong, [alarm.key for alarm in noted.told]))
     page.update(config, page.sample(found, attention=bool(noted.told)))
     if unsent:
@@ -94,19 +109,36 @@ def _check(config: Config, *, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _blind(config: Config, before: Memory, problem: str, *, as_json: bool) -> int:
+def _look(config: Config, before: Memory) -> Look:
+    found = report.collect(config, public=True)
+    seen, now = machine.look(Runner(), report.disks(config)), found.now
+    since = before.out_of_memory if before.out_of_memory <= seen.out_of_memory else 0  # it began anew at a boot
+    grown = seen.out_of_memory > since and before.out_of_memory >= 0
+    at = now if grown else min(before.out_of_memory_at, now)
+    counted = flapping.noted(before.counted, found.containers, now)
+    wrong = [
+        *troubles.of_application(found, config.limits),
+        *troubles.of_backups(found, offsite.since(config)),
+        *troubles.of_state(memory.unwritable(config.state_dir)),
+        *troubles.of_alerts(notify.broken(config)),
+        *troubles.of_machine(seen, now, at),
+        *flapping.troubles(counted, found.containers),
+    ]
+    after = dataclasses.replace(before, out_of_memory=seen.out_of_memory, out_of_memory_at=at, counted=counted)
+    return Look(found, seen, wrong, after)
+
+
+def _blindness(problem: Problem) -> Trouble:
+    return Trouble(BLIND, f"this server cannot look after itself: {str(problem).rstrip('.')}")
+
+
+def _blind(config: Config, before: Memory, wrong: Trouble) -> int:
     """Go on with a check that could not look: that is wrong, and nothing is learned of the rest. No sign of life."""
-    wrong = Trouble(BLIND, f"this server cannot look after itself: {problem.rstrip('.')}")
-    others = [alarm.key for alarm in before.watch.alarms if alarm.key != BLIND]
-    now = time.time()
+    others, now = [alarm.key for alarm in before.watch.alarms if alarm.key != BLIND], time.time()
     noted, news = watch.step(before.watch, {wrong.key: wrong.text}, others, now, _patience(config))
     unsent = _send(config, (*before.unsent, *news)[-UNSENT:], now)
     memory.save(config.state_dir, dataclasses.replace(before, watch=noted, unsent=unsent))
-    if as_json:
-        said = {"at": now, "healthy": False, "troubles": [{"key": wrong.key, "text": wrong.text}]}
-        print(json.dumps(said, indent=1))
-    else:
-        log.complain(wrong.text)
+    log.complain(wrong.text)
     return 1
 
 
@@ -144,19 +176,29 @@ def _beat(config: Config) -> None:
         log.complain(f"heartbeat: {trouble}.")
 
 
-def facts(found: Report, seen: Machine, wrong: list[Trouble], noted: Watch) -> dict[str, Any]:
+def facts(look: Look, noted: Watch) -> dict[str, Any]:
     """Return what a program would want to know."""
-    return {
-        "at": found.now,
-        "healthy": not wrong,
-        "troubles": [{"key": t.key, "text": t.text} for t in wrong],
-        "alerts": alerts(noted),
+    found = look.found
+    return facts_of(found.now, look.wrong, noted) | {
         "answers": [
             {"url": a.url, "trouble": a.trouble, "milliseconds": a.milliseconds, "certificate_days": a.days_left}
             for a in found.answers
         ],
         "disk_used": round(found.disk_used, 4),
-        "machine": dataclasses.asdict(seen),
+        "machine": dataclasses.asdict(look.machine),
+    }
+
+
+def facts_of(now: float, wrong: list[Trouble], noted: Watch) -> dict[str, Any]:
+    """Return as much of it as there is where a check cannot look."""
+    return {
+        "at": now,
+        "healthy": not wrong,
+        "troubles": [{"key": t.key, "text": t.text} for t in wrong],
+        "alerts": alerts(noted),
+        "answers": [],
+        "disk_used": None,
+        "machine": None,
     }
 
 

@@ -42,7 +42,7 @@ def look(runner: Runner, folders: list[Path], proc: Path = PROC) -> Machine:
     return Machine(
         memory_free=memory.get("MemAvailable", total) / total if total else 1,
         swap_used=(swap - memory.get("SwapFree", swap)) / swap if swap else 0,
-        inodes_used=max((_inodes(folder) for folder in folders if folder.exists()), default=0),
+        inodes_used=max(map(_inodes, folders), default=0),
         load=os.getloadavg()[2] / (os.cpu_count() or 1),
         out_of_memory=_numbers(proc / "vmstat", r"(oom_kill) (\d+)").get("oom_kill", 0),
         failed_units=_failed(runner),

@@ -33,6 +33,8 @@ LOAD_LIMIT = 10.0
 OUT_OF_MEMORY_HOURS = 1
 """For how long a program that the kernel had to end is told of."""
 REBOOT_DAYS = 14
+STATE = "state"
+"""The key of a disk that takes nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,9 @@ def _late(key: str, what: str, now: float, last: float, days: int = DRILL_DAYS) 
     return Trouble(f"{key} age", f"{what} since {log.stamp(last)}") if now - last > days * 86400 else None
 
 
-def of_memory(unwritable: str | None) -> list[Trouble]:
+def of_state(unwritable: str | None) -> list[Trouble]:
     """Return what is wrong where this program writes down what it does."""
-    return [Trouble("state", f"nothing can be written to {unwritable}; see `dmesg`")] if unwritable else []
+    return [Trouble(STATE, f"nothing can be written to {unwritable}; see `dmesg`")] if unwritable else []
 
 
 def of_alerts(broken: Mapping[str, str]) -> list[Trouble]:
