@@ -57,7 +57,7 @@ class Alerts(Section):
     @field_validator("smtp_url")
     @classmethod
     def _mail_server(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        wanted = bool(info.data.get("email"))
+        wanted = bool(info.data.get("email", True))  # one that is wrong is told of by itself
         if value is None:
             if wanted:
                 raise ValueError(

@@ -210,6 +210,14 @@ def test_a_bar_says_in_words_what_it_shows(found: Tally, expected: tuple[str, st
     assert bars[-1] == expected
 
 
+@pytest.mark.parametrize(("days", "said"), [(81, ""), (80, " (watched for 80 d)"), (0, "")])
+def test_days_that_nobody_watched_are_no_days_of_being_up(days: int, said: str) -> None:
+    watched = {(TODAY - timedelta(days=back)).isoformat(): {SITE: tally()} for back in range(days)}
+    text = render(Record(watched, last=Sample(NOW, (Seen(SITE),))), FACTS, NOW, Words("en")).replace("\u00a0", " ")
+    up = f"100 % up in the last 90 days{said}" if days else "Not watched so far"
+    assert f"<p>{up}</p>" in text
+
+
 def test_a_day_that_was_watched_in_part_says_so() -> None:
     kept = Record({"2026-11-22": {SITE: tally(checks=36)}}, last=Sample(NOW, (Seen(SITE),)))
     assert "<span>22 November: no failure (watched for 3 h)</span>" in plain(
@@ -239,6 +247,12 @@ def test_more_incidents_than_anyone_reads_are_counted() -> None:
     text = incidents(*many)
     assert text.count("did not answer") == 20
     assert text.endswith("And 3 before these.")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_no_line_ends_between_a_figure_and_its_unit(language: str) -> None:
+    text = render(lived(), FACTS, NOW, Words(language))
+    assert re.findall(r"\d+ (?:%|ms|s|min|h|d|j)\b|\d %", text) == []
 
 
 def test_figures_are_written_as_each_language_does() -> None:
@@ -299,6 +313,11 @@ def test_the_page_has_no_reason_no_subject_and_no_person(tmp_path: Path) -> None
     )
     text = render(Record(), found, NOW, Words("en"))
     assert not re.search("SUBJECT|PERSON|REASON|DUMP|/home|/var|postgres", text)
+
+
+def test_the_page_is_that_of_the_site_and_not_of_its_api(tmp_path: Path) -> None:
+    urls = ("https://api.koprogo.com/api/v1/health", "https://portal.koprogo.com/")
+    assert page.facts(dataclasses.replace(a_config(tmp_path), health_urls=urls)).site == "portal.koprogo.com"
 
 
 def test_what_a_check_found_is_reduced_to_what_may_be_told() -> None:

@@ -56,6 +56,15 @@ def test_outages_are_one_each_however_many_checks_failed() -> None:
     )
 
 
+def test_what_goes_from_one_fault_to_another_is_told_as_both() -> None:
+    wrong = replace(DOWN, fault=Fault.CERTIFICATE)
+    kept = checks((0, DOWN), (5, DOWN), (10, wrong), (15, wrong), (20, WELL))
+    assert kept.outages == (
+        Outage(SITE, Fault.ANSWER, MIDNIGHT, MIDNIGHT + 600, checks=2),
+        Outage(SITE, Fault.CERTIFICATE, MIDNIGHT + 600, MIDNIGHT + 1200, checks=2),
+    )
+
+
 def test_an_outage_of_an_address_that_is_no_longer_looked_at_ends() -> None:
     kept = checks((0, DOWN), (5, Seen(API)))
     assert kept.outages == (Outage(SITE, Fault.ANSWER, MIDNIGHT, MIDNIGHT + 300),)

@@ -574,6 +574,9 @@ def test_alerts_by_mail_need_a_server_and_whom_they_come_from(folder: Path) -> N
         ("smtps://me:s3cret@ssl0.ovh.net:port", "is no smtp+starttls://USER:PASSWORD@HOST:587, smtps:// nor smtp://"),
     ):
         assert mistakes(folder, **MAIL, ALERT_SMTP_URL=url, ALERT_FROM="k@koprogo.com") == [f"ALERT_SMTP_URL: {reason}"]
+    assert mistakes(folder, ALERT_EMAIL="you", ALERT_SMTP_URL="smtps://me%40ovh.net:x@ssl0.ovh.net") == [
+        "ALERT_EMAIL (you): is not an e-mail address; put one like you@koprogo.com"
+    ]
     nobody = "is set, and nobody is to get mails; put ALERT_EMAIL, or leave both out"
     assert mistakes(folder, ALERT_SMTP_URL="smtps://me%40ovh.net:x@ssl0.ovh.net") == [f"ALERT_SMTP_URL: {nobody}"]
 

@@ -157,7 +157,7 @@ def _outages(record: Record, sample: Sample, elapsed: float) -> tuple[Outage, ..
     wrong = {seen.address: seen.fault for seen in sample.seen if seen.fault is not Fault.NONE}
     found = []
     for outage in record.outages:
-        if outage.end is None and outage.address in wrong:
+        if outage.end is None and wrong.get(outage.address) is outage.fault:
             found.append(dataclasses.replace(outage, checks=outage.checks + 1))
             del wrong[outage.address]
         elif outage.end is None:

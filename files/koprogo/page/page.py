@@ -8,6 +8,7 @@ page_server.py    who serves it
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,13 +115,19 @@ def facts(config: Config) -> Facts:
     )
     deployed, drill = state.deployed, backup_state.load(config.state_dir).good_drill
     return Facts(
-        site=min((urlsplit(url).hostname or url for url in config.health_urls), key=len),
+        site=_site(config.health_urls),
         version=deployed.tag if deployed else None,
         since=deployed.since if deployed else None,
         changes=changes[: page_html.CHANGES],
         backup=_last_backup(config.backup_dir),
         drill=drill.at if drill else None,
     )
+
+
+def _site(urls: Iterable[str]) -> str:
+    """Return the name that people know: of what is asked as they ask it, and not at a path of its own."""
+    parts = min(map(urlsplit, urls), key=lambda parts: (len(parts.path), len(parts.netloc)))
+    return parts.hostname or parts.netloc
 
 
 def _last_backup(folder: Path) -> float | None:

@@ -23,7 +23,7 @@ INCIDENTS, CHANGES = 20, 5
 BAD_SHARE = 0.01
 """Of a day: a quarter of an hour. What is down for longer makes a bad day."""
 PART = 0.9
-"""Of a day; one that was watched for less says so."""
+"""Of a day, or of all of them; what was watched for less says so."""
 CHART_HEIGHT = 40
 CHART_STEP = 10
 CHART_LEAST = 100
@@ -59,7 +59,7 @@ def render(kept: Record, facts: Facts, now: float, words: Words) -> str:
     """Return the whole page."""
     level, state = _state(kept, words)
     title = f"{words('title', site=facts.site)}: {state}"
-    as_of = words("as_of", time=_moment(kept.last.at, words)) if kept.last else ""
+    as_of = f"{words('as_of', time=_moment(kept.last.at, words))} {_text(words('honest'))}" if kept.last else ""
     seen = sorted(kept.last.seen if kept.last else (), key=lambda each: each.address != facts.site)
     parts = [
         f'<!doctype html>\n<html lang="{words.language}">\n<head>\n<meta charset="utf-8">',
@@ -70,7 +70,7 @@ def render(kept: Record, facts: Facts, now: float, words: Words) -> str:
         f"<style>{STYLE}</style>\n</head>\n<body>",
         f"<header>\n<h1>{_text(words('title', site=facts.site))}</h1>",
         f'<p class="state {level}">{_text(state)}</p>',
-        f'<p class="soft">{as_of} {_text(words("honest"))}</p>',
+        *([f'<p class="soft">{as_of}</p>'] if as_of else []),
         f'<p class="late">{_text(words("stale_view"))} <a href="">{_text(words("reload"))}</a>.</p>',
         "</header>\n<main>",
         *(_address(each, kept, now, words) for each in seen),
@@ -120,6 +120,8 @@ def _address(seen: Seen, kept: Record, now: float, words: Words) -> str:
     tallies = [kept.days.get(day.isoformat(), {}).get(seen.address, Tally()) for day in days]
     whole = record.together(tallies)
     uptime = words("uptime", share=words.share(_up(whole))) if whole.known else words("no_uptime")
+    if 0 < whole.known < PART * DAYS * 86400:
+        uptime += f" ({words('day_part', time=words.span(whole.known))})"
     said = [_day(day, tally, words, whole=day != today) for day, tally in zip(days, tallies, strict=True)]
     bars = "".join(
         f'<li class="{_level(tally)}"><span>{_text(text)}</span></li>\n'

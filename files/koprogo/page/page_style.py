@@ -22,8 +22,9 @@ p, ul, ol { margin: .25rem 0; padding: 0 }
 a { color: var(--link) }
 section { margin-top: 1.5rem; padding: 1rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 6px }
-.state { font-size: 1.35rem; font-weight: 600; padding: .6rem .8rem; border: 2px solid; border-radius: 6px }
-.state::before { display: inline-block; width: 1.4em; font-weight: 700 }
+.state { display: flex; font-size: 1.35rem; font-weight: 600; padding: .6rem .8rem; border: 2px solid;
+  border-radius: 6px }
+.state::before { flex: 0 0 1.2em; font-weight: 700 }
 .state.ok::before { content: "\\2713" }
 .state.some::before, .state.bad::before { content: "!" }
 .state.none::before { content: "?" }

@@ -176,10 +176,10 @@ class Words:
     def __call__(self, name: str, /, **values: object) -> str:
         """Return a text with its values filled in."""
         text = self._texts[name].format(**values)
+        # No line begins with these: the space before them does not break.
+        for mark in ";:%" if self.language == "fr" else "%":
+            text = text.replace(f" {mark}", f"{SPACE}{mark}")
         if self.language == "fr":
-            # No line begins with these: the space before them does not break.
-            for mark in ";:%":
-                text = text.replace(f" {mark}", f"{SPACE}{mark}")
             text = text.replace("'", "\u2019")
         return text
 
