@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,15 +14,18 @@ import pytest
 from koprogo import lock, log, report
 from koprogo.alerts import notify, outbox
 from koprogo.alerts.channels import Message
+from koprogo.backups.backup_state import BackupState, Run
 from koprogo.config import Config, Limits
-from koprogo.health import health, machine, memory
+from koprogo.health import health, machine, memory, metrics, record
 from koprogo.health.flapping import Counted
 from koprogo.health.machine import Machine
 from koprogo.health.memory import Memory
 from koprogo.health.watch import Alarm, News, Watch
 from koprogo.problem import Problem
 from koprogo.report import Report
-from koprogo.state import State
+from koprogo.state import Attempt, Check, State, Step
+from koprogo.web import Answer
+from test_koprogo_health import BACKEND
 from test_koprogo_notify import config
 
 NOW = 1_795_000_000.0
@@ -242,6 +246,80 @@ def test_what_nobody_takes_stops_the_sign_of_life_comes_later_with_its_own_time_
     assert [message.at for message in taken] == [NOW + 300] * len(titles)
     assert all(f"Found at {log.minute(NOW + 300)}. On the server: sudo" in message.text for message in taken)
     assert len(beats) == 2 + max(0, checked - 290)
+
+
+def test_a_deploy_that_goes_on_is_why_the_site_is_down_for_an_hour_and_no_longer(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    begun = State(attempt=Attempt("a" * 40, Step.STARTED, NOW - 3000))
+    down = replace(BAD, state=begun, answers=(Answer("https://koprogo.test", "HTTP 502"),), at_work=True)
+    checks(server, monkeypatch, [down] * 2)
+    assert sent == ["2 things are wrong"]  # nothing was deployed, and the disk
+    checks(server, monkeypatch, [down] * 3, NOW + 900)
+    assert sent[1:] == ["2 things are wrong"]  # the address, and that the branch is not looked at
+
+
+def test_what_the_deploys_tell_themselves_is_not_told_again(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    stuck = State(check=Check(NOW + 300, None, "Git server: down"))
+    checks(server, monkeypatch, [replace(BAD, state=stuck)] * 3)
+    assert sent == ["2 things are wrong"]
+    assert [alarm.key for alarm in memory.load(server.state_dir).watch.told] == ["deployed", "disk"]
+
+
+@pytest.mark.parametrize("unwritable", [None, "/var/lib/koprogo: Read-only file system"])
+def test_a_check_sends_what_a_deploy_could_not_where_it_can_be_taken_away_afterwards(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], unwritable: str | None
+) -> None:
+    with monkeypatch.context() as nobody:
+        nobody.setattr(notify, "tell", lambda *_: False)
+        outbox.tell(server, [message(1)])
+    monkeypatch.setattr(memory, "unwritable", lambda _folder: unwritable)
+    checks(server, monkeypatch, [BAD])
+    assert sent == ([] if unwritable else ["message 1"])
+
+
+def test_a_clock_that_was_set_back_ends_what_the_kernel_did_an_hour_later(
+    server: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory.save(server.state_dir, Memory(out_of_memory=0, out_of_memory_at=NOW + 86400))
+    checks(server, monkeypatch, [BAD])
+    assert "the kernel ended a program" in capsys.readouterr().err
+    checks(server, monkeypatch, [BAD], NOW + 3600)
+    assert "the kernel ended a program" not in capsys.readouterr().err
+
+
+def test_twenty_messages_wait_the_newest(server: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "tell", lambda *_: False)
+    waiting = tuple(News(f"{number}", ("x",), good=False, at=NOW) for number in range(25))
+    memory.save(server.state_dir, Memory(unsent=waiting))
+    checks(server, monkeypatch, [BAD])
+    assert [one.title for one in memory.load(server.state_dir).unsent] == [f"{number}" for number in range(5, 25)]
+
+
+def test_a_check_looks_at_everything_and_writes_it_down_for_prometheus(
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+) -> None:
+    (server.state_dir / "alerts.json").write_text('{"server": "koprogo.test", "webhook": "https://h/x"}')
+    (server.state_dir / notify.WAYS).write_text('{"webhook at h": "HTTP 404"}')
+    memory.save(server.state_dir, Memory(counted=(Counted(NOW - 300, {BACKEND.id: 0}),)))
+    failed = BackupState(backup=Run(NOW, 1.0, "", "pg_dumpall failed"), good_drill=Run(NOW, 1.0))
+    found = replace(
+        BAD, state=State(first_deployed=NOW), runs=failed, containers=(replace(BACKEND, restarts=3),), disk_used=0.1
+    )
+    attention = []
+    for number in range(2):
+        checks(server, monkeypatch, [found], NOW + 300 * number)
+        last = record.load(server.state_dir)[0].last
+        attention.append(last is not None and last.attention)
+    assert attention == [False, True]  # for visitors, once somebody was told
+    told = {alarm.key for alarm in memory.load(server.state_dir).watch.told}
+    assert told == {
+        "deployed", "checks", "backup run", "alerts webhook at h", "container backend restarts",
+    }  # fmt: skip
+    text = (server.state_dir / metrics.FILE).read_text()
+    assert re.findall('koprogo_alert{key="(.*)"} 1', text) == sorted(told)
 
 
 def test_a_program_may_ask_as_often_as_it_likes(

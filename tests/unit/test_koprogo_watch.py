@@ -133,6 +133,13 @@ def test_a_reminder_every_six_hours() -> None:
     ]
 
 
+def test_a_reminder_and_the_end_have_the_figures_of_now() -> None:
+    state, _ = watch.step(Watch(), {DISK: "a disk is 91% full"}, (), AT, Patience(checks=1))
+    state, (reminder,) = watch.step(state, {DISK: "a disk is 97% full"}, (), AT + 21600)
+    assert reminder.title == "still: a disk is 97% full"
+    assert state.alarms[0].text == "a disk is 97% full"
+
+
 def test_a_deploy_mutes_what_it_causes_and_no_more() -> None:
     muted = {1: (SITE,), 2: (SITE,), 3: (SITE,)}
     assert titles(["", "s", "s", "s", ""], muted) == []
