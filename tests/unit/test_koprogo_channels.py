@@ -193,6 +193,14 @@ def test_a_mail_that_one_of_two_people_gets_has_arrived_and_is_not_sent_again(po
     }
 
 
+def test_a_mail_server_that_would_take_the_password_in_clear_gets_none(post: str) -> None:
+    address = post.replace("smtp://", "smtp+starttls://me:s3cret@")
+    there = Channels("k.test", address, ("you@k.test",), "k@k.test")
+    (trouble,) = notify.send(there, BAD).values()
+    assert trouble == "127.0.0.1: STARTTLS extension not supported by server"
+    assert Post.taken == []
+
+
 def test_a_mail_names_the_server_and_asks_for_no_automatic_answer() -> None:
     there = Channels("koprogo.test", "smtp://h", ("a@koprogo.test", "b@koprogo.test"), "koprogo@koprogo.test")
     made = channels.mail(there, "a@koprogo.test", GOOD)

@@ -257,6 +257,8 @@ def _words(error: object) -> str:
         return f"no answer within {TIMEOUT} s"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate: {error.verify_message}"
+    if isinstance(error, smtplib.SMTPException):
+        return one_line(str(error), 120).rstrip(".")
     if isinstance(error, OSError):
         return one_line(error.strerror or type(error).__name__, 120)
     return type(error).__name__
