@@ -23,7 +23,7 @@ from koprogo.health.memory import Memory
 from koprogo.health.watch import Alarm, News, Watch
 from koprogo.problem import Problem
 from koprogo.report import Report
-from koprogo.state import Attempt, Check, State, Step
+from koprogo.state import Attempt, Bad, Check, State, Step
 from koprogo.web import Answer
 from test_koprogo_health import BACKEND
 from test_koprogo_notify import config
@@ -176,6 +176,29 @@ def test_a_disk_that_became_read_only_is_told_once_and_is_over_once(
     assert list(memory.SPARE.glob("*.json")) == []
 
 
+def test_what_has_no_room_on_a_full_disk_is_remembered_in_memory(
+    server: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (server.state_dir / memory.FILE).write_text("short")
+    monkeypatch.setattr(memory, "write_durably", where_it_can_be(memory.write_durably))
+    memory.save(server.state_dir, Memory(out_of_memory=7))
+    assert (server.state_dir / memory.FILE).read_text() == "short"
+    assert memory.load(server.state_dir).out_of_memory == 7
+    assert "health.json: Read-only file system" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, False), (errno.EDQUOT, False), (errno.EIO, True)])
+def test_a_disk_that_is_full_is_told_of_as_one_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: bool
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    assert memory.unwritable(tmp_path) is None
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert memory.unwritable(tmp_path) == (f"{tmp_path}: Input/output error" if said else None)
+
+
 def test_a_folder_in_memory_that_is_somebody_elses_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "theirs").mkdir()
     os.chown(tmp_path / "theirs", 1000, 1000)
@@ -259,11 +282,17 @@ def test_a_deploy_that_goes_on_is_why_the_site_is_down_for_an_hour_and_no_longer
     assert sent[1:] == ["2 things are wrong"]  # the address, and that the branch is not looked at
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        State(check=Check(NOW + 300, None, "Git server: down")),
+        State(check=Check(NOW + 300, "b" * 40), quarantine=(Bad("b" * 40, "sick", NOW),)),
+    ],
+)
 def test_what_the_deploys_tell_themselves_is_not_told_again(
-    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str]
+    server: Config, monkeypatch: pytest.MonkeyPatch, sent: list[str], state: State
 ) -> None:
-    stuck = State(check=Check(NOW + 300, None, "Git server: down"))
-    checks(server, monkeypatch, [replace(BAD, state=stuck)] * 3)
+    checks(server, monkeypatch, [replace(BAD, state=state)] * 3)
     assert sent == ["2 things are wrong"]
     assert [alarm.key for alarm in memory.load(server.state_dir).watch.told] == ["deployed", "disk"]
 

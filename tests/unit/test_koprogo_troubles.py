@@ -124,7 +124,12 @@ def test_the_machine_as_the_kernel_and_systemd_tell_it(tmp_path: Path, monkeypat
     (tmp_path / "vmstat").write_text("oom_kill_disable 9\noom_kill 3\n")
     answers = {"systemctl": "a.service loaded failed failed A\n", "timedatectl": "NTP=yes\nNTPSynchronized=no\n"}
     monkeypatch.setattr(Runner, "run", lambda _self, argv, **_more: Result(0, answers[argv[0]], ""))
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 12.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    (tmp_path / "reboot").touch()
+    monkeypatch.setattr(machine, "REBOOT", tmp_path / "reboot")
     seen = machine.look(Runner(), [], tmp_path)
+    assert (seen.load, seen.reboot_since) == (3.0, (tmp_path / "reboot").stat().st_mtime)
     assert (seen.memory_free, seen.swap_used, seen.out_of_memory) == (0.25, 0.75, 3)
     assert (seen.failed_units, seen.clock_adrift) == (("a.service",), True)
     answers |= {"systemctl": "", "timedatectl": "NTP=no\nNTPSynchronized=no\n"}
