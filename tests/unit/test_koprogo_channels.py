@@ -121,6 +121,13 @@ def test_what_is_not_taken_is_a_trouble_without_the_secret_address(receiver: str
     assert len(Receiver.seen) == 1
 
 
+def test_no_proxy_that_somebody_has_set_learns_the_secret_address(
+    receiver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert sent("json", f"http://{receiver}/200/s3cret", BAD)[1] == "/200/s3cret"
+
+
 def test_a_server_that_is_not_there_or_says_nonsense_is_a_trouble() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

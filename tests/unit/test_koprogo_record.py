@@ -65,6 +65,15 @@ def test_what_goes_from_one_fault_to_another_is_told_as_both() -> None:
     )
 
 
+def test_an_outage_that_goes_on_is_kept_however_many_others_came_since() -> None:
+    kept = Record()
+    for number in range(300):
+        seen = (DOWN, Seen(API, Fault.ANSWER if number % 2 else Fault.NONE))
+        kept = record.add(kept, Sample(MIDNIGHT + 300 * number, seen), "2026-11-23")
+    assert len(kept.outages) == 100
+    assert kept.outages[0] == Outage(SITE, Fault.ANSWER, MIDNIGHT, None, checks=300)
+
+
 def test_an_outage_of_an_address_that_is_no_longer_looked_at_ends() -> None:
     kept = checks((0, DOWN), (5, Seen(API)))
     assert kept.outages == (Outage(SITE, Fault.ANSWER, MIDNIGHT, MIDNIGHT + 300),)
