@@ -1,10 +1,13 @@
 """What goes out to mail servers and webhooks, byte for byte; real receivers on loopback."""
 
 import json
+import smtplib
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +16,7 @@ import pytest
 from koprogo.alerts import channels, notify
 from koprogo.alerts.channels import Channels, Message
 from koprogo.problem import Problem
+from loopback_tls import certificate
 from test_koprogo_notify import config
 
 BAD = Message("1a2b3c4 failed & was undone", "backend: <unhealthy>\n@everyone", good=False, at=1_795_000_000.0)
@@ -164,12 +168,32 @@ class Post(socketserver.StreamRequestHandler):
     """A mail server of a few lines, which knows nobody called gone@ and does not know how to end."""
 
     taken: ClassVar[list[str]] = []
+    tls: ClassVar[ssl.SSLContext | None] = None
+    at_once: ClassVar[bool] = False
+    """Whether it talks TLS from the beginning, and not when it is asked to."""
+
+    def _secure(self) -> None:
+        assert self.tls is not None
+        self.connection = self.tls.wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
 
     def handle(self) -> None:
         """Talk with one client."""
+        with suppress(OSError):
+            self._talk()
+
+    def _talk(self) -> None:
+        if self.at_once:
+            self._secure()
         self.wfile.write(b"220 hello\r\n")
-        for line in self.rfile:
+        while line := self.rfile.readline():
             command, _, rest = line.decode().partition(" ")
+            if command.upper() == "EHLO" and self.tls is not None:
+                self.wfile.write(b"250-hello\r\n250-STARTTLS\r\n")
+            if command.strip().upper() == "STARTTLS":
+                self.wfile.write(b"220 go on\r\n")
+                self._secure()
+                continue
             if command.strip().upper() == "DATA":
                 self.wfile.write(b"354 go on\r\n")
                 while self.rfile.readline() != b".\r\n":
@@ -182,7 +206,7 @@ class Post(socketserver.StreamRequestHandler):
 @pytest.fixture
 def post() -> Iterator[str]:
     """The address of a mail server."""
-    Post.taken = []
+    Post.taken, Post.tls, Post.at_once = [], None, False
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Post)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"smtp://127.0.0.1:{server.server_address[1]}"
@@ -198,6 +222,34 @@ def test_a_mail_that_one_of_two_people_gets_has_arrived_and_is_not_sent_again(po
     assert notify.broken(there) == {
         "mail to gone@k.test by 127.0.0.1": "127.0.0.1 refuses gone@k.test: 550 nobody of this name"
     }
+
+
+@pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
+def test_a_mail_goes_to_a_server_whose_certificate_somebody_vouches_for_and_to_no_other(
+    post: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    trusted, Post.tls = certificate(tmp_path)
+    Post.at_once = scheme == "smtps"
+    there = Channels("k.test", post.replace("smtp", scheme), ("you@k.test",), "k@k.test")
+    assert set(notify.send(there, BAD).values()) == {"127.0.0.1: certificate: self-signed certificate"}
+    assert Post.taken == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    assert set(notify.send(there, BAD).values()) == {None}
+    assert Post.taken == ["TO:<you@k.test>"]
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("smtps", 465), ("smtp+starttls", 587), ("smtp", 25)])
+def test_a_mail_server_listens_where_such_servers_do(monkeypatch: pytest.MonkeyPatch, scheme: str, port: int) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def connect(_self: object, host: str, port: int, _timeout: float) -> None:
+        asked.append((host, port))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(smtplib.SMTP, "_get_socket", connect)
+    monkeypatch.setattr(smtplib.SMTP_SSL, "_get_socket", connect)
+    notify.send(Channels("k.test", f"{scheme}://mail.k.test", ("you@k.test",), "k@k.test"), BAD)
+    assert asked == [("mail.k.test", port)]
 
 
 def test_a_mail_server_that_would_take_the_password_in_clear_gets_none(post: str) -> None:
@@ -217,6 +269,8 @@ def test_a_mail_names_the_server_and_asks_for_no_automatic_answer() -> None:
     raw = channels.mail(there, "a@koprogo.test", long).as_bytes()
     assert b"Subject: [koprogo.test] failed: " in raw
     assert len(channels.mail(there, "a@koprogo.test", long)["Subject"]) == 150
+    sly = Message("a is live\r\nBcc: them@evil.test", "", good=True, at=0.0)
+    assert channels.mail(there, "a@koprogo.test", sly)["Subject"] == "[koprogo.test] a is live Bcc: them@evil.test"
     assert made["Auto-Submitted"] == "auto-generated"
     assert made["Message-ID"].endswith("@koprogo.test>")
     assert made.get_content() == "Add a page\n"

@@ -1,5 +1,6 @@
 """Restarts that nobody sees at the moment of a check, and the file for Prometheus."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +112,11 @@ def test_the_file_is_where_the_node_exporter_reads_it(tmp_path: Path, capsys: py
     assert (state / "koprogo.prom").read_text() == "a 1\n"
     exporter.mkdir()
     metrics.write(config(state, None), "a 2\n", exporter)
-    metrics.write(config(state, None), "a 3\n", exporter)
+    before = os.umask(0o077)
+    try:
+        metrics.write(config(state, None), "a 3\n", exporter)
+    finally:
+        os.umask(before)
     assert [path.name for path in exporter.iterdir()] == ["koprogo.prom"]
     assert (exporter / "koprogo.prom").read_text() == "a 3\n"
     assert (exporter / "koprogo.prom").stat().st_mode & 0o777 == 0o644
