@@ -144,6 +144,9 @@ def test_a_deploy_mutes_what_it_causes_and_no_more() -> None:
     muted = {1: (SITE,), 2: (SITE,), 3: (SITE,)}
     assert titles(["", "s", "s", "s", ""], muted) == []
     assert titles(["", "sd", "sd", "sd", ""], muted) == [(2, "a disk is 91% full")]
+    # Nobody looked at what it may cause: no message about something else says that it is so.
+    assert titles(["d", "sd"], {1: (SITE,)}) == [(1, "a disk is 91% full")]
+    assert titles(["s", "d", "d", ""], {1: (SITE,), 2: (SITE,)}) == [(2, "a disk is 91% full")]
     # What was wrong before it is neither over nor worse meanwhile.
     assert titles(["s", "s", "", "", "s", "", ""], {2: (SITE,), 3: (SITE,)}) == [
         (1, "https://koprogo.test: HTTP 503"),

@@ -81,7 +81,7 @@ def step(
     alarms, over = _ended(alarms)
     failing = [alarm for alarm in alarms if not alarm.good]
     news = [_over(over, [alarm for alarm in failing if alarm.told])] if over else []
-    fresh = [alarm for alarm in failing if not alarm.told]
+    fresh = [alarm for alarm in failing if not alarm.told and alarm.key not in muted]
     said_at = min(before.said_at, now)
     if any(alarm.bad >= patience.checks for alarm in fresh):
         news.append(_down(fresh, [alarm for alarm in failing if alarm.told]))
