@@ -162,6 +162,12 @@ def test_a_line_is_a_row(values: list[str], size: int) -> None:
     assert content.rows["koprogo_db"]["public.buildings"] == len(values)
 
 
+def test_a_name_of_nothing_but_quotes_is_read_at_once() -> None:
+    name = 'public."' + '""' * 31 + '"'
+    text = f"\n-- Data for Name: x\n--\n\nCOPY {name} (id, {name[7:]}) FROM stdin;\n1\n2\n\\.\n"
+    assert read(text.encode(), 1).rows == {"": {name: 2}}
+
+
 def test_rows_that_do_not_end_are_no_dump() -> None:
     text = REAL.replace("7\n\\.\n", "7\n")
     assert read(text.encode(), 100).trouble() == "the rows of public.buildings do not end"
