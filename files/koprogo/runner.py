@@ -5,6 +5,7 @@ Only pg_dumpall is started elsewhere, by dump.py: what it prints is read as it c
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -64,6 +65,9 @@ class Runner:
             )
         except OSError as error:
             raise Problem(f"Cannot start {argv[0]}: {error.strerror}.") from None
+        if isinstance(child.stdin, io.TextIOWrapper):
+            # What a dump has that is no UTF-8 goes back as it came.
+            child.stdin.reconfigure(errors="surrogateescape")
         try:
             out, err = child.communicate(text, timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -48,6 +48,17 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
+# A name that is no UTF-8, partitions that are filled otherwise by a restore, and a database that nobody may write to.
+_LATIN = r"""
+create table U&"t\00e9" (v int); insert into U&"t\00e9" values (1), (2);
+create type answer as enum ('yes', 'no'); create table votes (a answer) partition by hash (a);
+create table votes_1 partition of votes for values with (modulus 2, remainder 0);
+create table votes_2 partition of votes for values with (modulus 2, remainder 1);
+insert into votes select 'yes' from generate_series(1, 7); insert into votes values ('no');
+alter database latin set default_transaction_read_only = on;
+"""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with small_world.with_internet("backups") as world:
@@ -66,6 +77,8 @@ def server() -> Iterator[Server]:
             "create table \"Odd (one)\" (v text); insert into \"Odd (one)\" values (E'a\\nb'), (null), ('')"
         )
         made.sql('create database "with a blank"')
+        made.sql("create database latin encoding 'LATIN1' locale 'C' template template0")
+        made.sh("docker exec -i koprogo-postgres psql -U koprogo -d latin -q", input=_LATIN)
         yield made
 
 
@@ -114,6 +127,7 @@ def test_a_set_holds_everything_and_is_drilled(server: Server) -> None:
     assert manifest["rows"]["koprogo_db"]["public.ledger"] == 5000
     assert manifest["rows"]["koprogo_db"]['public."Odd (one)"'] == 3
     assert manifest["rows"]["with a blank"] == {}
+    assert manifest["rows"]["latin"] == {'public."t\udce9"': 2, "public.votes": 8}
     assert [part["volume"] for part in manifest["parts"]] == ["", "backend_uploads", "traefik_letsencrypt"]
     assert "is whole, all 4 parts" in good(server.koprogo("backup", "--verify"))
     packed = f"{BACKUPS}/{newest(server)}.traefik_letsencrypt.tar.zst"

@@ -70,11 +70,16 @@ def fed(found: sets.Set) -> str:
     return target.getvalue().decode()
 
 
-def test_a_dump_goes_in_without_that_line_and_else_as_it_is(tmp_path: Path) -> None:
-    assert fed(write(tmp_path)) == REAL.replace("CREATE ROLE koprogo;\n", "\n", 1)
+def test_a_dump_goes_in_without_that_line_and_else_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = write(tmp_path)
+    assert fed(found) == REAL.replace("CREATE ROLE koprogo;\n", "\n", 1)
     # A function that holds such a line keeps it.
     text = REAL.replace("$$\nCOPY", "$$\nCREATE ROLE koprogo;\nCOPY")
     assert fed(write(tmp_path / "2", text)) == text.replace("CREATE ROLE koprogo;\n", "\n", 1)
+    # Of many roles, it is not among the first.
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "CHUNK", 20)
+        assert fed(found) == REAL.replace("CREATE ROLE koprogo;\n", "\n", 1)
     other = dataclasses.replace(write(tmp_path / "3"), user="somebody")
     with pytest.raises(Problem, match="does not make the role somebody"):
         fed(other)
@@ -107,12 +112,13 @@ def test_every_table_has_the_rows_of_the_dump(monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr(throwaway.Throwaway, "sql", sql)
     database = throwaway.Throwaway(Runner(), "x", "koprogo", Path("/pipe"))
-    rows: dict[str, dict[str, int]] = {"template1": {}, "koprogo_db": {"public.it's": 3, "public.refs": 0}}
+    content = Content()
+    content.rows = {"template1": {}, "koprogo_db": {"public.it's": 3, "public.refs": 0}}
     if trouble:
         with pytest.raises(Problem, match=f"^{trouble}$"):
-            database._compare(rows)
+            database._compare(content)
     else:
-        database._compare(rows)
+        database._compare(content)
     ((of, text),) = asked
     assert of == "koprogo_db"
     assert text.count("FROM ONLY public.") == 2
@@ -188,6 +194,26 @@ def test_a_throwaway_database_has_no_network_and_shows_no_password(monkeypatch: 
     assert " --network none --memory 536870912 " in " ".join(options)
     assert not [word for word in options if "hidden" in word]
     assert throwaway._environment(made_of)["POSTGRES_PASSWORD"] == "hidden"
+
+
+def test_the_rows_of_partitions_are_counted_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").write_text('#!/bin/sh\necho "$*" > asked; cat >> asked; printf "3|f\\n5|f\\n"\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    content = Content()
+    content.rows, content.roots = {"db": {"public.votes": 3, 'public."o\'ne"': 5}}, {("db", "public.votes")}
+    throwaway.Throwaway(Runner(), "drill", "koprogo", tmp_path)._compare(content)
+    command, *asked = Path("asked").read_text().splitlines()
+    assert [line.partition("pg_catalog.regclass) ")[2] for line in asked] == [
+        "FROM public.votes WHERE tableoid NOT IN ('public.\"o''ne\"'::regclass);",
+        'FROM ONLY public."o\'ne";',
+    ]
+    # what the application's roles were told must not keep anybody from restoring
+    assert "-e PGOPTIONS=-c default_transaction_read_only=off -c statement_timeout=0 drill psql" in command
+    content.rows["db"]["public.votes"] = 4
+    with pytest.raises(Problem, match=r"^db: public\.votes has 3 rows, and the dump had 4\.$"):
+        throwaway.Throwaway(Runner(), "drill", "koprogo", tmp_path)._compare(content)
 
 
 def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,18 @@ def test_a_name_of_nothing_but_quotes_is_read_at_once() -> None:
     assert read(text.encode(), 1).rows == {"": {name: 2}}
 
 
+def test_partitions_that_may_be_others_after_a_restore_are_counted_together() -> None:
+    # As pg_dump writes those of a hash of an enum.
+    parts = "".join(
+        f"--\n-- Data for Name: {name}; Type: TABLE DATA; Schema: public; Owner: koprogo\n--\n\n"
+        f"-- load via partition root public.votes\n\nCOPY public.votes (vote) FROM stdin;\nyes\n\\.\n\n\n"
+        for name in ("votes_1", "votes_2")
+    )
+    content = read(REAL.replace("--\n-- Database \"it's", parts + "--\n-- Database \"it's").encode(), 100)
+    assert content.rows["koprogo_db"] == ROWS["koprogo_db"] | {"public.votes": 2}
+    assert content.roots == {("koprogo_db", "public.votes")}
+
+
 def test_rows_that_do_not_end_are_no_dump() -> None:
     text = REAL.replace("7\n\\.\n", "7\n")
     assert read(text.encode(), 100).trouble() == "the rows of public.buildings do not end"

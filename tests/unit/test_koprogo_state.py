@@ -260,6 +260,8 @@ def test_runner(tmp_path: Path) -> None:
     assert (done.code, done.out, done.err, done.ok) == (3, "out\ny\n", "err\n", False)
     with pytest.raises(Problem, match="Cannot start /nowhere/docker: No such file or directory"):
         Runner().run(["/nowhere/docker"])
+    # the name of a table in a database of Latin 1
+    assert Runner().run(["od", "-An", "-tx1"], text="\udce9t\udce9").out == " e9 74 e9\n"
 
 
 def test_what_takes_too_long_is_ended_with_all_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ LONGEST = 1 << 20
 """Bytes that the line which begins the rows of a table may have."""
 
 # A database begins with the comment of pg_dumpall, and not with `\connect`, which may be in the text of a function.
-_PLACE = re.compile(rb"\n(?:-- Data for Name: [^\n]*\n--\n\n(?:--[^\n]*\n)*COPY |-- Database \"(.*)\" dump\n)")
+_PLACE = re.compile(rb"\n(?:-- Data for Name: [^\n]*\n--\n\n(?:(?:--[^\n]*)?\n)*COPY |-- Database \"(.*)\" dump\n)")
+_BY_ROOT = b"\n-- load via partition root "
 _QUOTED = rb'"(?:[^"]|"")*"(?!")'
 # A name ends at a quote that no other follows, and nowhere else: tried in every way, one of many quotes takes years.
 _ROWS = re.compile(rb'((?:%b|[^"\s(])+) (?:\((?:%b|[^")])*\))? ?FROM stdin;\n' % (_QUOTED, _QUOTED))
@@ -32,6 +33,8 @@ class Content:
         self.size = 0
         self.rows: dict[str, dict[str, int]] = {}
         """By database, then by table as SQL calls it; for every table that the dump has data of."""
+        self.roots: set[tuple[str, str]] = set()
+        """The tables among them, by database, that only pass their rows on to partitions, wherever these belong."""
         self._head = b""
         self._tail = b""
         self._rest = b"\n"
@@ -102,6 +105,8 @@ class Content:
             return None
         self._table = _text(rows[1])
         self._count(0)
+        if _BY_ROOT in place[0]:
+            self.roots.add((self._database, self._table))
         return rows.end() - 1
 
     def _count(self, lines: int) -> None:

@@ -38,13 +38,15 @@ COUNT_LIMIT = 3600
 ROLES = 1 << 24
 """Bytes at the beginning of a dump, within which the superuser has to be made: roles come first."""
 POLL = 0.25
-# ONLY: the rows of tables that inherit from it are in the dump with those. Names are as the dump quotes them.
+# Of a table's name as the dump quotes it: how many rows, and whether it belongs to an extension.
 _COUNT = (
     "SELECT count(*), EXISTS (SELECT FROM pg_catalog.pg_depend WHERE deptype = 'e' AND classid = "
-    "'pg_catalog.pg_class'::pg_catalog.regclass AND objid = '{1}'::pg_catalog.regclass) FROM ONLY {0};\n"
+    "'pg_catalog.pg_class'::pg_catalog.regclass AND objid = {1}::pg_catalog.regclass) FROM {0};\n"
 )
 _PIPE = "/koprogo-pipe"
 _SQL = "sql"
+_ABLE = "-c default_transaction_read_only=off -c statement_timeout=0"
+"""What a set may have been told of its databases or roles holds for the application, not for restoring them."""
 
 MEMORY = 512 * 2**20
 """Bytes that it has at most, and at least; and what has to stay free for everything else."""
@@ -135,7 +137,7 @@ class Throwaway:
         """Read a set into it, and count its rows; raises Problem when a statement of it fails, or a row is missing."""
         content = self._read(found)
         sets.require_whole(found, content)
-        self._compare(content.rows)
+        self._compare(content)
 
     def _read(self, found: Set) -> Content:
         """Return what went by."""
@@ -154,17 +156,25 @@ class Throwaway:
                 raise Problem(f"{found.name} cannot be restored: {_complaint(said, code)}.")
         return content
 
-    def _compare(self, rows: Mapping[str, Mapping[str, int]]) -> None:
-        """Count the rows of all these tables, by database; raises Problem where the number is another."""
-        for database, tables in rows.items():
+    def _compare(self, content: Content) -> None:
+        """Count the rows of all the tables of a dump; raises Problem where the number is another."""
+        for database, tables in content.rows.items():
             if not tables:
                 continue
-            query = "".join(_COUNT.format(table, table.replace("'", "''")) for table in tables)
+            roots = {table for table in tables if (database, table) in content.roots}
+            others = ", ".join(f"{_literal(table)}::regclass" for table in tables if table not in roots)
+            elsewhere = f" WHERE tableoid NOT IN ({others})" if others else ""
+            # ONLY: the rows of tables that inherit from it are in the dump with those.
+            query = "".join(
+                _COUNT.format(f"{table}{elsewhere}" if table in roots else f"ONLY {table}", _literal(table))
+                for table in tables
+            )
             counted = [line.split("|") for line in self.sql(database, query, COUNT_LIMIT).split()]
             for (table, wanted), (number, extension) in zip(tables.items(), counted, strict=True):
                 # A table of an extension (PostGIS's reference systems) has rows that come with it, and not in the dump.
                 if int(number) < wanted or (int(number) != wanted and extension == "f"):
-                    raise Problem(f"{database}: {table} has {number} rows, and the dump had {wanted}.")
+                    name = one_line(f"{database}: {table}")
+                    raise Problem(f"{name} has {number} rows, and the dump had {wanted}.")
 
     def sql(self, database: str, text: str, limit: float = 60) -> str:
         """Run statements and return what they print; raises Problem when one fails."""
@@ -175,9 +185,9 @@ class Throwaway:
 
     def set_password(self, password: str) -> None:
         """Give the superuser the password that the application uses now; that of the set may be another."""
-        quoted = password.replace("'", "''")
         role = self.user.replace('"', '""')
-        self.sql("postgres", f"SET standard_conforming_strings = on; ALTER ROLE \"{role}\" PASSWORD '{quoted}';\n")
+        change = f'ALTER ROLE "{role}" PASSWORD {_literal(password)}'
+        self.sql("postgres", f"SET standard_conforming_strings = on; {change};\n")
 
     def wait_ready(self, child: subprocess.Popen[bytes] | None = None) -> None:
         """Wait until it answers; raises Problem when it does not, or when `child`, its `docker run`, has ended."""
@@ -190,7 +200,8 @@ class Throwaway:
 
     def _psql(self, database: str, *options: str) -> list[str]:
         # The name by the environment: as an argument, one with a `=` in it would mean something else.
-        command = ["docker", "exec", "-i", "-e", f"PGDATABASE={database}", self.name, "psql", "-X", "-q", *options]
+        command = ["docker", "exec", "-i", "-e", f"PGDATABASE={database}", "-e", f"PGOPTIONS={_ABLE}", self.name]
+        command += ["psql", "-X", "-q", *options]
         return [*command, "-v", "ON_ERROR_STOP=1", "-U", self.user, *(["-o", "/dev/null"] if not options else [])]
 
 
@@ -289,6 +300,11 @@ def without_role(piece: bytes, user: str) -> bytes | None:
         if line in piece:
             return piece.replace(line, b"\n\n", 1)
     return None
+
+
+def _literal(text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f"'{quoted}'"
 
 
 @contextmanager
