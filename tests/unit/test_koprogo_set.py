@@ -324,6 +324,30 @@ def test_an_archive_without_its_end_is_seen(tmp_path: Path) -> None:
         sets.verify(write(tmp_path, others=(cut,)))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": float("inf")},
+        {"rows": [1]},
+        {"rows": {"koprogo_db": [1]}},
+        {"rows": {"koprogo_db": {"public.ledger": "many"}}},
+        {"parts": [{"file": "a\0b", "kind": "env", "size": 1, "sha256": ""}]},
+        {"parts": [{"file": "\ud800", "kind": "env", "size": 1, "sha256": ""}]},
+        {"parts": [1]},
+        {"user": "a\0b"},
+        {"user": "\ud800"},
+        None,
+    ],
+)
+def test_a_manifest_that_is_nonsense_is_damage_and_nothing_else(tmp_path: Path, changes: dict[str, object]) -> None:
+    found = write(tmp_path)
+    path = dump.manifest_of(found.dump)
+    path.write_text("[" * 100_000 if changes is None else json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(Problem, match=r"json is damaged\.$"):
+        sets.read(found.dump)
+    assert verified(tmp_path) == []
+
+
 def test_a_manifest_that_counts_other_rows_is_seen(tmp_path: Path) -> None:
     found = write(tmp_path)
     path = dump.manifest_of(found.dump)

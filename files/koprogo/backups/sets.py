@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from koprogo.backups import packing
 from koprogo.backups.content import Content
@@ -78,24 +80,38 @@ def read(dump: Path) -> Set:
         data = json.loads(path.read_bytes())
         parts = [Part(dump, "dump", int(data["size"]), str(data.get("sha256", "")))]
         for other in data.get("parts", ()):
-            file = dump.parent / Path(other["file"]).name
-            size, volume, service = int(other["size"]), other.get("volume", ""), other.get("service", "")
-            parts.append(Part(file, other["kind"], size, other["sha256"], volume, service))
+            file = dump.parent / Path(_text(other, "file")).name
+            kind, volume, service = (_text(other, key) for key in ("kind", "volume", "service"))
+            parts.append(Part(file, kind, int(other["size"]), str(other["sha256"]), volume, service))
         return Set(
             name=stem(dump.name),
             dump=dump,
             parts=tuple(parts),
-            created=str(data.get("created", "")),
-            postgres=str(data.get("postgres", "")),
-            user=str(data.get("user", "")) or "postgres",
-            commit=data.get("commit"),
+            created=_text(data, "created"),
+            postgres=_text(data, "postgres"),
+            user=_text(data, "user") or "postgres",
+            commit=_text(data, "commit") or None,
             uncompressed_size=int(data.get("uncompressed_size", 0)),
-            rows=data.get("rows"),
+            rows=_rows(data.get("rows")),
         )
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise Problem(f"{path} is damaged.") from None
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    """Return a text that a file or another program can be called by; raises ValueError where it is none."""
+    found = str(data.get(key) or "")
+    if b"\0" in os.fsencode(found):
+        raise ValueError(key)
+    return found
+
+
+def _rows(counted: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, int]] | None:
+    if counted is None:
+        return None
+    return {name: {table: int(rows) for table, rows in tables.items()} for name, tables in counted.items()}
 
 
 def dumps(directory: Path) -> Iterator[Path]:
