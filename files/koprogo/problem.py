@@ -13,6 +13,11 @@ class Lasting(Problem):
     """One that no later try mends: what was asked for is wrong or gone, and not the server or the network at fault."""
 
 
+def words(error: Problem | OSError) -> str:
+    """Return what happened, for people."""
+    return str(error) if isinstance(error, Problem) else f"{error.filename or 'a file'}: {error.strerror}."
+
+
 def printable(text: str) -> str:
     """Return `text`, which may be of a commit (a label, the name of a file), without what a terminal would obey."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

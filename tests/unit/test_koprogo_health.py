@@ -75,6 +75,10 @@ def test_one_line_when_all_is_well() -> None:
             "commit bbbbbbb failed and is in quarantine: backend: unhealthy",
         ),
         ({"backups": (replace(WELL.backups[0], modified=NOW - 26 * 3600 - 1),)}, "the last good backup is of 20"),
+        (
+            {"backups": (replace(WELL.backups[0], modified=NOW + 3601),)},
+            "postgres_20261122_020000.sql.gz is of 2026-11-1",
+        ),
         ({"backups": ()}, "there is no good backup"),
         ({"backups_trouble": "/b: Permission denied"}, "/b: Permission denied"),
         ({"disk_used": 0.9, "disk_free": 2_100_000_000}, "a disk is 90% full (2.1 GB free)"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from koprogo import journal, lock
-from koprogo.backups import drill, dump, exchange, packing, restore, restoring, sets, throwaway
+from koprogo.backups import backup_state, drill, dump, exchange, packing, restore, restoring, sets, throwaway
 from koprogo.backups.content import Content
 from koprogo.backups.throwaway import Recipe
 from koprogo.config import Config
@@ -486,6 +486,64 @@ def test_where_nobody_is_nothing_is_done(monkeypatch: pytest.MonkeyPatch, server
     restore._ask("x", "? ", yes=True)
     with pytest.raises(Problem, match="No restore was cut off"):
         restore.resume(server)
+
+
+@pytest.mark.parametrize("broken", ["", "undo"])
+def test_a_disk_that_fills_up_undoes_a_restore_like_anything_else(
+    server: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/tmp/koprogo-x")
+
+    undone: list[Journal] = []
+    monkeypatch.setattr(restoring, "_fill", full)
+    monkeypatch.setattr(restoring, "undo", full if broken else lambda _, note: undone.append(note))
+    note, recipe = dataclasses.replace(NOTE, step=Step.BEGUN), Recipe("i", (), "", "", "", "", {})
+    with pytest.raises(Problem) as caught:
+        restoring.run(work(server), note, write(tmp_path / "sets"), recipe)
+    said = "/tmp/koprogo-x: No space left on device. "
+    assert str(caught.value) == said + (
+        f"That could not be undone: {said}The next check tries again."
+        if broken
+        else "Nothing was restored: the data of before are in place."
+    )
+    assert undone == ([] if broken else [note])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_restore_says_what_came_of_it_where_that_cannot_be_remembered(
+    server: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, fails: bool
+) -> None:
+    def run(*_: object) -> None:
+        if fails:
+            raise Problem("The database is not healthy.")
+
+    monkeypatch.setattr(restoring, "run", run)
+    (server.state_dir / "backup.json").mkdir()
+    arguments = work(server), NOTE, write(tmp_path / "sets"), Recipe("i", (), "", "", "", "", {}), 0.0
+    if fails:
+        with pytest.raises(Problem, match=r"^The database is not healthy\.$"):
+            restore._finish(*arguments)
+    else:
+        assert restore._finish(*arguments) == 0
+        assert "Restored Set postgres_20261122_020005" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_drill_that_fails_says_why_whatever_it_was(
+    server: Config, monkeypatch: pytest.MonkeyPatch, *, writable: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(2, "No usable temporary directory found in ['/tmp', '/var/tmp', '/usr/tmp', '/']")
+
+    write(server.backup_dir)
+    monkeypatch.setattr(drill, "_drill", full)
+    if not writable:
+        (server.state_dir / "backup.json").mkdir()
+    with pytest.raises(Problem, match=r"^The drill failed: a file: No usable temporary directory found in .*\.$"):
+        drill.run(server)
+    remembered = backup_state.load(server.state_dir).drill
+    assert (remembered is not None and "No usable temporary" in remembered.problem) == writable
 
 
 def test_what_was_cut_off_is_undone_before_anything_else(

@@ -13,7 +13,7 @@ from koprogo.backups.backup_state import Run
 from koprogo.backups.sets import Set
 from koprogo.config import Config
 from koprogo.docker.engine import Docker
-from koprogo.problem import Problem
+from koprogo.problem import Problem, words
 from koprogo.runner import Runner
 from koprogo.state import Store
 
@@ -32,9 +32,9 @@ def run(config: Config) -> int:
             _drill(config, found, held)
     except lock.Busy:
         raise Problem("Another drill is at work; nothing was done.") from None
-    except Problem as problem:
-        _note(config, began, name, str(problem))
-        raise Problem(f"The drill failed: {problem}") from None
+    except (Problem, OSError) as error:
+        _note(config, began, name, words(error))
+        raise Problem(f"The drill failed: {words(error)}") from None
     seconds = _note(config, began, name, "")
     log.say(f"{found.described()} was restored in {seconds:.0f} s, every row counted, and thrown away.")
     return 0

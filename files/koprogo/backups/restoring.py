@@ -29,7 +29,7 @@ from koprogo.docker.complaints import complaint
 from koprogo.docker.compose import Compose, Project
 from koprogo.docker.engine import repository_name
 from koprogo.journal import Exchange, Journal, Step
-from koprogo.problem import Problem
+from koprogo.problem import Problem, words
 from koprogo.state import Deployed, write_durably
 
 NAME = "koprogo-restore"
@@ -119,12 +119,12 @@ def run(work: Work, note: Journal, found: Set, made_of: Recipe) -> Journal:
             if (trouble := _start_database(work, note)) is not None:
                 raise Problem(f"The database is not healthy with the restored data: {trouble}.")
             note = _reached(work, note, Step.WRITING)
-    except Problem as problem:
-        text = str(problem).rstrip(".")
+    except (Problem, OSError) as error:
+        text = words(error).rstrip(".")
         try:
             undo(work, note)
-        except Problem as second:
-            raise Problem(f"{text}. That could not be undone: {second} The next check tries again.") from None
+        except (Problem, OSError) as second:
+            raise Problem(f"{text}. That could not be undone: {words(second)} The next check tries again.") from None
         raise Problem(f"{text}. Nothing was restored: the data of before are in place.") from None
     _start_all(work, note)
     return note

@@ -17,6 +17,8 @@ from koprogo.state import Hold
 USUAL = Limits()
 BACKUP_HOURS = 26
 """One night's backup and two hours."""
+CLOCK_AHEAD = 3600
+"""Seconds that the clock may have been ahead when a backup was made."""
 DRILL_DAYS = 8
 """One week's drill and a day."""
 COPY_DAYS = 2
@@ -114,6 +116,12 @@ def _backups(found: Report) -> list[Trouble]:
         last = since
     else:
         return []
+    if found.backups and last > found.now + CLOCK_AHEAD:
+        # It would count as the newest one until that day comes, for restores and drills as well.
+        path = found.backups[-1].path
+        return [
+            Trouble("backup", f"{path.name} is of {log.stamp(last)}, so the clock was wrong; move that set elsewhere")
+        ]
     if found.now - last <= BACKUP_HOURS * 3600:
         return []
     what = f"the last good backup is of {log.stamp(last)}" if found.backups else "there is no good backup"
