@@ -74,7 +74,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _guarded(arguments: Sequence[str]) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "restore" and (options.resume or options.drop_old) and (options.set or options.from_offsite):
+        # Whoever names one set, or one kept volume, would not expect that it is about all of them.
+        parser.error("restore: --resume and --drop-old are about no set in particular")
     os.umask(UMASK)
     try:
         config = settings.load()

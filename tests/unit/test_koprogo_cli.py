@@ -77,6 +77,17 @@ def test_what_comes_home_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     restored.assert_called_once_with(CONFIG, "20261122_020005", **FILES)
 
 
+@pytest.mark.parametrize("arguments", ["--drop-old koprogo-restore-1 --yes", "--resume S", "--drop-old --from-offsite"])
+def test_what_is_about_no_set_is_not_told_of_one(
+    arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.settings, "load", lambda: pytest.fail("it goes on"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["restore", *arguments.split()])
+    assert ended.value.code == 2
+    assert "--resume and --drop-old are about no set in particular" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("lines", [1, 100_000])
 @pytest.mark.parametrize(("target", "said"), [("pipe", ""), ("full", "standard output: No space left on device.")])
 def test_what_nobody_reads_or_cannot_be_written_is_a_line_at_most(lines: int, target: str, said: str) -> None:
