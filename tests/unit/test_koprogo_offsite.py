@@ -374,8 +374,11 @@ def test_keys_that_open_it_are_not_added_again(config: Config, store: Path) -> N
     assert len(calls(store, "key")) == 1
 
 
-def test_a_new_server_gets_in_by_the_recovery_key(config: Config, store: Path) -> None:
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_new_server_gets_in_by_the_recovery_key(config: Config, store: Path, *, emptied: bool) -> None:
     (config.state_dir / "offsite-password").unlink()
+    if emptied:
+        (config.state_dir / "offsite-password").touch()
     assert setup(config) == 0
     assert len(list((store / "keys").iterdir())) == 3
     nights(config, 1)
@@ -574,7 +577,8 @@ def test_without_a_place_it_says_what_to_set(server: Config) -> None:
         (10, 0.0, "repository does not exist: unable to open config file: Stat: Access Denied.", Problem,
          "The store refuses us (restic cat): repository does not exist: unable to open config file: Stat: Access"
          " Denied."),
-        (1, 0.0, "wrong password or no key found", WrongPassword, "The repository knows no such key."),
+        (1, 0.0, "wrong password or no key found", WrongPassword,
+         "The repository knows no such key. To add this server's: deploy.py, with the recovery key."),
         (-9, 15.0, "Stat: 503 Service Unavailable", Problem,
          "The store did not answer restic cat within 15 s: Stat: 503 Service Unavailable."),
         (3, 0.0, "something", Problem, "restic cat failed (exit code 3): something."),

@@ -234,13 +234,13 @@ def own_password(config: Config) -> str:
     """Return the key of this server, made on first use."""
     path = config.state_dir / PASSWORD
     try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        made = os.urandom(32).hex()
-        write_durably(path, f"{made}\n".encode(), 0o600)
-        return made
+        there = path.read_text(encoding="ascii").strip() if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise Problem(f"{path} cannot be read: {error}.") from None
+    if not there:
+        there = os.urandom(32).hex()
+        write_durably(path, f"{there}\n".encode(), 0o600)
+    return there
 
 
 def _region(repository: str) -> dict[str, str]:
@@ -254,7 +254,9 @@ def _explained(command: str, code: int, said: str, late: float) -> Problem:
     if late:
         return Problem(f"The store did not answer restic {command} within {late:.0f} s: {words}.")
     if code == WRONG_PASSWORD or _WRONG in said:
-        return WrongPassword("The repository knows no such key.")
+        return WrongPassword(
+            "The repository knows no such key. To add this server's: deploy.py, with the recovery key."
+        )
     if _DENIED.search(said):
         return Problem(f"The store refuses us (restic {command}): {words}.")
     if _NONE_THERE.search(said) or (code == NO_REPOSITORY and "does not exist" in said):
