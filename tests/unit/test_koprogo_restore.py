@@ -216,6 +216,23 @@ def test_the_rows_of_partitions_are_counted_where_they_are(tmp_path: Path, monke
         throwaway.Throwaway(Runner(), "drill", "koprogo", tmp_path)._compare(content)
 
 
+def test_what_a_throw_away_database_wrote_is_found_where_docker_removed_only_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docker").write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n[ "$1" != rm ] || {{ echo No such container >&2; exit 1; }}\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    made_of = Recipe("sha256:1", ("sh",), "", "", "", "/data/pg", {"Type": "volume", "Destination": "/data"})
+    with throwaway.scratch(Runner(), made_of, "koprogo-x", "koprogo"):
+        pass
+    removed, pruned, made, *_ = (tmp_path / "calls").read_text().splitlines()
+    assert removed == "rm --force --volumes koprogo-x"
+    assert pruned == "volume prune --force --filter label=koprogo.throwaway=koprogo-x"
+    assert " --mount type=volume,destination=/data,volume-label=koprogo.throwaway=koprogo-x " in made
+
+
 def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throwaway, "available_memory", lambda: 200 * 2**20)
     with pytest.raises(Problem, match=r"136 MB of memory can be had, and a throw-away database wants 160 MB\."):

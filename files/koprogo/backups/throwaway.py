@@ -45,6 +45,8 @@ _COUNT = (
 )
 _PIPE = "/koprogo-pipe"
 _SQL = "sql"
+_LABEL = "koprogo.throwaway"
+"""Of a volume without a name: the container that it was made for."""
 _ABLE = "-c default_transaction_read_only=off -c statement_timeout=0"
 """What a set may have been told of its databases or roles holds for the application, not for restoring them."""
 
@@ -215,7 +217,7 @@ def running(runner: Runner, made_of: Recipe, name: str, user: str, volume: str =
     remove(runner, name)
     with _pipe() as pipe, tempfile.TemporaryFile() as said:
         argv = ["docker", "run", "--rm", "--interactive", *_options(made_of, name, user, pipe), "--log-driver", "none"]
-        argv += ["--volume", f"{volume}:{made_of.mount['Destination']}"] if volume else []
+        argv += ["--volume", f"{volume}:{made_of.mount['Destination']}"] if volume else _unnamed(made_of, name)
         argv += ["--entrypoint", "sh", made_of.image, "-c", _LEASE, "sh", *_server(made_of)]
         more: dict[str, Any] = {"pass_fds": runner.held, "env": _environment(made_of)}
         with packing.start(argv, stdin=subprocess.PIPE, stdout=said, stderr=said, **more) as child:
@@ -239,7 +241,8 @@ def scratch(runner: Runner, made_of: Recipe, name: str, user: str) -> Iterator[T
     """Start one that stays until somebody removes it."""
     remove(runner, name)
     with _pipe() as pipe:
-        argv = ["docker", "run", "--detach", *_options(made_of, name, user, pipe), "--log-opt", "max-size=1m"]
+        argv = ["docker", "run", "--detach", *_options(made_of, name, user, pipe), *_unnamed(made_of, name)]
+        argv += ["--log-opt", "max-size=1m"]
         entrypoint, *rest = _server(made_of)
         argv += ["--entrypoint", entrypoint, made_of.image, *rest]
         result = runner.run(argv, timeout=READY, env=_environment(made_of))
@@ -263,6 +266,8 @@ def remove(runner: Runner, name: str) -> None:
     result = runner.run(["docker", "rm", "--force", "--volumes", name], timeout=END)
     if not result.ok and not re.search("No such container|already in progress", result.err):
         raise Problem(f"docker rm {name}: {complaint(result)}.")
+    # Where Docker was started again, it has removed the container, and not what that had written.
+    runner.run(["docker", "volume", "prune", "--force", "--filter", f"label={_LABEL}={name}"], timeout=END)
 
 
 def version(runner: Runner, image: str) -> str:
@@ -364,6 +369,12 @@ def _options(made_of: Recipe, name: str, user: str, pipe: Path) -> list[str]:
         # All of it is brought to the disk at once in the end.
         "--env", f"POSTGRES_INITDB_ARGS={made_of.initdb} --no-sync",
     ]  # fmt: skip
+
+
+def _unnamed(made_of: Recipe, name: str) -> list[str]:
+    """A volume without a name, which goes with its container, and is known by its label where it did not."""
+    folder = made_of.mount.get("Destination")
+    return ["--mount", f"type=volume,destination={folder},volume-label={_LABEL}={name}"] if folder else []
 
 
 def _server(made_of: Recipe) -> list[str]:
