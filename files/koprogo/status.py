@@ -22,6 +22,7 @@ Keys of the JSON, which other programs may rely on:
   last_drill           {set, at, seconds, problem} of the last restore into a throw-away database, problem null when
                        every row was there; null
   disk_used            0 to 1, of the fullest file system
+  restore              {set, step, started, at_work} of a restore that has not ended; null
   alerts               [{key, text, since}] of what somebody was told and is not over
   alerts_trouble       why nobody is told of anything; null where somebody is
   status_page          the name that the status page is served at; null if it is not served
@@ -32,10 +33,12 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from koprogo import history, log, report
+from koprogo import history, journal, log, report
 from koprogo.alerts import notify
+from koprogo.backups import dump
 from koprogo.backups.backup_state import BackupState
 from koprogo.config import Config
 from koprogo.deploys import decide, diff, work
@@ -60,6 +63,7 @@ def run(config: Config, *, as_json: bool) -> int:
     except Problem:
         environment = None
     data = facts(found, decide.settings_applied(found.state, environment, config.image_tag))
+    data["restore"] = restoring(config, found)
     data["alerts"] = health.alerts(memory.load(config.state_dir).watch)
     data["alerts_trouble"] = notify.nobody(config) or None
     data["status_page"] = page_server.served(Runner())
@@ -104,6 +108,18 @@ def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
         "last_drill": _drill(found.runs),
         "disk_used": found.disk_used,
     }
+
+
+def restoring(config: Config, found: Report) -> dict[str, Any] | None:
+    """Return how far a restore has come that has not ended; None where there is none."""
+    try:
+        note = journal.load(config.state_dir)
+    except Problem:
+        return None  # the checks run into it, and what they say is shown
+    if note is None:
+        return None
+    name = dump.stem(Path(note.dump).name)
+    return {"set": name, "step": note.step.value, "started": note.started, "at_work": found.at_work}
 
 
 def healthy(found: Report) -> bool:
@@ -152,7 +168,7 @@ def screen(found: Report, data: dict[str, Any]) -> str:
         days = f", certificate {answer.days_left:.0f} days" if answer.days_left is not None else ""
         lines.append(f"  {answer.url:<39} {(answer.trouble or 'answers') + days}")
     alerts = _alerts(data)
-    lines += ["", *_deploys(found, 2 if alerts else 3), *_rest(found), *alerts]
+    lines += ["", *_restore(data), *_deploys(found, 2 if alerts else 3), *_rest(found), *alerts]
     top = [*_version(found, data), ""]
     lines = [*top, *_containers(found.containers, LINES - len(top) - len(lines)), *lines]
     return "\n".join(line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…" for line in lines)
@@ -186,6 +202,15 @@ def _being_replaced(found: Report) -> bool:
         return False
     failing = judge(found.containers, deployed.images).failing
     return not failing and all(answer.trouble is None for answer in found.answers)
+
+
+def _restore(data: Mapping[str, Any]) -> list[str]:
+    there = data.get("restore")
+    if not there:
+        return []
+    how = "finishes" if there["step"] == journal.Step.WRITING.value else "undoes"
+    goes = "" if there["at_work"] else f"; cut off: the next check {how} it, or now: koprogo restore --resume"
+    return _field("Restore", f"{there['set']}: {there['step']}{goes}", 2)
 
 
 def _alerts(data: Mapping[str, Any]) -> list[str]:

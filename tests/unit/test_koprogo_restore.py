@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from koprogo import journal, lock
+from koprogo import journal, lock, report, status
 from koprogo.backups import backup_state, drill, dump, exchange, packing, restore, restoring, sets, throwaway
 from koprogo.backups.content import Content
 from koprogo.backups.throwaway import Recipe
@@ -608,6 +608,24 @@ def test_a_set_that_was_damaged_meanwhile_is_not_gone_on_with(server: Config) ->
     with pytest.raises(Problem, match="its SHA-256 is another"):
         restore.resume(server)
     assert journal.load(server.state_dir) == note
+
+
+def test_status_says_that_a_restore_goes_on_or_was_cut_off(server: Config) -> None:
+    found = report.collect(server, public=False)
+
+    def said(*, at_work: bool) -> str:
+        now = dataclasses.replace(found, at_work=at_work)
+        data = status.facts(now, settings_applied=True) | {"restore": status.restoring(server, now)}
+        return " ".join(status.screen(now, data).split())
+
+    assert status.restoring(server, found) is None
+    assert "Restore" not in said(at_work=True)
+    journal.save(server.state_dir, NOTE)
+    assert "Restore postgres_20261122_020005: stopping Checked" in said(at_work=True)
+    undone = "stopping; cut off: the next check undoes it, or now: koprogo restore --resume"
+    assert f"Restore postgres_20261122_020005: {undone}" in said(at_work=False)
+    journal.save(server.state_dir, dataclasses.replace(NOTE, step=Step.WRITING))
+    assert "writing; cut off: the next check finishes it" in said(at_work=False)
 
 
 def test_settings_are_restored_only_where_a_deploy_could_apply_them(
