@@ -221,15 +221,17 @@ def test_what_a_throw_away_database_wrote_is_found_where_docker_removed_only_the
 ) -> None:
     (tmp_path / "docker").write_text(
         f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n[ "$1" != rm ] || {{ echo No such container >&2; exit 1; }}\n'
+        '[ "$1$2" != volumels ] || echo 0123\n'
     )
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     made_of = Recipe("sha256:1", ("sh",), "", "", "", "/data/pg", {"Type": "volume", "Destination": "/data"})
     with throwaway.scratch(Runner(), made_of, "koprogo-x", "koprogo"):
         pass
-    removed, pruned, made, *_ = (tmp_path / "calls").read_text().splitlines()
+    removed, listed, left, made, *_ = (tmp_path / "calls").read_text().splitlines()
     assert removed == "rm --force --volumes koprogo-x"
-    assert pruned == "volume prune --force --filter label=koprogo.throwaway=koprogo-x"
+    assert listed == "volume ls --quiet --filter dangling=true --filter label=koprogo.throwaway=koprogo-x"
+    assert left == "volume rm --force 0123"
     assert " --mount type=volume,destination=/data,volume-label=koprogo.throwaway=koprogo-x " in made
 
 

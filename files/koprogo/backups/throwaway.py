@@ -267,7 +267,9 @@ def remove(runner: Runner, name: str) -> None:
     if not result.ok and not re.search("No such container|already in progress", result.err):
         raise Problem(f"docker rm {name}: {complaint(result)}.")
     # Where Docker was started again, it has removed the container, and not what that had written.
-    runner.run(["docker", "volume", "prune", "--force", "--filter", f"label={_LABEL}={name}"], timeout=END)
+    unused = ["--filter", "dangling=true", "--filter", f"label={_LABEL}={name}"]
+    if left := runner.run(["docker", "volume", "ls", "--quiet", *unused]).out.split():
+        runner.run(["docker", "volume", "rm", "--force", *left], timeout=END)
 
 
 def version(runner: Runner, image: str) -> str:
