@@ -160,6 +160,20 @@ def test_what_comes_back_otherwise_does_not_count(config: Config, store: Path) -
     assert stored(store) == ["postgres_20261122_020005", "postgres_20261122_020005"]
 
 
+def test_a_disk_that_is_full_is_remembered_as_why(config: Config, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr(offsite_store.Store, "unlock", full)
+    with pytest.raises(Problem, match=r"No copy is off-site of the newest set: /tmp/x: No space left on device\. What"):
+        offsite_upload.upload(config)
+    with pytest.raises(Problem, match=r"or cannot be read: /tmp/x: No space left on device\.$"):
+        offsite.check(config)
+    found = backup_state.load(config.state_dir).offsite_check
+    assert found is not None
+    assert found.problem == "/tmp/x: No space left on device."
+
+
 def test_a_store_that_does_not_answer_is_given_up(config: Config, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nights(config, 1)
     faults(store, snapshots=30)

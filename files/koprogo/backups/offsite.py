@@ -23,7 +23,7 @@ from koprogo.backups.backup_state import Run
 from koprogo.backups.offsite_store import NoRepository, Store
 from koprogo.backups.sets import Set
 from koprogo.config import Config
-from koprogo.problem import Problem
+from koprogo.problem import Problem, words
 from koprogo.state import sync_directory, write_durably
 
 LOCK = "offsite.lock"
@@ -56,9 +56,9 @@ def check(config: Config) -> int:
         with alone(config, wait=True) as store:
             store.unlock()
             store.run("check", f"--read-data-subset={share}/{SHARES}", limit=CHECK_LIMIT)
-    except Problem as problem:
-        note(str(problem))
-        raise Problem(f"What is stored off-site is not whole, or cannot be read: {problem}") from None
+    except (Problem, OSError) as error:
+        note(words(error))
+        raise Problem(f"What is stored off-site is not whole, or cannot be read: {words(error)}") from None
     note()
     log.say(f"What is stored off-site is whole; part {share} of {SHARES} of the data was read.")
     return 0

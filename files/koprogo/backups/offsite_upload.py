@@ -15,7 +15,7 @@ from koprogo.backups.offsite_store import Store
 from koprogo.backups.retention import verified
 from koprogo.backups.sets import Set
 from koprogo.config import Config
-from koprogo.problem import Problem
+from koprogo.problem import Problem, words
 from koprogo.state import write_durably
 
 VERIFIED = "offsite.json"
@@ -51,7 +51,7 @@ def upload(config: Config) -> int:
     try:
         _add(config, copies, began)
     except (Problem, OSError) as error:
-        said = f"No copy is off-site of {copies.at or 'the newest set'}: {error} What is here is as it was."
+        said = f"No copy is off-site of {copies.at or 'the newest set'}: {words(error)} What is here is as it was."
         note(said)
         raise Problem(said) from None
     copies.at = max(copies.good, default="")
