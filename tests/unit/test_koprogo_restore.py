@@ -5,8 +5,11 @@ import dataclasses
 import io
 import json
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from koprogo import journal, lock, report, status
@@ -17,7 +20,7 @@ from koprogo.config import Config
 from koprogo.deploys.work import Work
 from koprogo.journal import Exchange, Journal, Step
 from koprogo.problem import Problem
-from koprogo.runner import Runner
+from koprogo.runner import Result, Runner
 from koprogo.state import Attempt
 from koprogo.state import Step as StepOfDeploy
 from koprogo_bench import Bench
@@ -546,6 +549,39 @@ def test_a_restore_says_what_came_of_it_where_that_cannot_be_remembered(
     else:
         assert restore._finish(*arguments) == 0
         assert "Restored Set postgres_20261122_020005" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("before", "then"), [(signal.SIG_DFL, signal.default_int_handler), (signal.SIG_IGN, signal.SIG_IGN)]
+)
+def test_a_scratch_database_that_is_interrupted_is_removed_and_nohup_is_obeyed(
+    server: Config, monkeypatch: pytest.MonkeyPatch, before: signal.Handlers, then: object
+) -> None:
+    removed: list[str] = []
+    handlers: list[object] = []
+
+    @contextlib.contextmanager
+    def scratch(*_: object) -> Iterator[None]:
+        handlers.append(signal.getsignal(signal.SIGHUP))
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(restore.running_database, "find", lambda *_: Mock(id="0123"))
+    monkeypatch.setattr(restore.parts, "mounts", lambda *_: [{}])
+    monkeypatch.setattr(Runner, "run", lambda *_, **__: Result(1, "", ""))
+    monkeypatch.setattr(throwaway, "recipe", lambda *_: Recipe("i", (), "", "", "", "", {}))
+    monkeypatch.setattr(throwaway, "version", lambda *_: "15.18")
+    monkeypatch.setattr(restore.drill, "require_room", lambda *_: None)
+    monkeypatch.setattr(throwaway, "scratch", scratch)
+    monkeypatch.setattr(throwaway, "remove", lambda _, name: removed.append(name))
+    write(server.backup_dir)
+    usual = signal.signal(signal.SIGHUP, before)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            restore.into_scratch(server, "")
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+    assert (removed, handlers) == (["koprogo-scratch-partial"], [then])
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -125,11 +126,14 @@ def into_scratch(config: Config, name: str) -> int:
         throwaway.refuse_version(found, throwaway.version(runner, made_of.image))
         # Called otherwise until it is complete: a run that is cut off leaves nothing that looks like one.
         partial = f"{SCRATCH}-partial"
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            # A connection that is lost ends it as Ctrl-C does, and not at once; nohup's wish is another.
+            signal.signal(signal.SIGHUP, signal.default_int_handler)
         try:
             with throwaway.scratch(runner, made_of, partial, found.user) as database:
                 database.restore(found)
             work.docker.rename(partial, SCRATCH)
-        except Problem:
+        except BaseException:
             throwaway.remove(runner, partial)
             raise
     databases = [database for database, tables in (found.rows or {}).items() if tables]
