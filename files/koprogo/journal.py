@@ -69,7 +69,9 @@ class Journal:
     exchanges: tuple[Exchange, ...]
     """The database's comes first."""
     files: bool = False
-    """Whether .env and the volumes come from the set, too."""
+    """Whether the volumes come from the set, too, and .env."""
+    settings: bool = True
+    """Whether .env is among them."""
     running: tuple[str, ...] = ()
     """The other containers that ran, to be started again."""
     lenient: tuple[str, ...] = ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,8 +44,9 @@ class _Pinned(http.client.HTTPSConnection):
         self._name, self._address, self._tls = name, address, context
 
     def connect(self) -> None:
-        plain = socket.create_connection((self._address, self.port or 443), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)
+        self.sock = socket.create_connection((self._address, self.port or 443), self.timeout)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name, do_handshake_on_connect=False)
+        self.sock.do_handshake()
 
 
 def ask(
@@ -64,7 +67,11 @@ def ask(
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = _Pinned(name, port, address or name, context, timeout)
     began = time.monotonic()
+    late = threading.Event()
+    watch = threading.Timer(timeout, _cut, (connection, late))
+    watch.daemon = True
     try:
+        watch.start()
         connection.connect()
         days = _days_left(connection.sock)
         connection.request("GET", path, headers={"User-Agent": "koprogo", "Connection": "close"})
@@ -74,11 +81,11 @@ def ask(
         generation = int(said) if said.isdigit() else None
     except ssl.SSLCertVerificationError as error:
         return Answer(url, f"certificate: {error.verify_message}", certificate_trouble=True)
-    except TimeoutError:
-        return Answer(url, f"no answer within {timeout:.0f} s", reached=False)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(url, _words(error), reached=False)
+        silent = late.is_set() or isinstance(error, TimeoutError)
+        return Answer(url, f"no answer within {timeout:.0f} s" if silent else _words(error), reached=False)
     finally:
+        watch.cancel()
         connection.close()
     if status > LAST_GOOD_STATUS:
         return Answer(url, f"HTTP {status}", days_left=days, generation=generation, milliseconds=took)
@@ -102,6 +109,14 @@ def own_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def _cut(connection: _Pinned, late: threading.Event) -> None:
+    """End a connection on which an answer comes a letter at a time: each of them is in time."""
+    late.set()
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _days_left(sock: socket.socket | ssl.SSLSocket) -> float | None:

@@ -648,6 +648,26 @@ def test_a_set_that_was_damaged_meanwhile_is_not_gone_on_with(server: Config) ->
     assert journal.load(server.state_dir) == note
 
 
+@pytest.mark.parametrize("settings", [True, False])
+def test_what_is_gone_on_with_has_the_settings_only_where_it_had_them(
+    server: Config, monkeypatch: pytest.MonkeyPatch, *, settings: bool
+) -> None:
+    found = with_files(server.backup_dir)
+    note = dataclasses.replace(NOTE, step=Step.RESTORED, dump=str(found.dump), settings=settings)
+    journal.save(server.state_dir, note)
+    seen: list[list[str]] = []
+    monkeypatch.setattr(restore.parts, "mounts", lambda *_: [{}])
+    monkeypatch.setattr(throwaway, "recipe", lambda *_: Recipe("i", (), "", "", "", "", {}))
+
+    def finish(_: Work, __: Journal, found: sets.Set, *___: object) -> int:
+        seen.append([part.kind for part in found.parts])
+        return 0
+
+    monkeypatch.setattr(restore, "_finish", finish)
+    assert restore.resume(server) == 0
+    assert seen == [["dump", "env", "volume"] if settings else ["dump", "volume"]]
+
+
 def test_status_says_that_a_restore_goes_on_or_was_cut_off(server: Config) -> None:
     found = report.collect(server, public=False)
 
@@ -714,8 +734,8 @@ def test_an_application_whose_settings_are_refused_is_started_as_it_was(
     note = dataclasses.replace(NOTE, step=Step.WRITING)
     journal.save(bench.config.state_dir, note)
     said = (
-        "The data and the .env of postgres_20261122_020005 are in place, and the containers were started with the .env "
-        "of before: the registry is down. When that is mended: koprogo deploy"
+        "The data and the .env of postgres_20261122_020005 are in place, and the containers were started as they were "
+        "before: the registry is down. When that is mended: koprogo deploy"
     )
     with pytest.raises(Problem) as caught:
         restoring._start_all(work(bench.config), note)

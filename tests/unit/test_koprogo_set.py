@@ -1,5 +1,6 @@
 """Sets: what is counted of a dump, what belongs to one, which are found, what damage is seen, what is remembered."""
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -456,6 +457,31 @@ def days(*names: str) -> list[Backup]:
     return [Backup(Path(name), name, 1, 0.0) for name in names]
 
 
+def test_an_older_set_takes_no_place_of_one_that_nobody_could_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    write(tmp_path, now=NIGHT + 86400)
+    (tmp_path / "zstd").write_text("#!/bin/sh\nkill -KILL $$\n")
+    (tmp_path / "zstd").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path), prepend=":")
+        with pytest.raises(Problem, match=r"was not read to its end: zstd was ended by signal 9\.$"):
+            sets.newest_good(tmp_path)
+        patch.setenv("PATH", "/nowhere")
+        with pytest.raises(Problem, match=r"^Cannot start zstd: No such file or directory\.$"):
+            sets.newest_good(tmp_path)
+        patch.undo()
+        patch.setattr(packing.tempfile, "TemporaryFile", _no_room)
+        with pytest.raises(Problem, match=r"^/tmp: No space left on device\.$"):
+            sets.newest_good(tmp_path)
+    assert sets.newest_good(tmp_path)[1] == []
+
+
+def _no_room() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
+
+
 def test_weeks_and_months_keep_the_last_of_each() -> None:
     # 1 November 2026 is a Sunday.
     every = days(*(f"202610{day:02d}" for day in range(20, 32)), *(f"202611{day:02d}" for day in range(1, 24)))
@@ -564,6 +590,7 @@ MANY = f'{ENDS}; for n in $(seq 500); do echo "tar: ./documents/$n.pdf: file cha
     ("tar", "good"),
     [
         (ENDS + "; echo 'tar: ./a: file changed as we read it' >&2; exit 1", True),
+        (ENDS + "; echo 'tar: ./a: File shrank by 17 bytes; padding with zeros' >&2; exit 1", True),
         (ENDS + "; printf 'tar: ./a: File removed before we read it\\ntar: ./b: file changed as we read it' >&2;"
          " exit 1", True),
         (MANY + "exit 1", True),

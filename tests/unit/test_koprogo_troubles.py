@@ -32,7 +32,7 @@ def texts(found: list[troubles.Trouble]) -> list[str]:
         ({"swap_used": 0.9}, "90% of the swap are used; see `free -h`"),
         ({"inodes_used": 0.95}, "95% of the inodes of a disk are used; see `df -i`"),
         ({"load": 10.0}, "the load is 10 for each processor; see `top`"),
-        ({"failed_units": ("a.service", "b.timer")}, "failed: a.service, b.timer; see `systemctl status a.service`"),
+        ({"failed_units": ("a.service",)}, "a.service failed; see `systemctl status a.service`"),
         ({"reboot_since": NOW - 15 * 86400}, "updates wait for a reboot since 2026-11-0"),
         ({"clock_adrift": True}, "the clock is not kept right; see `timedatectl`"),
     ],
@@ -58,7 +58,13 @@ def test_the_unit_of_the_deploys_is_no_second_word_for_what_its_checks_say() -> 
     ours = replace(WELL, failed_units=("koprogo-gitops.service",))
     assert troubles.of_machine(ours, NOW, 0) == []
     (text,) = texts(troubles.of_machine(replace(ours, failed_units=(*ours.failed_units, "a.service")), NOW, 0))
-    assert text == "failed: a.service; see `systemctl status a.service`"
+    assert text == "a.service failed; see `systemctl status a.service`"
+
+
+def test_each_failed_unit_is_told_of_by_itself_and_not_more_than_five() -> None:
+    names = tuple(f"{letter}.service" for letter in "abcdef")
+    found = troubles.of_machine(replace(WELL, failed_units=names), NOW, 0)
+    assert [trouble.key for trouble in found] == [f"unit {name}" for name in names[:5]]
 
 
 def test_what_is_wrong_with_backups() -> None:

@@ -1,8 +1,10 @@
 """Asking an address: against a real TLS server on this machine."""
 
+import contextlib
 import datetime
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +22,16 @@ NAME = "api.koprogo.test"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers /<status> with that status."""
+    """Answers /<status> with that status; /999 a letter at a time."""
 
     def do_GET(self) -> None:
         """Answer."""
+        if self.path == "/999":
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b"H")
+                    time.sleep(0.05)
+            return
         self.send_response(int(self.path.lstrip("/")))
         self.send_header("X-Host", self.headers["Host"])
         self.end_headers()
@@ -134,6 +142,11 @@ def test_an_address_that_nobody_answers() -> None:
     assert (answer.trouble, answer.reached, answer.certificate_trouble) == ("Connection refused", False, False)
     answer = web.ask("https://name.invalid/", None, timeout=2)
     assert (answer.trouble, answer.reached) == ("the name does not resolve", False)
+
+
+def test_an_answer_that_comes_a_letter_at_a_time_is_none(site: Site) -> None:
+    answer = web.ask(site.url(999), site.ca_file, address="127.0.0.1", timeout=1)
+    assert (answer.trouble, answer.reached) == ("no answer within 1 s", False)
 
 
 def test_a_ca_file_that_is_not_there() -> None:

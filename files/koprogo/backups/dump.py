@@ -94,6 +94,8 @@ def inspect(path: Path) -> Content:
     try:
         for piece in packing.unpack(path):
             content.add(piece)
+    except packing.Hindered:
+        raise
     except Problem as problem:
         raise Problem(f"The dump is not usable: {problem}") from None
     return content

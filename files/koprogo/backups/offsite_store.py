@@ -69,7 +69,7 @@ def place(config: Config) -> Place | None:
         return Place(**{name: str(data.get(name, "")) for name in Place.__dataclass_fields__})
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}. Run deploy.py again from the operator's machine.") from None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         # Without what it says: that would be secrets.
         raise Problem(f"{path} is damaged. Run deploy.py again from the operator's machine.") from None
 

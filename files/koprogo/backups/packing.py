@@ -31,6 +31,10 @@ PIPE = 1 << 20
 """Bytes that a pipe may hold; fewer changes between the processes of one small machine."""
 
 
+class Hindered(Problem):
+    """A file could not be read for want of something else on this server, which says nothing of the file."""
+
+
 def pack(
     argv: Sequence[str],
     target: Path,
@@ -112,7 +116,7 @@ def start(
     try:
         child = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, **more)
     except OSError as error:
-        raise Problem(f"Cannot start {argv[0]}: {error.strerror}.") from None
+        raise Hindered(f"Cannot start {argv[0]}: {error.strerror}.") from None
     try:
         for stream in (child.stdin, child.stdout):
             if stream is not None:
@@ -161,14 +165,23 @@ def _gunzip(path: Path, file: IO[bytes]) -> Iterator[bytes]:
 
 def _unzstd(path: Path, file: IO[bytes]) -> Iterator[bytes]:
     argv = ["zstd", "--decompress", "--quiet", "--stdout"]
-    with tempfile.TemporaryFile() as said, start(argv, stdin=file, stdout=subprocess.PIPE, stderr=said) as child:
+    with _temporary() as said, start(argv, stdin=file, stdout=subprocess.PIPE, stderr=said) as child:
         if child.stdout is None:
             raise AssertionError("no pipe")
         while data := child.stdout.read1(CHUNK):  # type: ignore[attr-defined]  # a BufferedReader
             yield data
-        if (code := child.wait()) != 0:
+        if (code := child.wait()) < 0:
+            raise Hindered(f"{path.name} was not read to its end: zstd was ended by signal {-code}.")
+        if code != 0:
             words = last(said, f"zstd ended with {code}").rpartition(" : ")[2]
             raise Problem(f"{path.name} is damaged: {words}.")
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise Hindered(f"{error.filename or tempfile.gettempdir()}: {error.strerror}.") from None
 
 
 def last(stream: IO[bytes], otherwise: str) -> str:

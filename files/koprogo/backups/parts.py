@@ -22,7 +22,10 @@ from koprogo.runner import Runner
 LIMIT = 6 * 3600.0
 """Seconds that copying a volume may take."""
 VOLUME_LABEL = "com.docker.compose.volume"
-_CHANGED = re.compile(r"(file changed as we read it|File removed before we read it|file is the archive)")
+_CHANGED = re.compile(
+    r"(file changed as we read it|File removed before we read it|File shrank by \d+ bytes?; padding with zeros"
+    r"|file is the archive)"
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import sys
 import time
@@ -43,7 +42,7 @@ def run(config: Config, name: str, *, files: bool, yes: bool, env: bool = True) 
     shown = Work(config, Runner(), asked=True)
     found = restoring.look(shown, name)
     if not env:
-        found = dataclasses.replace(found, parts=tuple(part for part in found.parts if part.kind != "env"))
+        found = sets.without_settings(found)
     drill.require_room(shown.runner, found, files=files)
     # Nobody is shown, and asked about, what is then refused.
     restoring.ready(shown, found, files=files)
@@ -64,6 +63,8 @@ def resume(config: Config) -> int:
             raise Problem("No restore was cut off, or a check has undone it since; see: koprogo logs")
         began = time.monotonic()
         found = sets.verify(sets.read(Path(note.dump)))
+        if not note.settings:
+            found = sets.without_settings(found)
         log.say(f"Going on with the restore of {found.name} ({note.step.value}).")
         inspected = parts.mounts(work.runner, [note.database])[0]
         return _finish(work, note, found, throwaway.recipe(work.runner, inspected), began)

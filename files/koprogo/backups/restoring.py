@@ -76,6 +76,7 @@ def ready(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
         root=root,
         exchanges=tuple(exchanges),
         files=files,
+        settings=settings(found) is not None,
     )
     return note, made_of
 
@@ -327,9 +328,10 @@ def _apply_settings(work: Work, note: Journal, deployed: Deployed) -> None:
         if work.state.attempt is not None and work.state.attempt.step.touched:
             raise
         _start(work, (note.database, *note.running))
+        what = "The data and the .env" if note.settings else "The data"
         raise Problem(
-            f"The data and the .env of {dump.stem(Path(note.dump).name)} are in place, and the containers were started "
-            f"with the .env of before: {problem} When that is mended: koprogo deploy"
+            f"{what} of {dump.stem(Path(note.dump).name)} are in place, and the containers were started as they were "
+            f"before: {problem} When that is mended: koprogo deploy"
         ) from None
     finally:
         # A deploy that was begun is brought to its end by the next check, without this note.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -140,15 +141,23 @@ def find(backup_dir: Path, name: str) -> Path:
 def newest_good(backup_dir: Path) -> tuple[Set, list[str]]:
     """Return the newest set of the night that is whole, and what is wrong with those that are newer.
 
-    A set that was damaged after it was written does not stand in the way of the one before. Raises Problem if none is.
+    A set that was damaged after it was written does not stand in the way of the one before. Raises Problem if none is,
+    and where nobody can tell: an older set must not take the place of a good one.
     """
     troubles: list[str] = []
     for path in dumps(backup_dir):
         try:
             return verify(read(path)), troubles
+        except packing.Hindered:
+            raise
         except Problem as problem:
             troubles.append(str(problem))
     raise Problem(" ".join(["There is no set that is whole.", *troubles[:3]]))
+
+
+def without_settings(found: Set) -> Set:
+    """Return the same set, but for its .env."""
+    return dataclasses.replace(found, parts=tuple(part for part in found.parts if part.kind != "env"))
 
 
 def require_unchanged(found: Set) -> None:

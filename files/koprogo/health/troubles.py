@@ -34,6 +34,8 @@ LOAD_LIMIT = 10.0
 """For each processor, over a quarter of an hour: then nobody gets an answer in time."""
 OUT_OF_MEMORY_HOURS = 1
 """For how long a program that the kernel had to end is told of."""
+UNITS = 5
+"""Failed ones that are named, one by one: a second one is news, too."""
 REBOOT_DAYS = 14
 STATE = "state"
 """The key of a disk that takes nothing any more."""
@@ -196,8 +198,7 @@ def of_machine(seen: Machine, now: float, out_of_memory_at: float) -> list[Troub
     if 0 < now - out_of_memory_at < OUT_OF_MEMORY_HOURS * 3600 or out_of_memory_at == now:
         wrong.append(Trouble("oom", "the kernel ended a program for want of memory; see `journalctl -k -g oom`"))
     units = [unit for unit in seen.failed_units if unit != timer.SERVICE]  # its checks are told of: see _deploys
-    if units:
-        wrong.append(Trouble("units", f"failed: {', '.join(units[:5])}; see `systemctl status {units[0]}`"))
+    wrong += [Trouble(f"unit {unit}", f"{unit} failed; see `systemctl status {unit}`") for unit in units[:UNITS]]
     if seen.reboot_since is not None and now - seen.reboot_since > REBOOT_DAYS * 86400:
         wrong.append(Trouble("reboot", f"updates wait for a reboot since {log.stamp(seen.reboot_since)}"))
     if seen.clock_adrift:
