@@ -13,9 +13,22 @@ from unittest.mock import Mock
 
 import pytest
 from koprogo import journal, lock, report, status
-from koprogo.backups import backup_state, drill, dump, exchange, packing, restore, restoring, sets, throwaway
+from koprogo.backups import (
+    backup_state,
+    drill,
+    dump,
+    exchange,
+    feeding,
+    packing,
+    recipe,
+    restart,
+    restore,
+    restoring,
+    sets,
+    throwaway,
+)
 from koprogo.backups.content import Content
-from koprogo.backups.throwaway import Recipe
+from koprogo.backups.recipe import Recipe
 from koprogo.config import Config
 from koprogo.deploys.work import Work
 from koprogo.journal import Exchange, Journal, Step
@@ -52,24 +65,22 @@ NOTE = Journal(
 def test_which_versions_fit(tmp_path: Path, of: str, here: str, words: str) -> None:
     found = dataclasses.replace(write(tmp_path), postgres=of)
     if not words:
-        throwaway.refuse_version(found, here)
+        recipe.refuse_version(found, here)
         return
     with pytest.raises(Problem, match=words):
-        throwaway.refuse_version(found, here)
+        recipe.refuse_version(found, here)
 
 
 def test_the_superuser_is_made_once() -> None:
     head = b"--\n\nCREATE ROLE app;\nCREATE ROLE koprogo;\nALTER ROLE koprogo WITH SUPERUSER;\n"
-    assert throwaway.without_role(head, "koprogo") == (
-        b"--\n\nCREATE ROLE app;\n\nALTER ROLE koprogo WITH SUPERUSER;\n"
-    )
-    assert throwaway.without_role(b'\nCREATE ROLE "The ""Boss""";\n', 'The "Boss"') == b"\n\n"
-    assert throwaway.without_role(head, "kopro") is None
+    assert feeding.without_role(head, "koprogo") == (b"--\n\nCREATE ROLE app;\n\nALTER ROLE koprogo WITH SUPERUSER;\n")
+    assert feeding.without_role(b'\nCREATE ROLE "The ""Boss""";\n', 'The "Boss"') == b"\n\n"
+    assert feeding.without_role(head, "kopro") is None
 
 
 def fed(found: sets.Set) -> str:
     target = io.BytesIO()
-    throwaway._feed(target, found, Content())
+    feeding.feed(target, found, Content())
     return target.getvalue().decode()
 
 
@@ -184,7 +195,7 @@ def test_what_a_database_like_the_one_that_runs_is_made_of(tmp_path: Path, monke
         },
         "Mounts": [{"Type": "bind", "Source": "/etc/x", "Destination": "/etc/x"}, volume],
     }
-    assert throwaway.recipe(Runner(), container) == Recipe(
+    assert recipe.of(Runner(), container) == Recipe(
         "sha256:1", ("docker-entrypoint.sh",), "pg_stat_statements", "--locale=C", "a=b", "/var/lib/postgresql/data/pg",
         volume, "md5",
     )  # fmt: skip
@@ -298,8 +309,8 @@ def test_rows_are_counted_before_a_restore_and_a_drill_go_on(
 ) -> None:
     found, made_of = write(server.backup_dir), Recipe("", (), "", "", "", "", {})
     monkeypatch.setattr(throwaway, "remove", lambda *_: None)
-    monkeypatch.setattr(throwaway, "recipe", lambda *_: made_of)
-    monkeypatch.setattr(throwaway, "version", lambda *_: "15.18")
+    monkeypatch.setattr(recipe, "of", lambda *_: made_of)
+    monkeypatch.setattr(recipe, "version", lambda *_: "15.18")
     monkeypatch.setattr(throwaway, "running", lambda *_: contextlib.nullcontext(Miscounting()))
     monkeypatch.setattr(restoring.exchange, "create", lambda *_: None)
     monkeypatch.setattr(restoring.exchange, "remove", lambda *_: None)
@@ -317,8 +328,8 @@ def test_rows_are_counted_before_a_restore_and_a_drill_go_on(
 def test_a_drill_wants_room_and_a_set_that_is_whole(server: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     found = write(server.backup_dir)
     monkeypatch.setattr(throwaway, "remove", lambda *_: None)
-    monkeypatch.setattr(throwaway, "recipe", lambda *_: Recipe("", (), "", "", "", "", {}))
-    monkeypatch.setattr(throwaway, "version", lambda *_: "15.18")
+    monkeypatch.setattr(recipe, "of", lambda *_: Recipe("", (), "", "", "", "", {}))
+    monkeypatch.setattr(recipe, "version", lambda *_: "15.18")
     monkeypatch.setattr(drill.Docker, "root", lambda _: server.backup_dir)
     monkeypatch.setattr(drill.space, "look", lambda path: drill.space.Room(path, 10_000_000, 1, 0, 0))
     with pytest.raises(Problem, match="has 0 MB free, and restoring"):
@@ -362,7 +373,7 @@ def test_settings_of_before_come_back_however_often_it_was_cut_off(
     env.write_text("B=now\n")
     at = work(dataclasses.replace(server, env_file=env))
     found = with_files(tmp_path / "sets")
-    monkeypatch.setattr(restoring, "_docker", lambda *_, **__: None)
+    monkeypatch.setattr(restart, "docker", lambda *_, **__: None)
     monkeypatch.setattr(restoring.exchange, "forth", lambda *_: None)
     for _ in range(2):
         restoring._exchange(at, NOTE, found)
@@ -569,8 +580,8 @@ def test_a_scratch_database_that_is_interrupted_is_removed_and_nohup_is_obeyed(
     monkeypatch.setattr(restore.running_database, "find", lambda *_: Mock(id="0123"))
     monkeypatch.setattr(restore.parts, "mounts", lambda *_: [{}])
     monkeypatch.setattr(Runner, "run", lambda *_, **__: Result(1, "", ""))
-    monkeypatch.setattr(throwaway, "recipe", lambda *_: Recipe("i", (), "", "", "", "", {}))
-    monkeypatch.setattr(throwaway, "version", lambda *_: "15.18")
+    monkeypatch.setattr(recipe, "of", lambda *_: Recipe("i", (), "", "", "", "", {}))
+    monkeypatch.setattr(recipe, "version", lambda *_: "15.18")
     monkeypatch.setattr(restore.drill, "require_room", lambda *_: None)
     monkeypatch.setattr(throwaway, "scratch", scratch)
     monkeypatch.setattr(throwaway, "remove", lambda _, name: removed.append(name))
@@ -606,7 +617,7 @@ def test_what_was_cut_off_is_undone_before_anything_else(
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr(restoring, "undo", lambda _, note: done.append(f"undo {note.step.value}"))
-    monkeypatch.setattr(restoring, "_start_all", lambda _, note: done.append(f"start {note.step.value}"))
+    monkeypatch.setattr(restart, "start_all", lambda _, note: done.append(f"start {note.step.value}"))
     restoring.recover(work(server))
     for step in Step:
         journal.save(server.state_dir, dataclasses.replace(NOTE, step=step))
@@ -657,7 +668,7 @@ def test_what_is_gone_on_with_has_the_settings_only_where_it_had_them(
     journal.save(server.state_dir, note)
     seen: list[list[str]] = []
     monkeypatch.setattr(restore.parts, "mounts", lambda *_: [{}])
-    monkeypatch.setattr(throwaway, "recipe", lambda *_: Recipe("i", (), "", "", "", "", {}))
+    monkeypatch.setattr(recipe, "of", lambda *_: Recipe("i", (), "", "", "", "", {}))
 
     def finish(_: Work, __: Journal, found: sets.Set, *___: object) -> int:
         seen.append([part.kind for part in found.parts])
@@ -729,8 +740,8 @@ def test_an_application_whose_settings_are_refused_is_started_as_it_was(
         work.save(attempt=attempt)
         raise Problem("the registry is down.")
 
-    monkeypatch.setattr(restoring, "apply", refuse)
-    monkeypatch.setattr(restoring, "_start", lambda _, names: begun.append(names))
+    monkeypatch.setattr(restart, "apply", refuse)
+    monkeypatch.setattr(restart, "start", lambda _, names: begun.append(names))
     note = dataclasses.replace(NOTE, step=Step.WRITING)
     journal.save(bench.config.state_dir, note)
     said = (
@@ -738,7 +749,7 @@ def test_an_application_whose_settings_are_refused_is_started_as_it_was(
         "before: the registry is down. When that is mended: koprogo deploy"
     )
     with pytest.raises(Problem) as caught:
-        restoring._start_all(work(bench.config), note)
+        restart.start_all(work(bench.config), note)
     assert str(caught.value) == (said if started else "the registry is down.")
     assert begun == ([("koprogo-postgres", "koprogo-backend")] if started else [])
     assert (journal.load(bench.config.state_dir) is not None) == left

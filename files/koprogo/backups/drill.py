@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from koprogo import lock, log
-from koprogo.backups import backup_state, parts, running_database, sets, space, throwaway
+from koprogo.backups import backup_state, parts, recipe, running_database, sets, space, throwaway
 from koprogo.backups.backup_state import Run
 from koprogo.backups.sets import Set
 from koprogo.config import Config
@@ -58,8 +58,8 @@ def _drill(config: Config, found: Set, held: int) -> None:
     # What the dump holds is looked at while it is read into the database: nothing depends on it before.
     sets.require_unchanged(found)
     container = running_database.find(config, Docker(runner), Store(config.state_dir).load())
-    made_of = throwaway.recipe(runner, parts.mounts(runner, [container.id])[0])
-    throwaway.refuse_version(found, throwaway.version(runner, made_of.image))
+    made_of = recipe.of(runner, parts.mounts(runner, [container.id])[0])
+    recipe.refuse_version(found, recipe.version(runner, made_of.image))
     require_room(runner, found)
     with throwaway.running(runner, made_of, NAME, found.user) as database:
         database.restore(found)

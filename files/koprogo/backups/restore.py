@@ -16,6 +16,8 @@ from koprogo.backups import (
     drill,
     exchange,
     parts,
+    recipe,
+    restart,
     restoring,
     running_database,
     sets,
@@ -67,10 +69,10 @@ def resume(config: Config) -> int:
             found = sets.without_settings(found)
         log.say(f"Going on with the restore of {found.name} ({note.step.value}).")
         inspected = parts.mounts(work.runner, [note.database])[0]
-        return _finish(work, note, found, throwaway.recipe(work.runner, inspected), began)
+        return _finish(work, note, found, recipe.of(work.runner, inspected), began)
 
 
-def _finish(work: Work, note: journal.Journal, found: Set, made_of: throwaway.Recipe, began: float) -> int:
+def _finish(work: Work, note: journal.Journal, found: Set, made_of: recipe.Recipe, began: float) -> int:
     state_dir = work.config.state_dir
     try:
         restoring.run(work, note, found, made_of)
@@ -90,7 +92,7 @@ def _finish(work: Work, note: journal.Journal, found: Set, made_of: throwaway.Re
 
 def plan(work: Work, found: Set, *, files: bool) -> list[str]:
     """Return what a restore of this set is going to do, a line each."""
-    deployed = restoring.deployed_version(work)
+    deployed = restart.deployed_version(work)
     lines = [found.described(), f"  PostgreSQL {found.postgres.partition(' ')[0] or 'unknown'}"]
     if found.commit and found.commit != deployed.commit:
         lines.append(
@@ -123,8 +125,8 @@ def into_scratch(config: Config, name: str) -> int:
         drill.require_room(runner, found)
         began = time.monotonic()
         container = running_database.find(config, work.docker, work.state)
-        made_of = throwaway.recipe(runner, parts.mounts(runner, [container.id])[0])
-        throwaway.refuse_version(found, throwaway.version(runner, made_of.image))
+        made_of = recipe.of(runner, parts.mounts(runner, [container.id])[0])
+        recipe.refuse_version(found, recipe.version(runner, made_of.image))
         # Called otherwise until it is complete: a run that is cut off leaves nothing that looks like one.
         partial = f"{SCRATCH}-partial"
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:

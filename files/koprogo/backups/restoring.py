@@ -16,21 +16,29 @@ import time
 from pathlib import Path
 
 from koprogo import journal, log
-from koprogo.backups import backup_folder, dump, exchange, packing, parts, running_database, sets, throwaway
+from koprogo.backups import (
+    backup_folder,
+    dump,
+    exchange,
+    packing,
+    parts,
+    recipe,
+    restart,
+    running_database,
+    sets,
+    throwaway,
+)
+from koprogo.backups.recipe import Recipe
 from koprogo.backups.retention import verified
 from koprogo.backups.sets import Part, Set
-from koprogo.backups.throwaway import Recipe
 from koprogo.deploys import predump
-from koprogo.deploys.apply import apply
-from koprogo.deploys.gate import restarts_of
 from koprogo.deploys.prepare import refuse_surprises
 from koprogo.deploys.work import Work
-from koprogo.docker.complaints import complaint
-from koprogo.docker.compose import Compose, Project
+from koprogo.docker.compose import Compose
 from koprogo.docker.engine import repository_name
 from koprogo.journal import Exchange, Journal, Step
 from koprogo.problem import Problem, words
-from koprogo.state import Deployed, write_durably
+from koprogo.state import write_durably
 
 NAME = "koprogo-restore"
 """The throw-away database, and the beginning of the names of the new volumes."""
@@ -49,14 +57,14 @@ def begin(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
 
 def ready(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
     """Look at everything that a restore needs, and return what it is going to note. Raises Problem."""
-    deployed = deployed_version(work)
+    deployed = restart.deployed_version(work)
     if files:
         refuse_surprises(work, deployed.commit)
     containers = [c for c in work.docker.containers(deployed.project) if c.service == work.config.database_service]
     if not containers:
         raise Problem(f"The database ({work.config.database_service}) has no container. First: koprogo deploy")
-    made_of = throwaway.recipe(work.runner, parts.mounts(work.runner, [containers[0].id])[0])
-    throwaway.refuse_version(found, throwaway.version(work.runner, made_of.image))
+    made_of = recipe.of(work.runner, parts.mounts(work.runner, [containers[0].id])[0])
+    recipe.refuse_version(found, recipe.version(work.runner, made_of.image))
     real = exchange.volume_of(made_of.mount)
     root = exchange.root_of(work.runner, real)
     fresh = f"{NAME}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -79,13 +87,6 @@ def ready(work: Work, found: Set, *, files: bool) -> tuple[Journal, Recipe]:
         settings=settings(found) is not None,
     )
     return note, made_of
-
-
-def deployed_version(work: Work) -> Deployed:
-    """Return what runs; raises Problem where nothing was ever deployed."""
-    if work.state.deployed is None:
-        raise Problem("Nothing was deployed here so far. First: koprogo deploy")
-    return work.state.deployed
 
 
 def volumes(found: Set) -> list[Part]:
@@ -117,7 +118,7 @@ def run(work: Work, note: Journal, found: Set, made_of: Recipe) -> Journal:
             _exchange(work, note, found)
             note = _reached(work, note, Step.STARTING)
         if note.step is Step.STARTING:
-            if (trouble := _start_database(work, note)) is not None:
+            if (trouble := restart.start_database(work, note)) is not None:
                 raise Problem(f"The database is not healthy with the restored data: {trouble}.")
             note = _reached(work, note, Step.WRITING)
     except (Problem, OSError) as error:
@@ -127,7 +128,7 @@ def run(work: Work, note: Journal, found: Set, made_of: Recipe) -> Journal:
         except (Problem, OSError) as second:
             raise Problem(f"{text}. That could not be undone: {words(second)} The next check tries again.") from None
         raise Problem(f"{text}. Nothing was restored: the data of before are in place.") from None
-    _start_all(work, note)
+    restart.start_all(work, note)
     return note
 
 
@@ -139,7 +140,7 @@ def recover(work: Work) -> None:
     name = dump.stem(Path(note.dump).name)
     if note.step is Step.WRITING:
         log.say(f"The restore of {name} was cut off when its data were in place; starting what does not run.")
-        _start_all(work, note)
+        restart.start_all(work, note)
         return
     log.complain(f"The restore of {name} was cut off ({note.step.value}); undoing it.")
     undo(work, note)
@@ -150,14 +151,14 @@ def undo(work: Work, note: Journal) -> None:
     """Bring everything back to how it was; raises Problem when that fails, and what is left is noted."""
     throwaway.remove(work.runner, NAME)
     if note.step.exchanged:
-        _docker(work, "stop", "--time", str(DATABASE_GRACE), note.database, limit=DATABASE_GRACE + 60)
+        restart.docker(work, "stop", "--time", str(DATABASE_GRACE), note.database, limit=DATABASE_GRACE + 60)
         exchange.back(work.runner, note.image, note.root, note.exchanges)
         _settings_back(work, note)
     if note.step.stopped:
-        trouble = _start_database(work, note) or _start_others(work, note)
+        trouble = restart.start_database(work, note) or restart.start_others(work, note)
         if trouble is not None:
             # It may be why somebody wants to restore: no reason to begin again and again.
-            _start(work, note.running)
+            restart.start(work, note.running)
             log.complain(f"The application is not healthy with the data of before: {trouble}.")
     exchange.remove(work.runner, [one.fresh for one in note.exchanges])
     journal.clear(work.config.state_dir)
@@ -196,7 +197,7 @@ def _with_settings(work: Work, found: Set) -> str:
     """
     part = settings(found)
     config = dataclasses.replace(work.config, env_file=part.path) if part else work.config
-    project = Compose(config, work.runner, deployed_version(work).tag).project()
+    project = Compose(config, work.runner, restart.deployed_version(work).tag).project()
     # Not when the application has been stopped already, and waits for it.
     for ref in sorted(set(project.images.values())):
         if work.docker.image_id(ref) is None and (trouble := work.docker.pull(ref)) is not None:
@@ -227,7 +228,7 @@ def _untar(work: Work, image: str, part: Part, volume: str) -> None:
 
 def _looked(work: Work, note: Journal) -> Journal:
     """Note what runs now, to be started again."""
-    deployed = deployed_version(work)
+    deployed = restart.deployed_version(work)
     running = [c for c in work.docker.containers(deployed.project) if c.status in ("running", "restarting")]
     running = [c for c in running if c.name != note.database and (note.files or not _is_traefik(c.image_ref))]
     # What the application does from here on is not to be held against its newest version.
@@ -243,8 +244,8 @@ def _is_traefik(ref: str) -> bool:
 def _stop(work: Work, note: Journal) -> Journal:
     """Stop what writes, then dump what is there: no row that somebody was told is saved is missing in that."""
     if note.running:
-        _docker(work, "stop", "--time", str(GRACE), *note.running, limit=(GRACE + 30) * len(note.running))
-    deployed = deployed_version(work)
+        restart.docker(work, "stop", "--time", str(GRACE), *note.running, limit=(GRACE + 30) * len(note.running))
+    deployed = restart.deployed_version(work)
     databases = [c for c in work.docker.containers(deployed.project) if c.name == note.database]
     if not databases or databases[0].status != "running":
         log.say("The database does not run, so there is no last dump; its files are kept as they are.")
@@ -269,11 +270,11 @@ def _stop(work: Work, note: Journal) -> Journal:
 
 
 def _exchange(work: Work, note: Journal, found: Set) -> None:
-    _docker(work, "stop", "--time", str(DATABASE_GRACE), note.database, limit=DATABASE_GRACE + 60)
+    restart.docker(work, "stop", "--time", str(DATABASE_GRACE), note.database, limit=DATABASE_GRACE + 60)
     exchange.forth(work.runner, note.image, note.root, note.exchanges)
     part = settings(found)
     if note.files and part is not None:
-        kept = _kept_settings(work)
+        kept = restart.kept_settings(work)
         try:
             if not kept.exists():
                 write_durably(kept, work.config.env_file.read_bytes(), 0o600)
@@ -282,82 +283,11 @@ def _exchange(work: Work, note: Journal, found: Set) -> None:
             raise Problem(f"{work.config.env_file}: {error.strerror}.") from None
 
 
-def _kept_settings(work: Work) -> Path:
-    return work.config.state_dir / "env-before-restore"
-
-
 def _settings_back(work: Work, note: Journal) -> None:
-    kept = _kept_settings(work)
+    kept = restart.kept_settings(work)
     if note.files and kept.exists():
         write_durably(work.config.env_file, kept.read_bytes(), 0o600)
         kept.unlink()
-
-
-def _start_database(work: Work, note: Journal) -> str | None:
-    """Start it, and return why it is not healthy, or None; raises Problem where Docker does not start it."""
-    before = restarts_of(work.docker.containers(deployed_version(work).project))
-    _start(work, [note.database])
-    return work.gate.wait_for(deployed_version(work).project, {work.config.database_service}, before)
-
-
-def _start_all(work: Work, note: Journal) -> None:
-    """Start everything else, and see it healthy. What was restored stays in place, whatever comes of that."""
-    deployed = deployed_version(work)
-    if note.files:
-        _apply_settings(work, note, deployed)
-        return
-    _start(work, [note.database])
-    trouble = _start_others(work, note)
-    journal.clear(work.config.state_dir)
-    if trouble is not None:
-        back = f" To go back to the data of before: koprogo restore {dump.stem(Path(note.last_dump).name)}"
-        raise Problem(
-            f"The data of {dump.stem(Path(note.dump).name)} are in place, and the application is not healthy with "
-            f"them: {trouble}.{back if note.last_dump else ''}"
-        )
-
-
-def _apply_settings(work: Work, note: Journal, deployed: Deployed) -> None:
-    """Make the containers anew by the restored .env: as a deploy of the version that runs does it.
-
-    Where that is refused, they are started as they were: nobody is served by an application that stands still.
-    """
-    try:
-        apply(work, deployed.commit)
-    except Problem as problem:
-        if work.state.attempt is not None and work.state.attempt.step.touched:
-            raise
-        _start(work, (note.database, *note.running))
-        what = "The data and the .env" if note.settings else "The data"
-        raise Problem(
-            f"{what} of {dump.stem(Path(note.dump).name)} are in place, and the containers were started as they were "
-            f"before: {problem} When that is mended: koprogo deploy"
-        ) from None
-    finally:
-        # A deploy that was begun is brought to its end by the next check, without this note.
-        if work.state.attempt is None or work.state.attempt.step.touched:
-            _kept_settings(work).unlink(missing_ok=True)
-            journal.clear(work.config.state_dir)
-
-
-def _start_others(work: Work, note: Journal) -> str | None:
-    """Start what else ran before, and return why not everything is healthy then, or None."""
-    deployed = deployed_version(work)
-    before = restarts_of(work.docker.containers(deployed.project))
-    _start(work, note.running)
-    images = {service: image.ref for service, image in deployed.images.items()}
-    return work.gate.wait(Project(deployed.project, images), before, note.lenient)
-
-
-def _start(work: Work, names: tuple[str, ...] | list[str]) -> None:
-    if names:
-        _docker(work, "start", *names)
-
-
-def _docker(work: Work, *arguments: str, limit: float = 120) -> None:
-    result = work.runner.run(["docker", *arguments], timeout=limit)
-    if not result.ok:
-        raise Problem(f"docker {arguments[0]}: {complaint(result)}.")
 
 
 def look(work: Work, name: str) -> Set:

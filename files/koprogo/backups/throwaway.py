@@ -6,22 +6,19 @@ comes about; Docker then removes it with all that it wrote.
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import json
 import os
 import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
-from koprogo.backups import packing, sets
+from koprogo.backups import feeding, packing, sets
 from koprogo.backups.content import Content
+from koprogo.backups.recipe import Recipe
 from koprogo.backups.sets import Set
 from koprogo.deploys.wanted import available_memory
 from koprogo.docker.complaints import complaint
@@ -35,8 +32,6 @@ END = 180.0
 LIMIT = 6 * 3600.0
 """Seconds that a restore may take."""
 COUNT_LIMIT = 3600
-ROLES = 1 << 24
-"""Bytes at the beginning of a dump, within which the superuser has to be made: roles come first."""
 POLL = 0.25
 # Of a table's name as the dump quotes it: how many rows, and whether it belongs to an extension.
 _COUNT = (
@@ -73,49 +68,6 @@ _LEASE = (
 )
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a database like the one that runs is made of."""
-
-    image: str
-    """Its ID."""
-    entrypoint: tuple[str, ...]
-    libraries: str
-    """shared_preload_libraries, without which an extension may not be made."""
-    initdb: str
-    """POSTGRES_INITDB_ARGS: encoding and locale."""
-    password: str
-    """Of the superuser; "" where the image gets it from a file."""
-    pgdata: str
-    """Where it keeps its data."""
-    mount: Mapping[str, Any]
-    """What of it is there, as `docker inspect` describes it; {} if nothing is."""
-    authentication: str = ""
-    """POSTGRES_HOST_AUTH_METHOD: by it the image says who gets in, and with what kind of password."""
-
-
-def recipe(runner: Runner, container: Mapping[str, Any]) -> Recipe:
-    """Return what makes another database like that of a container, given as `docker inspect` describes it."""
-    image = container["Image"]
-    result = runner.run(["docker", "image", "inspect", "--format", "{{json .Config.Entrypoint}}", image])
-    if not result.ok:
-        raise Problem(f"The image of the database is gone: {complaint(result)}.")
-    env = dict(item.partition("=")[::2] for item in container["Config"].get("Env") or ())
-    words = " ".join(container["Config"].get("Cmd") or ())
-    pgdata = env.get("PGDATA", "/var/lib/postgresql/data")
-    libraries = re.search(r"-c ?shared_preload_libraries=(\S+)", words)
-    return Recipe(
-        image=image,
-        entrypoint=tuple(json.loads(result.out) or ["docker-entrypoint.sh"]),
-        libraries=libraries[1] if libraries else "",
-        initdb=env.get("POSTGRES_INITDB_ARGS", ""),
-        password=env.get("POSTGRES_PASSWORD", ""),
-        pgdata=pgdata,
-        mount=next((m for m in container["Mounts"] if PurePosixPath(pgdata).is_relative_to(m["Destination"])), {}),
-        authentication=env.get("POSTGRES_HOST_AUTH_METHOD", ""),
-    )
-
-
 def memory(wanted: int = MEMORY) -> int:
     """Return how many bytes it may have; raises Problem where too little is free."""
     free = available_memory() - MEMORY_LEFT
@@ -149,8 +101,8 @@ class Throwaway:
             argv = [*self._psql("postgres"), "-f", f"{_PIPE}/{_SQL}"]
             child = stack.enter_context(packing.start(argv, stderr=said, pass_fds=self._runner.held))
             late = stack.enter_context(packing.limited(LIMIT, child))
-            with suppress(BrokenPipeError), _writing(self._pipe / _SQL, child) as target:
-                _feed(target, found, content)
+            with suppress(BrokenPipeError), feeding.writing(self._pipe / _SQL, child) as target:
+                feeding.feed(target, found, content)
             code = child.wait()
             if late.is_set():
                 raise Problem(f"The restore did not end within {LIMIT:.0f} s.")
@@ -272,94 +224,9 @@ def remove(runner: Runner, name: str) -> None:
         runner.run(["docker", "volume", "rm", "--force", *left], timeout=END)
 
 
-def version(runner: Runner, image: str) -> str:
-    """Return the version of the PostgreSQL in an image, as in `15.18`."""
-    argv = ["docker", "run", "--rm", "--network", "none", "--log-driver", "none", "--entrypoint", "postgres"]
-    result = runner.run([*argv, image, "--version"])
-    if not result.ok:
-        raise Problem(f"docker run postgres --version: {complaint(result)}.")
-    return result.out.rpartition("(PostgreSQL)")[2].strip()
-
-
-def refuse_version(found: Set, server: str) -> None:
-    """Raise Problem where a dump would not fit this server: of another major version, or newer than it."""
-    theirs, ours = _numbers(found.postgres), _numbers(server)
-    if not theirs or not ours:
-        return
-    if theirs[0] != ours[0]:
-        raise Problem(f"{found.name} is of PostgreSQL {theirs[0]}, and this is PostgreSQL {ours[0]}.")
-    if theirs > ours:
-        newer, older = (".".join(map(str, numbers)) for numbers in (theirs, ours))
-        raise Problem(
-            f"{found.name} is of PostgreSQL {newer}, newer than the {older} that is here: what the newer one writes, "
-            f"the older one may not understand."
-        )
-
-
-def without_role(piece: bytes, user: str) -> bytes | None:
-    """Return the beginning of a dump without the line that makes the superuser, who is there already.
-
-    None where there is no such line.
-    """
-    name = user.encode("utf-8", "surrogateescape")
-    for form in (name, b'"' + name.replace(b'"', b'""') + b'"'):
-        line = b"\nCREATE ROLE " + form + b";\n"
-        if line in piece:
-            return piece.replace(line, b"\n\n", 1)
-    return None
-
-
 def _literal(text: str) -> str:
     quoted = text.replace("'", "''")
     return f"'{quoted}'"
-
-
-@contextmanager
-def _writing(pipe: Path, child: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
-    """Open a named pipe as soon as `child` reads from it; raises BrokenPipeError if it never does."""
-    while True:
-        try:
-            handle = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-        if child.poll() is not None:
-            raise BrokenPipeError
-        time.sleep(POLL / 10)
-    os.set_blocking(handle, True)
-    with suppress(OSError):
-        fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, packing.PIPE)
-    with os.fdopen(handle, "wb", buffering=0) as target:
-        yield target
-
-
-def _feed(target: IO[bytes], found: Set, content: Content) -> None:
-    head, passed = b"", False
-    for piece in packing.unpack(found.dump):
-        content.add(piece)
-        if passed:
-            _write(target, piece)
-            continue
-        head += piece
-        if without_role(head, found.user) is not None or len(head) >= ROLES:
-            _write(target, _begin(head, found))
-            passed = True
-    if not passed:
-        _write(target, _begin(head, found))
-
-
-def _write(target: IO[bytes], data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[target.write(left) :]
-
-
-def _begin(head: bytes, found: Set) -> bytes:
-    changed = without_role(head, found.user)
-    if changed is None:
-        raise Problem(f"{found.name} does not make the role {found.user}, so it is not what its manifest says.")
-    return changed
 
 
 def _options(made_of: Recipe, name: str, user: str, pipe: Path) -> list[str]:
@@ -407,8 +274,3 @@ def _complaint(said: IO[bytes], code: int | None) -> str:
     lines = [line.strip() for line in said.read(1 << 16).decode("utf-8", "replace").splitlines() if line.strip()]
     found = next((line for line in lines if re.search(r"ERROR|FATAL|PANIC|rror:", line)), lines[-1] if lines else "")
     return re.sub(r"^psql:\S+:(\d+): ", r"line \1: ", one_line(found).rstrip(".")) or f"exit code {code}"
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
