@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import koprogo_server
 import pytest
@@ -359,6 +360,34 @@ def test_backups_that_fail_cost_no_set(server: Server) -> None:
     finally:
         server.sh(f"umount {BACKUPS}")
         server.sql("drop table if exists noise")
+
+
+@pytest.mark.parametrize("victim", ["pg_dump", "the program"])
+def test_a_dump_that_is_killed_half_way_is_none(server: Server, victim: str) -> None:
+    good(server.koprogo("backup"))
+    before = server.sh(f"cd {BACKUPS}; sha256sum postgres_*").stdout
+    # It waits for this table, with the roles and the first databases written.
+    lock = "begin; lock table ledger; select pg_sleep(600)"
+    server.sh(f"docker exec -d koprogo-postgres psql -U koprogo -d koprogo_db -c '{lock}'")
+    waiting = "select count(*) from pg_stat_activity where application_name = 'pg_dump' and wait_event_type = 'Lock'"
+    with ThreadPoolExecutor() as pool:
+        try:
+            running = pool.submit(server.koprogo, "backup")
+            wait_for(lambda: server.sql(waiting) == "1", 60, "the dump does not come to the table")
+            assert "Another backup is at work; nothing was done." in bad(server.koprogo("backup"))
+            process = "[b]in/pg_dump " if victim == "pg_dump" else "[p]ython3 -m koprogo backup"
+            server.sh(f"kill -9 $(pgrep -f '{process}')")
+            done = running.result(timeout=60)
+        finally:
+            server.sql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")
+    if victim == "pg_dump":
+        assert "No backup was made; the older ones are untouched. pg_dumpall failed" in bad(done)
+    else:
+        assert done.returncode == 137
+    assert server.sh(f"cd {BACKUPS}; sha256sum postgres_*").stdout == before
+    wait_for(lambda: server.sql(waiting.split(" and ", maxsplit=1)[0]) == "0", 60, "the dump that was killed goes on")
+    good(server.koprogo("backup"))
+    drilled(server)
 
 
 def test_a_killed_drill_leaves_nothing(server: Server) -> None:
