@@ -87,7 +87,7 @@ class Account:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start Python."""
-        variables = {**os.environ, **self.keys, "ENV_FILE": "/nonexistent", "DNS_RESOLVERS": self.world.ipv4(3)}
+        variables = {**os.environ, **self.keys, "ENV_FILE": "/no/such/file", "DNS_RESOLVERS": self.world.ipv4(3)}
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,

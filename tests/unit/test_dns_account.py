@@ -219,8 +219,8 @@ def test_an_api_that_is_not_there_is_tried_again_and_named() -> None:
     ("variables", "says"),
     [
         (
-            {"REQUESTS_CA_BUNDLE": "/nonexistent"},
-            "REQUESTS_CA_BUNDLE names /nonexistent, which is not there. Mend or unset that variable.",
+            {"REQUESTS_CA_BUNDLE": "/no/such/bundle"},
+            "REQUESTS_CA_BUNDLE names /no/such/bundle, which is not there. Mend or unset that variable.",
         ),
         (
             {"http_proxy": "http://user:hidden@127.0.0.1:1", "no_proxy": ""},

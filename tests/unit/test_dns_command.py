@@ -31,7 +31,7 @@ def start(api: Api, *arguments: str, prefix: Sequence[str] = (), **variables: st
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", "cloud.dns", *arguments],
         cwd=ROOT,
-        env={**clean, "ENV_FILE": "/nonexistent/.env", **keys, "OVH_CONSUMER_KEY": CONSUMER, **variables},
+        env={**clean, "ENV_FILE": "/no/such/folder/.env", **keys, "OVH_CONSUMER_KEY": CONSUMER, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -142,7 +142,7 @@ def test_nobody_to_ask_is_a_no(api: Api, closed: bool) -> None:
             "koprogo.com is in no DNS zone of this OVH account",
         ),
         (["plan", "ü..test", "--ipv4=192.0.2.1"], 1, "ü..test: is not a domain name; put one like koprogo.com"),
-        (["plan"], 1, "/nonexistent/.env: there is no such file"),
+        (["plan"], 1, "/no/such/folder/.env: there is no such file"),
     ],
 )
 def test_mistakes_are_explained(api: Api, arguments: list[str], code: int, says: str) -> None:
