@@ -64,6 +64,9 @@ elif plain[0] == "dump":
     file = there / plain[1] / plain[2].lstrip("/")
     if not file.exists():
         end(1, f"Fatal: cannot dump file: path {{plain[2]}}: no such file")
+    if "breaks" in faults and file.suffix == ".zst":
+        sys.stdout.buffer.write(file.read_bytes()[:-1])
+        end(1, *faults["breaks"])
     sys.stdout.buffer.write(file.read_bytes())
 """
 

@@ -216,6 +216,16 @@ def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Pat
     assert list(config.backup_dir.iterdir()) == []
 
 
+def test_a_store_that_fails_while_a_set_comes_home_is_not_called_a_damaged_copy(config: Config, store: Path) -> None:
+    nights(config, 2)
+    offsite_upload.upload(config)
+    lose(config)
+    faults(store, breaks=["Fatal: connection reset by peer"])
+    with pytest.raises(Problem, match=r"restic dump failed \(exit code 1\): connection reset by peer"):
+        offsite.fetch(config, "")
+    assert list(config.backup_dir.iterdir()) == []
+
+
 def test_of_several_copies_the_last_one_comes_home(config: Config, store: Path) -> None:
     (name,) = nights(config, 1)
     offsite_upload.upload(config)

@@ -178,7 +178,10 @@ def _bring(config: Config, store: Store, name: str, snapshot: str) -> Set:
         directory.mkdir(mode=0o700, exist_ok=True)
         for file, (size, digest) in hashes.items():
             with store.read(snapshot, file, limit(size)) as pieces:
-                _write(_bounded(pieces, size, _OTHERWISE), partial[file], digest)
+                came = _write(_bounded(pieces, size, _OTHERWISE), partial[file])
+            # Not before restic has ended: what it could not read to the end is not stored otherwise for that.
+            if came != digest:
+                raise Problem(_OTHERWISE)
         # The dump gets its name last, which makes a set.
         first, *others = hashes
         for file in others:
@@ -218,17 +221,17 @@ def limit(size: int) -> float:
     return PATIENCE + size / SLOWEST
 
 
-def _write(pieces: Iterator[bytes], target: Path, digest: str) -> None:
+def _write(pieces: Iterator[bytes], target: Path) -> str:
+    """Write these pieces, to the disk; returns their SHA-256."""
     seen = hashlib.sha256()
     with target.open("wb") as file:
         target.chmod(0o600)
         for piece in pieces:
             seen.update(piece)
             file.write(piece)
-        if digest and seen.hexdigest() != digest:
-            raise Problem(_OTHERWISE)
         file.flush()
         os.fsync(file.fileno())
+    return seen.hexdigest()
 
 
 def _bounded(pieces: Iterator[bytes], most: int, otherwise: str) -> Iterator[bytes]:
