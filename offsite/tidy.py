@@ -62,7 +62,10 @@ def tidy() -> int:
         raise CloudError(f"BACKUP_OFFSITE_REPOSITORY and {settings.recovery_key} are both needed; nothing was done.")
     if shutil.which("restic") is None:
         raise CloudError("restic is not on this machine: sudo apt-get install restic; nothing was done.")
-    given = os.environ | environment(settings)
+    # What somebody has set for repositories and buckets of his own would be taken for this one: another password file,
+    # and another region, which is never answered.
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("RESTIC_", "AWS_"))}
+    given = mine | environment(settings)
     with tempfile.TemporaryDirectory() as folder:
         options = by_ssh(settings, Path(folder))
         for command in commands(settings, _version(given)):

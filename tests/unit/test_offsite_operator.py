@@ -211,6 +211,24 @@ def test_the_owners_key_is_used_where_there_is_one(folder: Path) -> None:
     assert tidy.environment(load(folder, LINES).offsite)["AWS_ACCESS_KEY_ID"] == "AK"
 
 
+def test_what_the_operator_has_set_for_restic_and_buckets_of_his_own_is_not_meant(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(folder, LINES)
+    monkeypatch.setattr(tidy.variables, "load", lambda: settings)
+    (folder / "offsite-recovery.key").write_text("key\n")
+    program, seen = tmp_path / "bin" / "restic", tmp_path / "seen"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nenv >> {seen}\necho restic 0.18.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    for name in ("RESTIC_PASSWORD_FILE", "RESTIC_REPOSITORY_FILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "of another")
+    assert tidy.tidy() == 0
+    assert "RESTIC_PASSWORD=key" in seen.read_text()
+    assert "of another" not in seen.read_text()
+
+
 def test_the_steps_of_a_restore_are_the_operators_own_commands() -> None:
     commands = [command[1:] for _, command in restore.steps("koprogo", yes=True)]
     assert commands == [
