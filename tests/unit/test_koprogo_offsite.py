@@ -562,6 +562,16 @@ def test_a_check_waits_for_an_upload_and_does_not_call_what_is_stored_damaged(
     assert found.offsite_check == found.good_offsite_check != None  # noqa: E711
 
 
+def test_an_upload_waits_for_another_run_instead_of_leaving_the_night_without_a_copy(
+    config: Config, store: Path
+) -> None:
+    (name,) = nights(config, 1)
+    with lock.exclusive(config.state_dir / offsite.LOCK, wait=False) as held:
+        threading.Timer(0.5, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        assert offsite_upload.upload(config) == 0
+    assert stored(store) == [name]
+
+
 def test_eight_weeks_read_all_that_is_stored(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(offsite_store.Store, "run", lambda _, *words, **__: asked.extend(words[1:]))

@@ -66,7 +66,8 @@ def upload(config: Config) -> int:
 
 def _add(config: Config, copies: _Copies, began: float) -> None:
     """Store what is missing, the newest first, and note in `copies` how far that came."""
-    with offsite.alone(config) as store:
+    # To wait is better than to have no copy of this night, because somebody looked at the list of them just then.
+    with offsite.alone(config, wait=True) as store:
         store.unlock()
         stored, before = offsite.stored_sets(store), offsite.remembered(config.state_dir / VERIFIED)
         here = [sets.read(each.path) for each in verified(config.backup_dir)]
