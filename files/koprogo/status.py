@@ -21,6 +21,9 @@ Keys of the JSON, which other programs may rely on:
   backups              how many good ones there are
   last_drill           {set, at, seconds, problem} of the last restore into a throw-away database, problem null when
                        every row was there; null
+  offsite              {stored, checked, problem}: when all that is here was last stored elsewhere, and when that was
+                       last checked, null where it never was; problem null where the last run of both went well; null
+                       where no copies are wanted
   disk_used            0 to 1, of the fullest file system
   restore              {set, step, started, at_work} of a restore that has not ended; null
   alerts               [{key, text, since}] of what somebody was told and is not over
@@ -63,6 +66,7 @@ def run(config: Config, *, as_json: bool) -> int:
     except Problem:
         environment = None
     data = facts(found, decide.settings_applied(found.state, environment, config.image_tag))
+    data["offsite"] = copies(found.runs) if config.offsite_file is not None else None
     data["restore"] = restoring(config, found)
     data["alerts"] = health.alerts(memory.load(config.state_dir).watch)
     data["alerts_trouble"] = notify.nobody(config) or None
@@ -107,6 +111,17 @@ def facts(found: Report, settings_applied: bool) -> dict[str, Any]:
         "backups": len(found.backups),
         "last_drill": _drill(found.runs),
         "disk_used": found.disk_used,
+    }
+
+
+def copies(runs: BackupState) -> dict[str, Any]:
+    """Return how the copies do that are kept elsewhere."""
+    stored, checked = runs.good_upload, runs.good_offsite_check
+    wrong = [run.problem for run in (runs.upload, runs.offsite_check) if run is not None and run.problem]
+    return {
+        "stored": stored.at if stored else None,
+        "checked": checked.at if checked else None,
+        "problem": " ".join(wrong) or None,
     }
 
 
@@ -168,7 +183,7 @@ def screen(found: Report, data: dict[str, Any]) -> str:
         days = f", certificate {answer.days_left:.0f} days" if answer.days_left is not None else ""
         lines.append(f"  {answer.url:<39} {(answer.trouble or 'answers') + days}")
     alerts = _alerts(data)
-    lines += ["", *_restore(data), *_deploys(found, 2 if alerts else 3), *_rest(found), *alerts]
+    lines += ["", *_restore(data), *_deploys(found, 2 if alerts else 3), *_rest(found, data), *alerts]
     top = [*_version(found, data), ""]
     lines = [*top, *_containers(found.containers, LINES - len(top) - len(lines)), *lines]
     return "\n".join(line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…" for line in lines)
@@ -293,7 +308,16 @@ def _drilled(found: Report) -> str:
     return "; the drill failed" if drill.problem else f"; drill {log.age(found.now - drill.at)} ago"
 
 
-def _rest(found: Report) -> list[str]:
+def _offsite(found: Report, data: Mapping[str, Any]) -> list[str]:
+    there = data.get("offsite")
+    if there is None:
+        return []
+    ages = [f"{log.age(found.now - at)} ago" if at is not None else "never" for at in (there["stored"], there["checked"])]
+    failed = "; the last try failed: koprogo health" if there["problem"] else ""
+    return _field("Off-site", f"stored {ages[0]}, checked {ages[1]}{failed}")
+
+
+def _rest(found: Report, data: Mapping[str, Any]) -> list[str]:
     if found.backups:
         last = found.backups[-1]
         age = log.age(found.now - last.modified)
@@ -302,4 +326,4 @@ def _rest(found: Report) -> list[str]:
     else:
         text = found.backups_trouble or "none yet"
     disk = f"{found.disk_used:.0%} used, {found.disk_free / 1e9:.1f} GB free"
-    return [*_field("Backup", text), *_field("Disk", disk)]
+    return [*_field("Backup", text), *_offsite(found, data), *_field("Disk", disk)]

@@ -335,6 +335,24 @@ def test_the_last_drill_is_said() -> None:
         assert f"(60 min ago), 5.0 MB, 1 kept{words}\n" in text
 
 
+def test_of_copies_elsewhere_the_last_good_ones_are_said() -> None:
+    good, bad = Run(NOW - 86400 * 2, 9.0, "postgres_20261120"), Run(NOW, 1.0, "", "The store refuses us.")
+
+    def said(runs: BackupState) -> tuple[dict[str, Any], str]:
+        data = status.facts(WELL, settings_applied=True) | {"offsite": status.copies(runs)}
+        return data["offsite"], status.screen(replace(WELL, runs=runs), data)
+
+    facts, text = said(BackupState(upload=bad, good_upload=good))
+    assert facts == {"stored": NOW - 86400 * 2, "checked": None, "problem": "The store refuses us."}
+    assert "Off-site     stored 2 d ago, checked never; the last try failed: koprogo health\n" in text
+    facts, text = said(BackupState(upload=good, good_upload=good, offsite_check=bad, good_offsite_check=good))
+    assert facts["problem"] == "The store refuses us."
+    facts, text = said(BackupState(upload=good, good_upload=good, offsite_check=good, good_offsite_check=good))
+    assert facts["problem"] is None
+    assert "Off-site     stored 2 d ago, checked 2 d ago\n" in text
+    assert "Off-site" not in status.screen(WELL, status.facts(WELL, settings_applied=True) | {"offsite": None})
+
+
 def test_rolled_back_is_said() -> None:
     found = replace(WELL, **of_state(hold=Hold(NOW, "rolled back from bbbbbbb", COMMIT, "marie")))
     text = status.screen(found, status.facts(found, settings_applied=True))

@@ -60,7 +60,7 @@ def test_the_text_for_prometheus() -> None:
             Answer("https://api.koprogo.test", "HTTP 503"),
         ),
         containers=(BACKEND, replace(BACKEND, name="web", service="frontend", health="unhealthy", restarts=4)),
-        runs=BackupState(good_backup=Run(NOW - 3600, 5.0), upload=Run(NOW, 1.0, problem="no")),
+        runs=BackupState(good_backup=Run(NOW - 3600, 5.0), upload=Run(NOW, 1.0, problem="no"), good_offsite_check=Run(NOW - 7200, 3.0)),
         **of_state(quarantine=(Bad("b" * 40, "sick", NOW),)),
     )
     wrong = [Trouble("public https://api.koprogo.test", "x"), Trouble("disk", "y"), Trouble("disk", "z")]
@@ -95,6 +95,7 @@ def test_the_text_for_prometheus() -> None:
         "# HELP koprogo_last_good_time_seconds When this was done well last.\n"
         "# TYPE koprogo_last_good_time_seconds gauge\n"
         'koprogo_last_good_time_seconds{what="backup"} 1794996400\n'
+        'koprogo_last_good_time_seconds{what="offsite_check"} 1794992800\n'
         "# HELP koprogo_trouble What is wrong now.\n"
         "# TYPE koprogo_trouble gauge\n"
         'koprogo_trouble{key="disk"} 1\n'

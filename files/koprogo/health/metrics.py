@@ -45,7 +45,12 @@ def write(config: Config, text: str, collected: Path = COLLECTED) -> None:
 def render(found: Report, wrong: Sequence[Trouble], told: Iterable[str]) -> str:
     """Return the text; `told` are the keys of what somebody was told of and is not over."""
     addresses, deployed, runs = found.answers, found.state.deployed, found.runs
-    times = {"backup": runs.good_backup, "drill": runs.good_drill, "upload": runs.good_upload}
+    times = {
+        "backup": runs.good_backup,
+        "drill": runs.good_drill,
+        "upload": runs.good_upload,
+        "offsite_check": runs.good_offsite_check,
+    }
     metrics: list[tuple[str, str, list[Value]]] = [
         ("check_time_seconds", "When the last health check looked.", [({}, found.now)]),
         ("up", "Whether a public address answers.", [({"url": a.url}, a.trouble is None) for a in addresses]),
