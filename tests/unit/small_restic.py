@@ -64,6 +64,10 @@ elif plain[0] == "dump":
     file = there / plain[1] / plain[2].lstrip("/")
     if not file.exists():
         end(1, f"Fatal: cannot dump file: path {{plain[2]}}: no such file")
+    moved = there.parent / "moved"
+    if "moved" in faults and not moved.exists():
+        moved.touch()
+        end(1, "Fatal: The specified key does not exist.")
     if "breaks" in faults and file.suffix == ".zst":
         sys.stdout.buffer.write(file.read_bytes()[:-1])
         end(1, *faults["breaks"])

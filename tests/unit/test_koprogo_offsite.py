@@ -160,6 +160,15 @@ def test_what_comes_back_otherwise_does_not_count(config: Config, store: Path) -
     assert stored(store) == ["postgres_20261122_020005", "postgres_20261122_020005"]
 
 
+def test_what_the_owner_moves_while_he_tidies_up_is_read_once_more_before_the_store_is_called_a_liar(
+    config: Config, store: Path
+) -> None:
+    (name,) = nights(config, 1)
+    faults(store, moved=True)
+    assert offsite_upload.upload(config) == 0
+    assert stored(store) == [name]
+
+
 def test_a_disk_that_is_full_is_remembered_as_why(config: Config, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "/tmp/x")
@@ -245,8 +254,7 @@ def test_what_is_read_back_comes_from_the_store_and_its_failure_is_said(config: 
     faults(store, dump=["Fatal: load blob: ciphertext verification failed"])
     with pytest.raises(Problem, match=r"restic dump failed \(exit code 1\): load blob: ciphertext verification failed"):
         offsite_upload.upload(config)
-    (call,) = calls(store, "dump")
-    assert " --no-cache --no-lock dump " in call
+    assert all(" --no-cache --no-lock dump " in call for call in calls(store, "dump"))
 
 
 def test_a_set_that_would_fill_the_disk_is_not_fetched(
