@@ -312,8 +312,10 @@ def _offsite(found: Report, data: Mapping[str, Any]) -> list[str]:
     there = data.get("offsite")
     if there is None:
         return []
-    ages = [f"{log.age(found.now - at)} ago" if at is not None else "never" for at in (there["stored"], there["checked"])]
-    failed = "; the last try failed: koprogo health" if there["problem"] else ""
+    ages = [
+        f"{log.age(found.now - at)} ago" if at is not None else "never" for at in (there["stored"], there["checked"])
+    ]
+    failed = "; the last failed" if there["problem"] else ""
     return _field("Off-site", f"stored {ages[0]}, checked {ages[1]}{failed}")
 
 

@@ -60,7 +60,11 @@ def test_the_text_for_prometheus() -> None:
             Answer("https://api.koprogo.test", "HTTP 503"),
         ),
         containers=(BACKEND, replace(BACKEND, name="web", service="frontend", health="unhealthy", restarts=4)),
-        runs=BackupState(good_backup=Run(NOW - 3600, 5.0), upload=Run(NOW, 1.0, problem="no"), good_offsite_check=Run(NOW - 7200, 3.0)),
+        runs=BackupState(
+            good_backup=Run(NOW - 3600, 5.0),
+            upload=Run(NOW, 1.0, problem="no"),
+            good_offsite_check=Run(NOW - 7200, 3.0),
+        ),
         **of_state(quarantine=(Bad("b" * 40, "sick", NOW),)),
     )
     wrong = [Trouble("public https://api.koprogo.test", "x"), Trouble("disk", "y"), Trouble("disk", "z")]
