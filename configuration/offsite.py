@@ -10,8 +10,9 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from configuration import checks as check
 from configuration.section import Section
 
-S3 = re.compile(r"s3:https://[a-z0-9.-]+(:\d+)?/[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?")
-SFTP = re.compile(r"sftp:(//[^\s/@:]+@[^\s/:@]+(:\d+)?/|[^\s/@:]+@[^\s/:@]+:)\S+")
+S3 = re.compile(r"s3:https://[a-z0-9.-]+(:\d+)?/[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)*/*")
+# Of user@host:2222/path, restic takes 2222 for a folder, and an operator for a port.
+SFTP = re.compile(r"sftp:(//[^\s/@:]+@[^\s/:@]+(:\d+)?/|[^\s/@:]+@[^\s/:@]+:(?!\d+/))\S+")
 
 
 class Offsite(Section):

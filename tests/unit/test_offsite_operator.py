@@ -89,6 +89,11 @@ def test_tidying_by_sftp_goes_in_as_the_server_does(folder: Path, address: str, 
     ("line", "mistake"),
     [
         ("BACKUP_OFFSITE_REPOSITORY=https://s3.example.org/b", "is no s3:https://HOST/BUCKET/FOLDER nor sftp:"),
+        (
+            f"BACKUP_OFFSITE_REPOSITORY={S3.replace('/backups/', '/backups//')}",
+            "is no s3:https://HOST/BUCKET/FOLDER nor",
+        ),
+        ("BACKUP_OFFSITE_REPOSITORY=sftp:u@h:2222/f", "is no s3:https://HOST/BUCKET/FOLDER nor sftp:"),
         (f"BACKUP_OFFSITE_REPOSITORY={S3}", "BACKUP_OFFSITE_SECRET: goes with BACKUP_OFFSITE_KEY_ID"),
         (LINES + "BACKUP_OFFSITE_OWNER_KEY_ID=O", "BACKUP_OFFSITE_OWNER_SECRET: goes with BACKUP_OFFSITE_OWNER_KEY_ID"),
         (
