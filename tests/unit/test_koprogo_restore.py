@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -97,6 +98,34 @@ def test_a_dump_goes_in_without_that_line_and_else_as_it_is(tmp_path: Path, monk
     other = dataclasses.replace(write(tmp_path / "3"), user="somebody")
     with pytest.raises(Problem, match="does not make the role somebody"):
         fed(other)
+
+
+def test_a_dump_without_the_role_is_not_kept_in_memory_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, taken = write(tmp_path), list[bytes]()
+
+    def unpack(_: Path) -> Iterator[bytes]:
+        for _line in range(100):
+            taken.append(b"-- a line\n")
+            yield taken[-1]
+
+    monkeypatch.setattr(packing, "unpack", unpack)
+    monkeypatch.setattr(feeding, "ROLES", 50)
+    with pytest.raises(Problem, match="does not make the role koprogo"):
+        fed(found)
+    assert len(taken) == 5
+
+
+def test_what_a_pipe_takes_only_a_part_of_is_written_to_its_end(tmp_path: Path) -> None:
+    class Narrow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(bytes(data)[:7])
+
+    found = write(tmp_path)
+    narrow = Narrow()
+    feeding.feed(narrow, found, Content())
+    assert narrow.getvalue().decode() == fed(found)
 
 
 def test_a_role_after_many_others_is_found(tmp_path: Path) -> None:
@@ -247,6 +276,24 @@ def test_what_a_throw_away_database_wrote_is_found_where_docker_removed_only_the
     assert listed == "volume ls --quiet --filter dangling=true --filter label=koprogo.throwaway=koprogo-x"
     assert left == "volume rm --force 0123"
     assert " --mount type=volume,destination=/data,volume-label=koprogo.throwaway=koprogo-x " in made
+
+
+def test_what_a_throw_away_database_wrote_is_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docker").write_text(
+        '#!/bin/sh\n[ "$1" != run ] || exec cat\n'
+        '[ "$1" != rm ] || { echo removal of container koprogo-x is already in progress >&2; exit 1; }\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    done: list[str] = []
+    monkeypatch.setattr(os, "sync", lambda: done.append("on the disk"))
+    made_of = Recipe("sha256:1", ("sh",), "", "", "", "/data/pg", {"Type": "volume", "Destination": "/data"})
+    for volume in ("", "fresh"):
+        with throwaway.running(Runner(), made_of, "koprogo-x", "koprogo", volume):
+            done.append(f"written to {volume or 'nowhere'}")
+    assert done == ["written to nowhere", "written to fresh", "on the disk"]
 
 
 def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from koprogo import lock
 from koprogo.backups import backup, backup_folder, backup_state, dump, packing, parts, restoring, sets
 from koprogo.backups.backup_state import BackupState, Run
-from koprogo.backups.content import Content
+from koprogo.backups.content import EDGE, Content
 from koprogo.backups.dump import Other
 from koprogo.backups.retention import Backup, expired, verified
 from koprogo.config import Config
@@ -167,6 +167,13 @@ def test_a_name_of_nothing_but_quotes_is_read_at_once() -> None:
     name = 'public."' + '""' * 31 + '"'
     text = f"\n-- Data for Name: x\n--\n\nCOPY {name} (id, {name[7:]}) FROM stdin;\n1\n2\n\\.\n"
     assert read(text.encode(), 1).rows == {"": {name: 2}}
+
+
+def test_of_what_is_no_row_next_to_nothing_is_kept_in_memory() -> None:
+    content = Content()
+    for _ in range(100):
+        content.add(b"SELECT pg_catalog.lowrite(0, 'x');\n" * 1000)
+    assert len(content._rest) <= EDGE
 
 
 def test_partitions_that_may_be_others_after_a_restore_are_counted_together() -> None:
