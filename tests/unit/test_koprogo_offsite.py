@@ -136,6 +136,15 @@ def test_what_is_gone_from_the_store_is_stored_again(config: Config, store: Path
     assert stored(store) == ["postgres_20261122_020005"]
 
 
+def test_where_there_is_no_set_nothing_was_stored_well(config: Config, store: Path) -> None:
+    backup_state.note(config.state_dir, "upload", Run(NIGHT, 1.0, problem="The store refuses us."))
+    assert offsite_upload.upload(config) == 0
+    found = backup_state.load(config.state_dir)
+    assert found.good_upload is None
+    assert found.upload is not None
+    assert found.upload.problem == "The store refuses us."
+
+
 def test_a_forgotten_note_costs_reading_and_no_second_copy(config: Config, store: Path) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
@@ -401,6 +410,19 @@ def test_no_recovery_key_is_none(config: Config) -> None:
         setup(config, "")
 
 
+@pytest.mark.parametrize(
+    "said", ["null", "5", "[]", '"a\\u0000b"', '"\\ud800"', '"two\\nlines"', '" a"', "[" * 100_000]
+)
+def test_what_is_no_recovery_key_opens_nothing(
+    config: Config, store: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f'{{"recovery": {said}}}'))
+    before = sorted(store.glob("keys/*"))
+    with pytest.raises(Problem, match=r"^Standard input has to be \{\"recovery\": \"…\"\}; deploy\.py does this\.$"):
+        offsite.setup(config)
+    assert sorted(store.glob("keys/*")) == before
+
+
 def test_keys_that_open_it_are_not_added_again(config: Config, store: Path) -> None:
     assert setup(config) == 0
     assert len(calls(store, "key")) == 1
@@ -646,11 +668,12 @@ def test_where_sftp_leads(address: str, target: tuple[str, str, int]) -> None:
 
 def test_a_damaged_file_of_keys_is_said_without_what_it_holds(config: Config) -> None:
     assert config.offsite_file is not None
-    config.offsite_file.write_text('{"secret": "hidden"')
-    with pytest.raises(Problem) as caught:
-        offsite_store.place(config)
-    assert "hidden" not in str(caught.value)
-    assert "Run deploy.py again" in str(caught.value)
+    for damaged in ('{"secret": "hidden"', '{"secret": "hidden\\u0000"}'):
+        config.offsite_file.write_text(damaged)
+        with pytest.raises(Problem) as caught:
+            offsite_store.place(config)
+        assert "hidden" not in str(caught.value)
+        assert "Run deploy.py again" in str(caught.value)
 
 
 def test_ovhs_addresses_name_their_region() -> None:

@@ -96,9 +96,11 @@ def setup(config: Config) -> int:
     It is made where there is none. Standard input has {"recovery": the recovery key}, which is not kept here.
     """
     try:
-        if not (recovery := str(json.load(sys.stdin)["recovery"])):
+        recovery = json.load(sys.stdin)["recovery"]
+        # What restic would read from its file otherwise than from its environment would open nothing.
+        if not recovery or recovery != recovery.strip() or not recovery.isprintable():
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Problem('Standard input has to be {"recovery": "…"}; deploy.py does this.') from None
     with alone(config) as own:
         theirs = own.with_password(recovery)

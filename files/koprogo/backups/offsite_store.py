@@ -66,7 +66,10 @@ def place(config: Config) -> Place | None:
     path = config.offsite_file
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Place(**{name: str(data.get(name, "")) for name in Place.__dataclass_fields__})
+        found = {name: str(data.get(name, "")) for name in Place.__dataclass_fields__}
+        if "\0" in "".join(found.values()):
+            raise ValueError
+        return Place(**found)
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}. Run deploy.py again from the operator's machine.") from None
     except (ValueError, TypeError, AttributeError, RecursionError):

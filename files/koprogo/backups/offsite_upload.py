@@ -55,7 +55,7 @@ def upload(config: Config) -> int:
         note(said)
         raise Problem(said) from None
     copies.at = max(copies.good, default="")
-    if copies.at or not copies.damaged:
+    if copies.at:
         note()
     if copies.damaged:
         said = f"Not stored off-site, being damaged here: {' '.join(copies.damaged)}"
