@@ -335,6 +335,19 @@ def test_the_last_drill_is_said() -> None:
         assert f"(60 min ago), 5.0 MB, 1 kept{words}\n" in text
 
 
+def test_a_backup_of_the_future_is_told_of_and_one_of_a_clock_that_is_set_right_is_not() -> None:
+    def said(ahead: float) -> list[str]:
+        (last,) = WELL.backups
+        return [
+            one.text for one in troubles.of_application(replace(WELL, backups=(replace(last, modified=NOW + ahead),)))
+        ]
+
+    assert said(3600) == []
+    (text,) = said(3601)
+    assert "postgres_20261122_020000.sql.gz is of 2026-" in text
+    assert text.endswith(", so the clock was wrong; move that set elsewhere")
+
+
 def test_of_copies_elsewhere_the_last_good_ones_are_said() -> None:
     good, bad = Run(NOW - 86400 * 2, 9.0, "postgres_20261120"), Run(NOW, 1.0, "", "The store refuses us.")
 
