@@ -296,6 +296,18 @@ def test_what_a_throw_away_database_wrote_is_on_the_disk_before_it_counts(
     assert done == ["written to nowhere", "written to fresh", "on the disk"]
 
 
+def test_a_restore_that_is_ended_by_a_signal_says_nothing_of_the_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write(tmp_path)
+    (tmp_path / "docker").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    os.mkfifo(tmp_path / "sql")
+    with pytest.raises(Problem, match=rf"^{found.name} was not restored to its end: psql was ended by signal 9\.$"):
+        throwaway.Throwaway(Runner(), "drill", "koprogo", tmp_path).restore(found)
+
+
 def test_a_server_without_memory_restores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throwaway, "available_memory", lambda: 200 * 2**20)
     with pytest.raises(Problem, match=r"136 MB of memory can be had, and a throw-away database wants 160 MB\."):

@@ -106,6 +106,8 @@ class Throwaway:
             code = child.wait()
             if late.is_set():
                 raise Problem(f"The restore did not end within {LIMIT:.0f} s.")
+            if code < 0:
+                raise Problem(f"{found.name} was not restored to its end: psql was ended by signal {-code}.")
             if code != 0:
                 raise Problem(f"{found.name} cannot be restored: {_complaint(said, code)}.")
         return content
