@@ -102,4 +102,11 @@ class Offsite(Section):
     @field_validator("recovery_key")
     @classmethod
     def _beside_env(cls, value: Path, info: ValidationInfo) -> Path:
-        return Path(info.data["folder"]) / check.at_home(value)
+        path = Path(info.data["folder"]) / check.at_home(value)
+        try:
+            known = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read ({error.strerror})") from None
+        if not re.fullmatch(rb"\s*[!-~]*\s*", known):
+            raise ValueError(f"{path} is no recovery key, which is one line of letters and digits; put your copy there")
+        return path

@@ -21,5 +21,5 @@ program.program(
     state=state, configuration=wanted.program_configuration(settings), authority=settings.site.tls_ca_file,
     signers=settings.source.allowed_signers,
 )  # fmt: skip
-offsite.copies(state=state, copies=copies)
+offsite.copies(state=state, copies=copies, advice=offsite.NOTHING_BACK)
 recovery.bring(wanted=os.environ.get("RESTORE_SET", ""), make=list(lines.make))

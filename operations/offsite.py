@@ -21,6 +21,10 @@ ADVICE = (
     "Everything else is set up, and no copies of the backups are kept elsewhere. The line above says why;"
     " docs/offsite.md has what the bucket and its users need. Then run again."
 )
+NOTHING_BACK = (
+    "The server is there, and nothing was restored to it. The line above says why; docs/disaster-recovery.md has what a"
+    " restore needs. Then run again."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def made(path: Path) -> str:
 
 
 @operation()
-def open_for_two(state: State, copies: Copies, ready: bool) -> Generator[StringCommand, None, None]:
+def open_for_two(state: State, copies: Copies, ready: bool, advice: str) -> Generator[StringCommand, None, None]:
     """Let the server make the repository, with its own key and the recovery key."""
     if ready:
         host.noop("its key and the recovery key open the repository")
@@ -75,7 +79,7 @@ def open_for_two(state: State, copies: Copies, ready: bool) -> Generator[StringC
         yield StringCommand(f"{layout.PROGRAM} offsite setup")
         return
     order = json.dumps({"recovery": made(copies.recovery_key)})
-    command = commands.Command(f"{layout.PROGRAM} offsite setup", ADVICE)
+    command = commands.Command(f"{layout.PROGRAM} offsite setup", advice)
     yield StringCommand(commands.explained(command), _stdin=order)
     commands.say(
         f"{copies.recovery_key} opens the copies when this server is lost. Keep a copy of it, and of .env, where"
@@ -84,7 +88,7 @@ def open_for_two(state: State, copies: Copies, ready: bool) -> Generator[StringC
 
 
 @deploy("Copies elsewhere")
-def copies(state: State, copies: Copies | None) -> None:
+def copies(state: State, copies: Copies | None, advice: str = ADVICE) -> None:
     """Last but one: a store that does not answer leaves nothing else undone."""
     keys = copies.settings if copies else None
     changes = secret_file.differences(state, layout.OFFSITE, keys)
@@ -93,4 +97,5 @@ def copies(state: State, copies: Copies | None) -> None:
     if copies is None:
         return
     ready = not changes and is_ready(state, copies)
-    open_for_two(name=f"Copies of the backups in {copies.repository}", state=state, copies=copies, ready=ready)
+    name = f"Copies of the backups in {copies.repository}"
+    open_for_two(name=name, state=state, copies=copies, ready=ready, advice=advice)

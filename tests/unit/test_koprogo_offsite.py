@@ -509,7 +509,7 @@ def test_while_a_backup_is_at_work_nothing_is_fetched_restored_or_made(
             lambda: restore.resume(config),
             lambda: backup.run(config),
         ):
-            with pytest.raises(Problem, match=r"(A backup is at work\. Try again|Another backup is at work)"):
+            with pytest.raises(Problem, match=r"(A backup or a restore is at work\. |Another backup)"):
                 run()
     assert sorted(config.backup_dir.iterdir()) == before
 
@@ -623,6 +623,14 @@ def test_a_server_with_data_of_its_own_is_left_alone(config: Config) -> None:
     (config.state_dir / "state.json").write_text("{}")
     with pytest.raises(Problem, match="has data of its own"):
         recovery.recover(config, "")
+
+
+def test_an_empty_store_makes_one_doubt_its_address(config: Config) -> None:
+    (config.state_dir / "state.json").unlink()
+    for name in ("", "20261122_020005"):
+        with pytest.raises(Problem, match=r"^Nothing is stored off-site\. Is BACKUP_OFFSITE_REPOSITORY in \.env "):
+            recovery.recover(config, name)
+    assert recovery.pending(config) is None
 
 
 def test_without_a_place_it_says_what_to_set(server: Config) -> None:

@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
+import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -260,7 +264,7 @@ def test_a_restore_ends_with_the_first_step_that_fails(
             restore, "steps", lambda *_, steps=steps, **__: [*steps, ("Its data", ["touch", f"{folder}/restored"])]
         )
         if code:
-            with pytest.raises(CloudError, match=r"^The backup: that failed, .* To go on from there: make restore$"):
+            with pytest.raises(CloudError, match=r"^The backup: that failed, .*: make restore SET=20261122_020005$"):
                 restore.restore(wanted="20261122_020005", yes=True)
         else:
             assert restore.restore(wanted="20261122_020005", yes=True) == 0
@@ -268,6 +272,34 @@ def test_a_restore_ends_with_the_first_step_that_fails(
         (folder / "restored").unlink(missing_ok=True)
     assert (folder / "said").read_text() == "20261122_020005\n" * 4
     assert "answers with the data of the backup after 0.0 min: a server 0 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("received", "does"),
+    [
+        (KeyboardInterrupt(), "sleep 1"),
+        (SystemExit(143), "trap 'sleep 0.5; exit 1' TERM; sleep 9 & wait; sleep 0.5"),
+        (SystemExit(129), "sleep 1"),
+    ],
+)
+def test_a_step_that_is_interrupted_gives_back_what_it_holds_first(
+    tmp_path: Path, received: BaseException, does: str
+) -> None:
+    def handler(*_: object) -> None:
+        raise received
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    given_back = f"trap 'touch {tmp_path}/given-back' EXIT; {does}"
+    began = time.monotonic()
+    try:
+        with pytest.raises(type(received)):
+            restore.done(["sh", "-c", given_back], {"PATH": os.environ["PATH"]})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (tmp_path / "given-back").exists()
+    assert time.monotonic() - began < 5
 
 
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, env: str | None, **more: float) -> dict[str, str]:
@@ -313,8 +345,38 @@ def test_a_set_without_settings_is_said(
 
 def test_a_restore_wants_the_recovery_key_before_anything_is_rented(folder: Path) -> None:
     with pytest.raises(CloudError, match="nothing to restore from"):
-        restore.require(load(folder))
+        restore.require(load(folder), "")
     with pytest.raises(CloudError, match="nothing else opens the copies"):
-        restore.require(load(folder, LINES))
+        restore.require(load(folder, LINES), "")
     (folder / "offsite-recovery.key").write_text("key\n")
-    restore.require(load(folder, LINES))
+    for name in ("", "20261122_020005", "postgres_20261122_020005"):
+        restore.require(load(folder, LINES), name)
+    with pytest.raises(CloudError, match=r"^yesterday is not the name of a set, such as 2\S+; nothing was done\.$"):
+        restore.require(load(folder, LINES), "yesterday")
+
+
+def test_a_recovery_key_that_is_none_is_a_mistake_in_the_settings(folder: Path) -> None:
+    path = folder / "offsite-recovery.key"
+    for content in (b"\xff\xfe\0\0", b"not a key", b"key\nkey\n"):
+        path.write_bytes(content)
+        (said,) = mistakes(folder, LINES)
+        assert said == (
+            f"BACKUP_OFFSITE_RECOVERY_KEY: {path} is no recovery key, which is one line of letters and digits;"
+            " put your copy there"
+        )
+    path.unlink()
+    path.mkdir()
+    (said,) = mistakes(folder, LINES)
+    assert said == f"BACKUP_OFFSITE_RECOVERY_KEY: {path} cannot be read (Is a directory)"
+    path.rmdir()
+    # what a kill left of one counts as none
+    path.touch()
+    load(folder, LINES)
+
+
+def test_a_store_that_fails_is_explained_by_what_is_there_then(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offsite, "run", SimpleNamespace(is_executing=True))
+    for advice in (offsite.ADVICE, offsite.NOTHING_BACK):
+        asked = offsite.open_for_two._inner(state=virgin(), copies=copies(folder), ready=False, advice=advice)
+        assert advice in str(next(asked))
+    assert "nothing was restored" in offsite.NOTHING_BACK

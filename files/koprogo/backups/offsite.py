@@ -155,10 +155,12 @@ def stored_sets(store: Store) -> dict[str, list[str]]:
 
 def choose(stored: Mapping[str, list[str]], name: str) -> str:
     """Return the name of the set that somebody means; "" is the newest one."""
-    wanted = f"postgres_{bare(name)}" if name else max(stored, default="")
+    if not stored:
+        raise Problem("Nothing is stored off-site. Is BACKUP_OFFSITE_REPOSITORY in .env the place of the copies?")
+    wanted = f"postgres_{bare(name)}" if name else max(stored)
     if wanted not in stored:
-        there = ", ".join(sorted(stored, reverse=True)[: sets.NAMED]) or "nothing"
-        raise Problem(f"No such set is stored off-site: {name or 'the newest'}. There is: {there}")
+        there = ", ".join(sorted(stored, reverse=True)[: sets.NAMED])
+        raise Problem(f"No such set is stored off-site: {name}. There is: {there}")
     return wanted
 
 
@@ -277,7 +279,7 @@ def _no_backup(config: Config) -> Iterator[None]:
         with lock.exclusive(config.state_dir / backup_folder.LOCK, wait=False):
             yield
     except lock.Busy:
-        raise Problem("A backup is at work. Try again when it has ended.") from None
+        raise Problem("A backup or a restore is at work. Try again when it has ended.") from None
 
 
 def _name_of(snapshot: Mapping[str, Any]) -> str:

@@ -170,7 +170,7 @@ def _no_backup(config: Config) -> Iterator[None]:
         with lock.exclusive(config.state_dir / backup_folder.LOCK, wait=False):
             yield
     except lock.Busy:
-        raise Problem("A backup is at work. Try again when it has ended.") from None
+        raise Problem("A backup or a restore is at work. Try again when it has ended.") from None
 
 
 def _ask(wanted: str, question: str, *, yes: bool) -> None:
