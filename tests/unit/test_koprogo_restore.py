@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from koprogo.backups import (
     feeding,
     packing,
     recipe,
+    recovery,
     restart,
     restore,
     restoring,
     sets,
     throwaway,
 )
+from koprogo.backups.backup_state import Run
 from koprogo.backups.content import Content
 from koprogo.backups.recipe import Recipe
 from koprogo.config import Config
@@ -686,6 +689,35 @@ def test_what_was_cut_off_is_undone_before_anything_else(
         "start writing",
     ]  # fmt: skip
     assert "To begin again: koprogo restore postgres_20261122_020005" in capsys.readouterr().out
+
+
+def test_what_was_cut_off_with_its_data_in_place_or_failed_then_counts_as_restored(
+    server: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a lost server's return would be begun anew, and take back the rows that came since."""
+
+    def refuse(*_: object) -> None:
+        raise Problem("The application is not healthy.")
+
+    monkeypatch.setattr(restart, "start_all", refuse)
+    monkeypatch.setattr(restoring, "undo", lambda *_: None)
+    again: list[str] = []
+    monkeypatch.setattr(restore, "run", lambda _, name, **__: again.append(name))
+    begun = time.time()
+    pending = {"set": "postgres_20261122_020005", "begun": begun}
+    for step in (Step.STARTING, Step.WRITING):
+        (server.state_dir / "recovery.json").write_text(json.dumps(pending))
+        journal.save(server.state_dir, dataclasses.replace(NOTE, step=step))
+        with contextlib.suppress(Problem):
+            restoring.recover(work(server))
+        recovery.finish(server)
+        assert again == ["postgres_20261122_020005"]
+    # the one that is told of is the failure, and that does not change what is in place
+    restored = Run(begun + 1, 1.0, "postgres_20261122_020005")
+    backup_state.note(server.state_dir, "restore", dataclasses.replace(restored, problem="The application …"))
+    (server.state_dir / "recovery.json").write_text(json.dumps(pending))
+    recovery.finish(server)
+    assert len(again) == 1
 
 
 def test_a_restore_that_was_cut_off_is_undone_before_the_next_begins(

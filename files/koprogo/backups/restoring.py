@@ -18,6 +18,7 @@ from pathlib import Path
 from koprogo import journal, log
 from koprogo.backups import (
     backup_folder,
+    backup_state,
     dump,
     exchange,
     packing,
@@ -28,6 +29,7 @@ from koprogo.backups import (
     sets,
     throwaway,
 )
+from koprogo.backups.backup_state import Run
 from koprogo.backups.recipe import Recipe
 from koprogo.backups.retention import verified
 from koprogo.backups.sets import Part, Set
@@ -128,7 +130,7 @@ def run(work: Work, note: Journal, found: Set, made_of: Recipe) -> Journal:
         except (Problem, OSError) as second:
             raise Problem(f"{text}. That could not be undone: {words(second)} The next check tries again.") from None
         raise Problem(f"{text}. Nothing was restored: the data of before are in place.") from None
-    restart.start_all(work, note)
+    _start(work, note)
     return note
 
 
@@ -140,11 +142,20 @@ def recover(work: Work) -> None:
     name = dump.stem(Path(note.dump).name)
     if note.step is Step.WRITING:
         log.say(f"The restore of {name} was cut off when its data were in place; starting what does not run.")
-        restart.start_all(work, note)
+        _start(work, note)
         return
     log.complain(f"The restore of {name} was cut off ({note.step.value}); undoing it.")
     undo(work, note)
     log.say(f"The restore of {name} is undone; the data of before are in place. To begin again: koprogo restore {name}")
+
+
+def _start(work: Work, note: Journal) -> None:
+    """Start everything on data that are in place, which counts as restored: from here on there may be new rows."""
+    seconds = time.time() - note.started
+    backup_state.note_if_possible(
+        work.config.state_dir, "restore", Run(time.time(), seconds, dump.stem(Path(note.dump).name))
+    )
+    restart.start_all(work, note)
 
 
 def undo(work: Work, note: Journal) -> None:
