@@ -31,7 +31,7 @@ from koprogo.backups.offsite_store import NoRepository, Place, WrongPassword
 from koprogo.config import Config
 from koprogo.problem import Problem
 from test_koprogo_backup import NIGHT, WHOLE, printing, server, write
-from test_koprogo_set import with_files
+from test_koprogo_set import recorded, with_files
 
 __all__ = ["server"]  # a fixture
 
@@ -214,8 +214,7 @@ def test_secrets_travel_by_the_environment(config: Config, store: Path) -> None:
 def test_a_set_comes_home_whole(config: Config, store: Path) -> None:
     (name,) = nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
+    lose(config)
     assert offsite.fetch(config, "") == "postgres_20261122_020005"
     assert sorted(file.name for file in config.backup_dir.iterdir()) == [f"{name}.json", f"{name}.sql.zst"]
     assert sets.verify(sets.read(sets.find(config.backup_dir, name))).name == name
@@ -225,8 +224,7 @@ def test_a_set_comes_home_whole(config: Config, store: Path) -> None:
 def test_a_damaged_set_that_comes_home_leaves_nothing(config: Config, store: Path) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
+    lose(config)
     (copy,) = store.glob("snapshot-000/*.zst")
     copy.write_bytes(copy.read_bytes()[:-1])
     with pytest.raises(Problem, match="What is stored is not what its manifest describes"):
@@ -247,8 +245,7 @@ def test_a_store_that_fails_while_a_set_comes_home_is_not_called_a_damaged_copy(
 def test_of_several_copies_the_last_one_comes_home(config: Config, store: Path) -> None:
     (name,) = nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
+    lose(config)
     earlier = store / "snapshot-001"
     shutil.copytree(store / "snapshot-000", earlier)
     about = {"id": "snapshot-001", "time": "2026-11-22T02:00:04Z", "tags": [name]}
@@ -271,8 +268,7 @@ def test_a_set_that_would_fill_the_disk_is_not_fetched(
 ) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
+    lose(config)
     monkeypatch.setattr(offsite.space, "look", lambda path: offsite.space.Room(path, 10_000_000, 500_000, 0, 0))
     with pytest.raises(Problem, match=r"has 0\.5 MB free; the set has 0\.0 MB, and 0\.5 MB have to stay free"):
         offsite.fetch(config, "")
@@ -282,8 +278,7 @@ def test_a_set_that_would_fill_the_disk_is_not_fetched(
 def test_a_manifest_that_comes_home_and_counts_other_rows_is_seen(config: Config, store: Path) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
+    lose(config)
     (manifest,) = store.glob("snapshot-000/*.json")
     manifest.write_text(manifest.read_text().replace('"uncompressed_size"', '"x"').replace('"koprogo_db"', '"other"'))
     with pytest.raises(Problem, match="its rows are not those of its manifest"):
@@ -297,8 +292,7 @@ def test_what_comes_without_end_fills_neither_the_memory_nor_the_disk(
 ) -> None:
     nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
+    lose(config)
     (copy,) = store.glob("snapshot-000/*.zst")
     whole, written = copy.read_bytes(), list[int]()
     copy.write_bytes(whole + bytes(3_000_000))
@@ -321,21 +315,8 @@ def test_what_comes_without_end_fills_neither_the_memory_nor_the_disk(
 def test_what_comes_home_is_on_the_disk_before_it_has_its_name(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     (name,) = nights(config, 1)
     offsite_upload.upload(config)
-    for file in config.backup_dir.iterdir():
-        file.unlink()
-    done: list[str] = []
-    brought, replace_by = os.fsync, Path.replace
-
-    def fsync(handle: int) -> None:
-        done.append(f"fsync {Path(f'/proc/self/fd/{handle}').readlink().name}")
-        brought(handle)
-
-    def rename(path: Path, target: Path) -> Path:
-        done.append(f"{path.name} is {target.name}")
-        return replace_by(path, target)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "replace", rename)
+    lose(config)
+    done = recorded(monkeypatch)
     offsite.fetch(config, name)
     assert done == [
         "fsync .postgres.sql.zst.partial",

@@ -236,9 +236,8 @@ def test_a_set_says_what_is_in_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
 
 
-def test_each_part_is_on_the_disk_before_it_has_its_name_and_the_dump_gets_its_own_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is brought to the disk and what gets another name from here on, in order."""
     done: list[str] = []
     brought, replace_by = os.fsync, Path.replace
 
@@ -250,6 +249,14 @@ def test_each_part_is_on_the_disk_before_it_has_its_name_and_the_dump_gets_its_o
         done.append(f"{path.name} is {target.name}")
         return replace_by(path, target)
 
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", rename)
+    return done
+
+
+def test_each_part_is_on_the_disk_before_it_has_its_name_and_the_dump_gets_its_own_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env = tmp_path / "settings"
     env.write_text("A=1\n")
     others = (
@@ -257,8 +264,7 @@ def test_each_part_is_on_the_disk_before_it_has_its_name_and_the_dump_gets_its_o
         Other(".up.tar.zst", "volume", lambda path: packing.pack(["head", "-c1024", "/dev/zero"], path, 60), "up"),
     )
     folder = tmp_path / "sets"
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "replace", rename)
+    done = recorded(monkeypatch)
     name = write(folder, others=others).name
     assert done == [
         "fsync .postgres.sql.zst.partial",

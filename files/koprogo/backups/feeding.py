@@ -51,24 +51,19 @@ def feed(target: IO[bytes], found: Set, content: Content) -> None:
             _write(target, piece)
             continue
         head += piece
-        if without_role(head, found.user) is not None or len(head) >= ROLES:
-            _write(target, _begin(head, found))
+        if (changed := without_role(head, found.user)) is not None:
+            _write(target, changed)
             passed = True
+        elif len(head) >= ROLES:
+            break
     if not passed:
-        _write(target, _begin(head, found))
+        raise Problem(f"{found.name} does not make the role {found.user}, so it is not what its manifest says.")
 
 
 def _write(target: IO[bytes], data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[target.write(left) :]
-
-
-def _begin(head: bytes, found: Set) -> bytes:
-    changed = without_role(head, found.user)
-    if changed is None:
-        raise Problem(f"{found.name} does not make the role {found.user}, so it is not what its manifest says.")
-    return changed
 
 
 def without_role(piece: bytes, user: str) -> bytes | None:

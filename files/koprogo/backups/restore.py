@@ -73,15 +73,13 @@ def resume(config: Config) -> int:
 
 
 def _finish(work: Work, note: journal.Journal, found: Set, made_of: recipe.Recipe, began: float) -> int:
-    state_dir = work.config.state_dir
     try:
         restoring.run(work, note, found, made_of)
     except Problem as problem:
         run = Run(time.time(), time.monotonic() - began, found.name, str(problem))
-        backup_state.note_if_possible(state_dir, "restore", run)
+        backup_state.note_if_possible(work.config.state_dir, "restore", run)
         raise
     seconds = time.monotonic() - began
-    backup_state.note_if_possible(state_dir, "restore", Run(time.time(), seconds, found.name))
     kept = ", ".join(one.fresh for one in note.exchanges)
     log.say(
         f"Restored {found.described()} in {seconds:.0f} s. The data of before are kept in {kept}, until: "
